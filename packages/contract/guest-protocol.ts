@@ -1,0 +1,77 @@
+import { z } from 'zod'
+
+/*
+ * The wire between the runner (host) and the supervisor in a microVM (guest): one byte stream, framed.
+ *
+ *   frame   = type u8 | stream u32 BE | length u32 BE | payload (length bytes)
+ *   type    1 OPEN   payload: JSON OpenHeader; the opener chooses the stream number (host even, guest odd, never reused)
+ *           2 DATA   payload: bytes; at most the credit that the receiver gave
+ *           3 END    no more DATA from this side (half close)
+ *           4 RESET  payload: UTF-8 reason; the stream is over for both sides
+ *           5 CREDIT payload: u32 BE, bytes the receiver now accepts in addition
+ *
+ * Each side of each stream starts with INITIAL_CREDIT_BYTES. A frame that breaks these rules ends the channel, and with it
+ * the microVM: a channel is never reconnected. Before the first frame the guest writes READY_MARKER lines in a blocking
+ * loop (that wait is the state in which a template is saved); the host discards everything up to the first HOST_HELLO echo.
+ */
+
+export const GUEST_PROTOCOL_VERSION = 1
+export const FRAME = { OPEN: 1, DATA: 2, END: 3, RESET: 4, CREDIT: 5 } as const
+export const FRAME_HEADER_BYTES = 9
+/** Largest payload of one frame, bytes. */
+export const MAX_FRAME_BYTES = 64 * 1024
+/** Bytes each side may send on a new stream before it needs a CREDIT. */
+export const INITIAL_CREDIT_BYTES = 256 * 1024
+
+/** Host → guest, first stream after a restore: nothing else is answered before it has succeeded. */
+export const PrepareHeader = z.object({
+  kind: z.literal('prepare'),
+  /** Wall clock of the host at sending, ms since the epoch. */
+  nowMs: z.number().int(),
+  /** 32 fresh random bytes, base64: credited to the kernel's pool, then a reseed is forced. */
+  entropy: z.string(),
+  /** 32 hex digits: the clone's /etc/machine-id. */
+  machineId: z.string().regex(/^[0-9a-f]{32}$/),
+  hostname: z.string().regex(/^[a-z0-9-]{1,63}$/),
+  /** Mount the scratch disk as the writable layer at /work (false in a template). */
+  mountScratch: z.boolean(),
+})
+
+/** Host → guest: run a process. DATA host→guest is its stdin (END closes it); DATA guest→host are ExecOutput chunks. */
+export const ExecHeader = z.object({
+  kind: z.literal('exec'),
+  argv: z.array(z.string()).min(1),
+  cwd: z.string(),
+  env: z.record(z.string(), z.string()),
+  /** Killed with its whole process group after this many ms. */
+  timeoutMs: z.number().int().positive().optional(),
+  correlationId: z.string().optional(),
+})
+
+/** Guest → host: bytes of a TCP connection that a process in the guest made to the proxy listener on 127.0.0.1. */
+export const ForwardHeader = z.object({ kind: z.literal('forward'), listener: z.literal('proxy') })
+
+export const OpenHeader = z.discriminatedUnion('kind', [PrepareHeader, ExecHeader, ForwardHeader])
+export type OpenHeader = z.infer<typeof OpenHeader>
+export type PrepareHeader = z.infer<typeof PrepareHeader>
+export type ExecHeader = z.infer<typeof ExecHeader>
+export type ForwardHeader = z.infer<typeof ForwardHeader>
+
+/** In an exec stream every guest→host record is: tag u8 | length u32 BE | bytes. EXIT carries JSON ExecExit and is the last. */
+export const EXEC_TAG = { STDOUT: 1, STDERR: 2, EXIT: 3 } as const
+export const ExecExit = z.object({
+  code: z.number().int().nullable(),
+  signal: z.string().nullable(),
+  timedOut: z.boolean(),
+  wallMs: z.number().nonnegative(),
+})
+export type ExecExit = z.infer<typeof ExecExit>
+
+/** TCP port on 127.0.0.1 in the guest whose connections come out at the runner's egress proxy. */
+export const GUEST_PROXY_PORT = 3128
+/** Names that the runner routes itself, outside the egress rules. */
+export const MODEL_HOST = 'model.swarm.internal'
+export const GIT_HOST = 'git.swarm.internal'
+/** Where the repository is checked out in the guest, and where the agent program lies. */
+export const GUEST_WORKSPACE = '/work/repository'
+export const GUEST_AGENT_PROGRAM = '/opt/swarm/agent.mjs'
