@@ -26,6 +26,13 @@ export const ERROR_CODES = {
   // server state
   database_newer: { status: 500, fault: 'user', message: 'The database was written by a newer Swarm (migration {found}; this one knows {known}).', remedy: 'Use the newer Swarm, or restore a backup made before the upgrade.' },
   config_invalid: { status: 500, fault: 'user', message: 'The setting {field} is not valid: {problem}', remedy: 'Mend it where it was set ({source}); "swarm config show" lists every setting.' },
+  // git
+  git_failed: { status: 500, fault: 'ours', message: 'git {command} ended with code {exitCode}: {stderr}', remedy: 'Look at what git said; "git fsck" in that repository tells whether it is damaged.' },
+  git_missing: { status: 500, fault: 'user', message: 'git could not be started in {path}: it is not installed, or that folder does not exist.', remedy: 'Install git (2.38 or newer) and check the path.' },
+  git_output_too_large: { status: 422, fault: 'user', message: 'git {command} answered with more than {limitBytes} bytes.', remedy: 'Split the change into smaller ones.' },
+  invalid_revision: { status: 400, fault: 'user', message: '{revision} is not a revision.', remedy: 'Give a branch, a tag or a commit, such as main or HEAD~1.' },
+  unknown_revision: { status: 404, fault: 'user', message: 'This repository has no revision {revision}.', remedy: 'Look at what exists with "git log --all --oneline".' },
+  not_a_repository: { status: 422, fault: 'user', message: '{path} is not a git repository that may be read here.', remedy: 'Give the path of a git repository that you own ("git init" makes one).' },
 } as const satisfies Record<string, ErrorCodeEntry>
 
 export type ErrorCode = keyof typeof ERROR_CODES
