@@ -10,7 +10,8 @@ import { z } from 'zod'
 export const AgentLimits = z.object({
   /** Model turns before the attempt ends with reason turn_limit. */
   turns: z.number().int().positive().default(40),
-  /** Input + output tokens, as the model reports them, before it ends with token_limit. */
+  /** New input tokens (cache writes included) + output tokens, as the model reports them, before it ends with token_limit.
+   *  Tokens read from the prompt cache are the same tokens again and are not counted. */
   tokens: z.number().int().positive().default(400_000),
   /** Wall clock of the whole attempt. */
   minutes: z.number().positive().default(30),
@@ -48,6 +49,8 @@ export const ClaudeConfig = z.object({
   model: z.string(),
   /** Added to the system prompt: who this agent is and how it works. */
   persona: z.string().default(''),
+  /** Tokens of context above which older tool results are elided (each elision is stated in its place). */
+  contextTokens: z.number().int().min(4_000).default(120_000),
   tools: z.array(z.enum(['bash', 'read_file', 'write_file', 'edit_file', 'glob', 'grep', 'ask_human', 'finish'])).default(['bash', 'read_file', 'write_file', 'edit_file', 'glob', 'grep', 'ask_human', 'finish']),
 })
 /** What a template needs to know; part of an agent definition. */
@@ -59,7 +62,10 @@ export const AgentTask = z.object({
   correlationId: z.string(),
   role: z.string().default('developer'),
   ticket: z.object({
-    id: z.string(), title: z.string(), description: z.string(), acceptance: z.array(z.string()),
+    id: z.string(),
+    /** The plan's own key, like "scoring"; empty when the ticket did not come from a plan. */
+    key: z.string().default(''),
+    title: z.string(), description: z.string(), acceptance: z.array(z.string()),
     /** gitignore globs that the change may touch; empty means anywhere. */
     scope: z.array(z.string()),
     requirements: z.array(z.object({ id: z.string(), text: z.string() })),
@@ -70,6 +76,8 @@ export const AgentTask = z.object({
   limits: AgentLimits,
   workspace: z.string(),
   modelBaseUrl: z.string(),
+  /** What the analysis of the repository found: language, layout, style; in words, empty when unknown. */
+  conventions: z.string().default(''),
   evidence: z.array(AttemptEvidence).default([]),
   /** Set when the attempt was parked on a question: the Messages API messages so far and the person's answer. */
   resume: z.object({ transcript: z.array(z.unknown()), toolUseId: z.string(), answer: z.string() }).optional(),
@@ -77,11 +85,15 @@ export const AgentTask = z.object({
 export type AgentTask = z.infer<typeof AgentTask>
 
 export const AgentEvent = z.discriminatedUnion('type', [
-  z.object({ type: z.literal('turn'), number: z.number().int(), inputTokens: z.number().int(), outputTokens: z.number().int(), stopReason: z.string().nullable() }),
+  z.object({ type: z.literal('turn'), number: z.number().int(), inputTokens: z.number().int(), outputTokens: z.number().int(), cacheReadTokens: z.number().int().default(0), stopReason: z.string().nullable() }),
   z.object({ type: z.literal('text'), text: z.string() }),
   z.object({ type: z.literal('tool_call'), id: z.string(), tool: z.string(), summary: z.string() }),
   z.object({ type: z.literal('tool_result'), id: z.string(), tool: z.string(), ok: z.boolean(), summary: z.string(), wallMs: z.number() }),
-  z.object({ type: z.literal('command'), command: z.string(), exitCode: z.number().int().nullable(), output: z.string(), wallMs: z.number() }),
+  /** `partial`: output since the last partial of a command that still runs (exitCode null). The last one has the whole output,
+   *  bounded with its elision stated; its exitCode is null when a signal or the timeout ended the command. */
+  z.object({ type: z.literal('command'), command: z.string(), exitCode: z.number().int().nullable(), output: z.string(), wallMs: z.number(), partial: z.boolean().default(false) }),
+  /** Older tool results were replaced by a stated elision to keep the context under its budget. */
+  z.object({ type: z.literal('compacted'), elided: z.number().int(), bytes: z.number().int(), contextTokens: z.number().int() }),
   /** Outcome: work is in the work tree, ready to be committed. */
   z.object({ type: z.literal('finished'), summary: z.string() }),
   /** Outcome: parked until a person answers. */
@@ -90,3 +102,5 @@ export const AgentEvent = z.discriminatedUnion('type', [
   z.object({ type: z.literal('failed'), failureClass: z.enum(['model', 'agent', 'budget', 'infrastructure']), reason: z.string(), message: z.string() }),
 ])
 export type AgentEvent = z.infer<typeof AgentEvent>
+/** The three events that end a run; the last line is always one of them. */
+export type AgentOutcome = Extract<AgentEvent, { type: 'finished' | 'question' | 'failed' }>

@@ -1,0 +1,160 @@
+import { z } from 'zod'
+import { AgentEvent, AgentTask } from './agent-protocol.ts'
+import { endpoint } from './endpoint.ts'
+
+/*
+ * The runner dials out to the server and holds `POST /claim` open (long poll, ended by the server when work is there).
+ * Two kinds of work: an *attempt* (an agent works on a ticket in a microVM) and a *check* (the checks of one commit in a
+ * clean microVM). Each is held under a lease, and every write about it carries its fence; a write with a fence that is no
+ * longer current gets 409 stale_fence and changes nothing. All calls may be repeated: same input, same answer.
+ *
+ *   attempt: provision → workspace → agent → publish, then /complete (the server gates, queues the check, opens the change)
+ *   check:   provision → workspace → checks, then /complete with the results
+ */
+
+export const FAILURE_CLASSES = ['infrastructure', 'model', 'agent', 'checks', 'policy', 'budget', 'conflict'] as const
+export const FailureClass = z.enum(FAILURE_CLASSES)
+export type FailureClass = z.infer<typeof FailureClass>
+
+export const VmLimits = z.object({
+  /** Cores. */
+  cpu: z.number().positive(),
+  memoryMb: z.number().int().positive(),
+  diskMb: z.number().int().positive(),
+  /** Wall clock of the work in minutes. */
+  minutes: z.number().positive(),
+  egressBytes: z.number().int().positive(),
+  pids: z.number().int().positive(),
+})
+export type VmLimits = z.infer<typeof VmLimits>
+
+const Lease = z.object({
+  fence: z.number().int(),
+  leaseTtlMs: z.number().int(),
+  beatMs: z.number().int(),
+  /** Bearer token of this work, for /git and /model only; the runner adds it at its egress proxy, it never enters the VM. */
+  token: z.string(),
+  correlationId: z.string(),
+  projectSlug: z.string(),
+  repositorySlug: z.string(),
+  limits: VmLimits,
+  egressAllow: z.array(z.string()),
+  image: z.object({ packages: z.array(z.string()), npm: z.array(z.string()) }),
+  /** Command to run once in the workspace before the work (the `setup` check), or null. */
+  setup: z.string().nullable(),
+})
+
+export const AttemptWork = Lease.extend({
+  kind: z.literal('attempt'),
+  attemptId: z.string(),
+  attemptNumber: z.number().int(),
+  ticketId: z.string(),
+  /** Commit on the default branch that this attempt is based on. */
+  baseSha: z.string(),
+  /** Commit to start from: the ticket's branch or an earlier attempt's work, else baseSha. Fetched as refs/swarm/attempts/<attempt>/start. */
+  startSha: z.string(),
+  agentName: z.string(),
+  task: AgentTask.omit({ workspace: true, modelBaseUrl: true }),
+})
+export const CheckWork = Lease.extend({
+  kind: z.literal('check'),
+  checkId: z.string(),
+  /** Fetched as refs/swarm/checks/<check>. */
+  commitSha: z.string(),
+  checks: z.array(z.object({ name: z.string(), command: z.string() })),
+})
+export const Work = z.discriminatedUnion('kind', [AttemptWork, CheckWork])
+export type AttemptWork = z.infer<typeof AttemptWork>
+export type CheckWork = z.infer<typeof CheckWork>
+export type Work = z.infer<typeof Work>
+
+export const CheckResult = z.object({
+  name: z.string(), command: z.string(), exitCode: z.number().int().nullable(), timedOut: z.boolean(), wallMs: z.number(),
+  /** Last part of stdout and stderr together, at most 64 KiB. */
+  output: z.string(),
+})
+export type CheckResult = z.infer<typeof CheckResult>
+
+const WorkKey = z.object({ kind: z.enum(['attempt', 'check']), id: z.string(), fence: z.number().int() })
+export type WorkKey = z.infer<typeof WorkKey>
+
+export const ATTEMPT_STEPS = ['provision', 'workspace', 'agent', 'publish'] as const
+
+export const registerRunner = endpoint({
+  method: 'POST', path: '/api/runners', access: ['admin'], tag: 'runners', status: 201,
+  summary: 'Registers a runner host, or renews the token of the runner with this name',
+  body: z.object({ name: z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/) }),
+  response: z.object({ id: z.string(), name: z.string(), token: z.string() }),
+})
+
+export const claim = endpoint({
+  method: 'POST', path: '/claim', access: ['runner'], tag: 'runner protocol',
+  summary: 'Waits for work and takes it under a lease',
+  body: z.object({
+    /** How long to hold the request when there is nothing, ms; at most 30,000. */
+    waitMs: z.number().int().min(0).max(30_000),
+    /** Which kinds this runner has room for now. */
+    kinds: z.array(z.enum(['attempt', 'check'])).min(1),
+    driver: z.string(), isolates: z.boolean(), capacity: z.number().int().positive(),
+    /** Everything this runner holds at this moment: what the server thinks it holds besides is taken back. */
+    holding: z.array(WorkKey),
+    /** Same key, same answer, while that work is held: a lost response does not lose work. */
+    claimKey: z.string().min(8).max(64),
+  }),
+  response: z.object({ work: Work.nullable() }),
+})
+
+export const heartbeat = endpoint({
+  method: 'POST', path: '/heartbeat', access: ['runner'], tag: 'runner protocol',
+  summary: 'Extends the leases of what the runner holds',
+  body: z.object({ holding: z.array(WorkKey.extend({ vmId: z.string().nullable(), activityAtMs: z.number().int().nullable() })) }),
+  /** What must stop at once: the lease is gone (stale) or a person cancelled it. */
+  response: z.object({ stop: z.array(z.object({ id: z.string(), reason: z.string() })) }),
+})
+
+export const status = endpoint({
+  method: 'POST', path: '/status', access: ['runner'], tag: 'runner protocol',
+  summary: 'Journals a step, activity of the agent, refusals of the egress proxy, and microVMs',
+  body: WorkKey.extend({
+    /** Grows by one per report of this work and fence; a repeated report is ignored. */
+    sequence: z.number().int().min(0),
+    step: z.object({ name: z.string(), state: z.enum(['started', 'done', 'failed']), wallMs: z.number().optional(), detail: z.string().optional() }).optional(),
+    vm: z.object({ id: z.string(), state: z.enum(['starting', 'running', 'ended']), driver: z.string(), templateKey: z.string(), restoreMs: z.number().optional(), endReason: z.string().optional() }).optional(),
+    activity: z.array(AgentEvent).max(200).default([]),
+    egressRefusals: z.array(z.object({ host: z.string(), port: z.number().int(), code: z.string(), message: z.string() })).max(100).default([]),
+  }),
+  response: z.object({ recorded: z.boolean() }),
+})
+
+export const complete = endpoint({
+  method: 'POST', path: '/complete', access: ['runner'], tag: 'runner protocol',
+  summary: 'Hands in finished work: the pushed head of an attempt, or the results of a check',
+  body: z.discriminatedUnion('kind', [
+    WorkKey.extend({ kind: z.literal('attempt'), headSha: z.string().regex(/^[0-9a-f]{40}$/), summary: z.string().max(20_000) }),
+    WorkKey.extend({ kind: z.literal('check'), results: z.array(CheckResult), passed: z.boolean() }),
+  ]),
+  response: z.object({ accepted: z.literal(true) }),
+})
+
+export const fail = endpoint({
+  method: 'POST', path: '/fail', access: ['runner'], tag: 'runner protocol',
+  summary: 'Reports that the work ended without a result',
+  body: WorkKey.extend({
+    failureClass: FailureClass, reason: z.string().max(200), message: z.string().max(20_000),
+    /** Pushed work in progress, if any. */
+    wipSha: z.string().nullable(),
+  }),
+  response: z.object({ accepted: z.literal(true) }),
+})
+
+export const release = endpoint({
+  method: 'POST', path: '/release', access: ['runner'], tag: 'runner protocol',
+  summary: 'Gives work back without blame: parked on a question, or the runner stops',
+  body: WorkKey.extend({
+    reason: z.enum(['question', 'shutdown']),
+    wipSha: z.string().nullable(),
+    question: z.object({ text: z.string(), options: z.array(z.string()), toolUseId: z.string(), transcript: z.array(z.unknown()) }).optional(),
+  }),
+  response: z.object({ accepted: z.literal(true) }),
+})
+

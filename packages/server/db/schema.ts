@@ -1,0 +1,181 @@
+import type { Generated } from 'kysely'
+
+/*
+ * Table types, one interface a table. Times are ms since the epoch, money is micro-dollars, JSON is text.
+ * The shapes behind JSON columns are zod schemas in the feature that writes them.
+ */
+
+export interface ProjectsTable {
+  id: string; slug: string; name: string
+  /** Project settings (contract/endpoints/projects.ts ProjectSettings). */
+  settings: string
+  created_at: number
+}
+export interface RepositoriesTable {
+  id: string; project_id: string; slug: string; default_branch: string
+  /** Where it was imported from (path or URL without credentials), or null for a new one. */
+  origin: string | null
+  created_at: number
+}
+export interface DesignSessionsTable {
+  id: string; project_id: string; repository_id: string; title: string; state: string
+  /** Commit of the default branch that the analysis and the plan are grounded in. */
+  base_sha: string
+  spec_version: number
+  /** JSON {tickets:[…], findings:[…], waves:[…]} once there is a plan, and its SHA-256. */
+  plan: string | null; plan_hash: string | null
+  /** Ceiling for all model calls of this session and its tickets; null = none. */
+  max_cost_micro_usd: number | null
+  token_cap: number
+  /** Label of the model provider that serves it: anthropic | rehearsal | compatible. */
+  model_label: string
+  failure: string | null
+  correlation_id: string
+  created_at: number; updated_at: number
+}
+export interface SpecVersionsTable { session_id: string; version: number; markdown: string; parsed: string; hash: string; created_at: number }
+export interface DesignStepsTable {
+  session_id: string; step: string; request_digest: string; response: string
+  cost_micro_usd: number; created_at: number
+}
+export interface TicketsTable {
+  id: string; project_id: string; repository_id: string; session_id: string | null
+  /** Key in the plan, e.g. `scoring`; unique within its session. */
+  key: string
+  title: string; description: string
+  acceptance: string; scope: string; requirements: string
+  /** JSON string[]: literal paths that this ticket is expected to write; tickets that overlap do not run together. */
+  predicted_files: string
+  agent_name: string
+  state: string; hold_reason: string | null
+  priority: number; wave: number; story_points: number
+  fence: number
+  attempt_count: number
+  /** JSON: failures counted per class since the last redrive. */
+  failure_counts: string
+  /** Not dispatched before this time. */
+  retry_at: number | null
+  branch: string; head_sha: string | null
+  ready_at: number | null
+  created_at: number; updated_at: number
+}
+export interface TicketDependenciesTable { ticket_id: string; depends_on_id: string }
+export interface AttemptsTable {
+  id: string; ticket_id: string; project_id: string; number: number; fence: number
+  /** running | parked | gating | verifying | succeeded | failed | released | cancelled */
+  state: string
+  agent_name: string; agent_version: number
+  runner_id: string | null; claim_key: string | null; vm_id: string | null
+  correlation_id: string
+  base_sha: string; start_sha: string; head_sha: string | null; wip_sha: string | null
+  summary: string | null
+  lease_expires_at: number | null; deadline_at: number; activity_at: number | null
+  status_sequence: number
+  failure_class: string | null; failure_reason: string | null; failure_message: string | null
+  /** JSON AttemptEvidence for the next attempt. */
+  evidence: string | null
+  gate: string | null
+  created_at: number; ended_at: number | null
+}
+export interface AttemptStepsTable { attempt_id: string; fence: number; step: string; state: string; wall_ms: number | null; detail: string | null; at: number }
+export interface QuestionsTable {
+  id: string; attempt_id: string; ticket_id: string; project_id: string; text: string; options: string
+  tool_use_id: string
+  /** Digest of the transcript blob. */
+  transcript_digest: string
+  answer: string | null; answered_by: string | null; created_at: number; answered_at: number | null
+}
+export interface RunnersTable { id: string; name: string; driver: string | null; isolates: number | null; capacity: number; seen_at: number | null; created_at: number }
+export interface VmsTable {
+  id: string; runner_id: string; work_kind: string; work_id: string; ticket_id: string | null; project_id: string
+  driver: string; template_key: string; state: string; restore_ms: number | null; end_reason: string | null
+  started_at: number; ended_at: number | null
+}
+export interface AgentsTable { id: string; name: string; version: number; created_at: number; updated_at: number }
+/** Immutable: an edit makes a new version. `definition` is JSON AgentDefinition. */
+export interface AgentVersionsTable { name: string; version: number; definition: string; created_at: number }
+export interface ApprovalsTable {
+  id: string; project_id: string; kind: string; subject_kind: string; subject_id: string; requester: string
+  payload: string; payload_hash: string
+  /** pending | approved | rejected | revision_requested | expired | cancelled */
+  status: string
+  decided_by: string | null; decided_at: number | null; decision_reason: string | null
+  /** When the one action that it authorises was taken. */
+  used_at: number | null
+  expires_at: number | null; created_at: number
+}
+export interface ChangesTable {
+  id: string; project_id: string; repository_id: string; ticket_id: string; branch: string
+  title: string; body: string
+  /** open | merged | closed */
+  state: string
+  base_sha: string; head_sha: string; merged_sha: string | null
+  evidence: string
+  created_at: number; updated_at: number
+}
+export interface CheckRunsTable {
+  id: string; project_id: string; repository_id: string
+  /** attempt | merge | base */
+  purpose: string
+  attempt_id: string | null; change_id: string | null; ticket_id: string | null
+  commit_sha: string; tree_sha: string
+  /** JSON {setup, checks:[{name, command}], image, limits, egressAllow}, read from the base commit, and its digest. */
+  plan: string; plan_digest: string
+  /** queued | running | passed | failed | error | cancelled */
+  state: string
+  fence: number; tries: number
+  runner_id: string | null; claim_key: string | null; vm_id: string | null
+  lease_expires_at: number | null; status_sequence: number
+  results: string | null; failure: string | null
+  correlation_id: string
+  created_at: number; started_at: number | null; ended_at: number | null
+}
+export interface MergeEntriesTable {
+  change_id: string; repository_id: string; ticket_id: string; head_sha: string
+  /** queued | checking | merged | returned | cancelled */
+  state: string
+  base_sha: string | null; candidate_sha: string | null; check_id: string | null
+  losses: number; approval_id: string | null; reason: string | null
+  created_at: number; updated_at: number
+}
+/** A queue that is stopped and why (red base, three lost races, a person). */
+export interface MergeQueuesTable { repository_id: string; paused_reason: string | null; updated_at: number }
+export interface ModelCallsTable {
+  id: string; project_id: string; session_id: string | null; ticket_id: string | null; attempt_id: string | null
+  role: string; step: string | null
+  provider: string; model: string
+  /** open | settled | refused */
+  state: string
+  /** 1 when the cost is the whole reservation of a cut stream. */
+  estimated: number
+  reserved_micro_usd: number; cost_micro_usd: number | null
+  input_tokens: number | null; output_tokens: number | null; cache_read_tokens: number | null; cache_write_tokens: number | null
+  status: number | null; tries: number
+  request_digest: string | null; response_digest: string | null
+  correlation_id: string
+  /** Process that holds the call: `<boot id>`; calls of a dead process are settled at start. */
+  owner: string
+  created_at: number; ended_at: number | null
+}
+export interface TokensTable {
+  id: string; kind: string; subject_id: string; hash: string; fence: number | null
+  expires_at: number | null; revoked_at: number | null; created_at: number
+}
+export interface IdempotencyKeysTable { principal: string; key: string; request_hash: string; status: number; response: string; created_at: number }
+export interface EventsTable {
+  seq: Generated<number>; type: string; project_id: string | null; subject_kind: string; subject_id: string
+  data: string; correlation_id: string; at: number
+}
+export interface MetaTable { key: string; value: string }
+
+export interface Schema {
+  projects: ProjectsTable; repositories: RepositoriesTable
+  design_sessions: DesignSessionsTable; spec_versions: SpecVersionsTable; design_steps: DesignStepsTable
+  tickets: TicketsTable; ticket_dependencies: TicketDependenciesTable
+  attempts: AttemptsTable; attempt_steps: AttemptStepsTable; questions: QuestionsTable
+  runners: RunnersTable; vms: VmsTable; agents: AgentsTable; agent_versions: AgentVersionsTable
+  approvals: ApprovalsTable; changes: ChangesTable; check_runs: CheckRunsTable
+  merge_entries: MergeEntriesTable; merge_queues: MergeQueuesTable
+  model_calls: ModelCallsTable; tokens: TokensTable; idempotency_keys: IdempotencyKeysTable
+  events: EventsTable; meta: MetaTable
+}
