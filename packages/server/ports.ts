@@ -1,0 +1,85 @@
+import type { AttemptEvidence } from '@swarm/contract/agent-protocol.ts'
+import type { CheckWork, FailureClass, WorkKey } from '@swarm/contract/runner-protocol.ts'
+import type { Kysely, Transaction } from 'kysely'
+import type { Schema } from './db/schema.ts'
+
+/*
+ * What the features hand to each other. Features never import each other: app.ts makes each and passes these on.
+ * Everything that takes `trx` writes state and events in that one transaction and does no I/O besides.
+ */
+
+export type Trx = Transaction<Schema>
+export type Read = Kysely<Schema>
+
+export type Evidence = Omit<AttemptEvidence, 'attemptId' | 'number'>
+
+export interface PlannedTicket {
+  readonly key: string; readonly title: string; readonly description: string
+  readonly acceptance: readonly string[]; readonly scope: readonly string[]
+  readonly requirements: readonly { readonly id: string; readonly text: string }[]
+  readonly dependsOn: readonly string[]
+  readonly storyPoints: number; readonly wave: number
+  /** Name of a registered agent. */
+  readonly agent: string
+}
+
+/** Offered by the tickets feature. */
+export interface TicketCommands {
+  /** Creates tickets and dependencies; those without unfinished dependencies are dispatched. Returns ids by key. */
+  createMany(trx: Trx, input: { projectId: string; repositoryId: string; sessionId: string | null; tickets: readonly PlannedTicket[]; correlationId: string }): Promise<Map<string, string>>
+  /** An attempt in gating or verifying did not pass: it is failed with its evidence, the ticket retries or waits for a person. */
+  verificationFailed(trx: Trx, input: { attemptId: string; failureClass: FailureClass; reason: string; message: string; evidence: Evidence }): Promise<void>
+  /** The gate let the attempt pass; its check run is queued now. */
+  gatePassed(trx: Trx, input: { attemptId: string; gate: string }): Promise<void>
+  /** Checks passed: attempt succeeded, ticket in review, its branch head recorded. */
+  verified(trx: Trx, input: { attemptId: string }): Promise<void>
+  /** in_review → merging. */
+  enterMerge(trx: Trx, input: { ticketId: string; correlationId: string }): Promise<void>
+  /** merging → in_review, the merge was not possible now and nobody is to blame. */
+  leaveMerge(trx: Trx, input: { ticketId: string; reason: string; correlationId: string }): Promise<void>
+  /** merging → done; dependents become claimable. */
+  merged(trx: Trx, input: { ticketId: string; sha: string; correlationId: string }): Promise<void>
+  /** merging | in_review → changes_requested, with the evidence that the next attempt gets (conflict, red merged tree, review). */
+  returned(trx: Trx, input: { ticketId: string; failureClass: FailureClass; reason: string; evidence: Evidence; correlationId: string }): Promise<void>
+}
+
+export interface ApprovalRequest {
+  readonly kind: string; readonly projectId: string
+  readonly subject: { readonly kind: string; readonly id: string }
+  readonly requester: string
+  /** What the person is shown; its canonical hash is what is approved. */
+  readonly payload: unknown
+  readonly correlationId: string
+}
+/** What a feature does in the transaction of the decision. A throw undoes the decision. */
+export interface DecisionReaction {
+  approved(trx: Trx, approval: { id: string; kind: string; subjectKind: string; subjectId: string; projectId: string; payload: unknown; payloadHash: string; decidedBy: string; correlationId: string }): Promise<void>
+  rejected(trx: Trx, approval: { id: string; kind: string; subjectKind: string; subjectId: string; projectId: string; payload: unknown; status: 'rejected' | 'revision_requested'; reason: string; decidedBy: string; correlationId: string }): Promise<void>
+}
+/** Offered by the approvals feature. */
+export interface ApprovalCommands {
+  /** Asks once per (kind, subject, payload): an open one with another payload is cancelled. Returns its id. */
+  request(trx: Trx, request: ApprovalRequest): Promise<string>
+  /** Open approvals about this subject are void: it has changed. */
+  cancelFor(trx: Trx, subject: { kind: string; id: string }, reason: string, correlationId: string): Promise<void>
+  /** Registered once at start by the feature that asks. */
+  onDecision(kind: string, reaction: DecisionReaction): void
+}
+
+/** One source of work behind /claim, /heartbeat, /complete, /fail, /release: attempts (tickets feature) and checks (checks feature). */
+export interface WorkSource<W> {
+  /** Takes the next work for this runner under a lease, or null. Same claimKey, same answer while it is held. */
+  claim(trx: Trx, runner: { id: string; name: string; isolates: boolean }, claimKey: string): Promise<{ id: string; fence: number } | null>
+  /** Everything the runner needs for it; reads outside the transaction are fine here (git, files). The token is minted here. */
+  describe(id: string, fence: number): Promise<W>
+  /** Extends leases; returns those that must stop. */
+  heartbeat(trx: Trx, runnerId: string, holding: readonly (WorkKey & { vmId: string | null; activityAtMs: number | null })[]): Promise<{ id: string; reason: string }[]>
+  /** Takes back what this runner is recorded to hold and does not. */
+  reconcile(trx: Trx, runnerId: string, holding: readonly WorkKey[]): Promise<void>
+  /** Ends leases that ran out. Returns how many. */
+  expire(trx: Trx, now: number): Promise<number>
+}
+export interface CheckSource extends WorkSource<CheckWork> {
+  complete(trx: Trx, runnerId: string, input: { id: string; fence: number; passed: boolean; results: unknown[] }): Promise<void>
+  fail(trx: Trx, runnerId: string, input: { id: string; fence: number; failureClass: FailureClass; reason: string; message: string }): Promise<void>
+}
