@@ -1,0 +1,2 @@
+import type { AgentTemplate } from '../template.ts'
+export const claude = {} as AgentTemplate<'claude'>
