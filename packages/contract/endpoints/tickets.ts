@@ -1,0 +1,82 @@
+import { z } from 'zod'
+import { TICKET_STATES } from '@swarm/core/tickets/machine.ts'
+import { AgentEvent, AttemptEvidence } from '../agent-protocol.ts'
+import { endpoint } from '../endpoint.ts'
+import { pageOf, PageQuery, Slug, Time } from './shared.ts'
+
+export const TicketState = z.enum(TICKET_STATES as [string, ...string[]])
+
+export const Attempt = z.object({
+  id: z.string(), ticketId: z.string(), number: z.number().int(), state: z.string(), agentName: z.string(), agentVersion: z.number().int(),
+  runnerId: z.string().nullable(), vmIds: z.array(z.string()),
+  baseSha: z.string(), headSha: z.string().nullable(), summary: z.string().nullable(),
+  failureClass: z.string().nullable(), failureReason: z.string().nullable(), failureMessage: z.string().nullable(),
+  evidence: AttemptEvidence.nullable(),
+  steps: z.array(z.object({ step: z.string(), state: z.string(), wallMs: z.number().nullable(), detail: z.string().nullable() })),
+  costMicroUsd: z.number().int(), createdAt: Time, endedAt: Time.nullable(),
+})
+export type Attempt = z.infer<typeof Attempt>
+
+export const Ticket = z.object({
+  id: z.string(), projectId: z.string(), repositoryId: z.string(), sessionId: z.string().nullable(), key: z.string(),
+  title: z.string(), description: z.string(), acceptance: z.array(z.string()), scope: z.array(z.string()),
+  requirements: z.array(z.object({ id: z.string(), text: z.string() })),
+  agent: z.string(), state: TicketState, holdReason: z.string().nullable(),
+  /** One line that says why it does not move right now, or null when it does. */
+  waitsFor: z.string().nullable(),
+  dependsOn: z.array(z.string()), wave: z.number().int(), storyPoints: z.number(), priority: z.number().int(),
+  attempts: z.number().int(), branch: z.string(), headSha: z.string().nullable(), changeId: z.string().nullable(),
+  costMicroUsd: z.number().int(), createdAt: Time, updatedAt: Time,
+})
+export type Ticket = z.infer<typeof Ticket>
+
+const ById = z.object({ ticketId: z.string() })
+
+export const listTickets = endpoint({
+  method: 'GET', path: '/api/tickets', access: ['admin'], tag: 'tickets', summary: 'Lists tickets',
+  query: PageQuery.extend({ projectId: z.string().optional(), sessionId: z.string().optional(), state: TicketState.optional() }), response: pageOf(Ticket),
+})
+export const createTicket = endpoint({
+  method: 'POST', path: '/api/tickets', access: ['admin'], tag: 'tickets', status: 201, summary: 'Creates a ticket outside a design session',
+  body: z.object({
+    projectId: z.string(), repositoryId: z.string(), title: z.string().min(1).max(200), description: z.string().max(50_000).default(''),
+    acceptance: z.array(z.string().min(1).max(2_000)).max(100).default([]), scope: z.array(z.string().min(1).max(500)).max(200).default([]),
+    dependsOn: z.array(z.string()).max(100).default([]), agent: Slug, priority: z.number().int().min(-100).max(100).default(0),
+    storyPoints: z.number().min(0).max(100).default(1),
+  }),
+  response: Ticket,
+})
+export const showTicket = endpoint({
+  method: 'GET', path: '/api/tickets/:ticketId', access: ['admin'], tag: 'tickets', summary: 'Shows a ticket with its attempts',
+  params: ById, response: Ticket.extend({ history: z.array(Attempt) }),
+})
+export const retryTicket = endpoint({
+  method: 'POST', path: '/api/tickets/:ticketId/retry', access: ['admin'], tag: 'tickets', summary: 'Sends a held or failed ticket back to work',
+  params: ById, response: Ticket,
+})
+export const holdTicket = endpoint({
+  method: 'POST', path: '/api/tickets/:ticketId/hold', access: ['admin'], tag: 'tickets', summary: 'Holds a ticket; running work is stopped and kept',
+  params: ById, body: z.object({ reason: z.string().min(1).max(500) }), response: Ticket,
+})
+export const cancelTicket = endpoint({
+  method: 'POST', path: '/api/tickets/:ticketId/cancel', access: ['admin'], tag: 'tickets', summary: 'Cancels a ticket; its work is kept on its refs',
+  params: ById, body: z.object({ reason: z.string().min(1).max(500) }), response: Ticket,
+})
+export const ticketActivity = endpoint({
+  method: 'GET', path: '/api/tickets/:ticketId/activity', access: ['admin'], tag: 'tickets', summary: 'What its agents did, in order',
+  params: ById, query: PageQuery,
+  response: pageOf(z.object({ at: Time, attemptId: z.string(), event: AgentEvent })),
+})
+
+export const Question = z.object({
+  id: z.string(), ticketId: z.string(), attemptId: z.string(), text: z.string(), options: z.array(z.string()),
+  answer: z.string().nullable(), createdAt: Time, answeredAt: Time.nullable(),
+})
+export const listQuestions = endpoint({
+  method: 'GET', path: '/api/tickets/questions', access: ['admin'], tag: 'tickets', summary: 'Questions that agents ask people, oldest first',
+  query: z.object({ open: z.enum(['true', 'false']).default('true'), projectId: z.string().optional() }), response: z.object({ items: z.array(Question) }),
+})
+export const answerQuestion = endpoint({
+  method: 'POST', path: '/api/tickets/questions/:questionId/answer', access: ['admin'], tag: 'tickets', summary: 'Answers a question; the parked attempt goes on',
+  params: z.object({ questionId: z.string() }), body: z.object({ answer: z.string().min(1).max(20_000) }), response: Question,
+})

@@ -1,0 +1,27 @@
+/** Kinds of approval: the gates at which a person decides. */
+export const APPROVAL_KINDS = ['spec_approval', 'build_start', 'change_review', 'merge', 'delete', 'infrastructure', 'budget_breach', 'policy', 'protected_change'] as const
+export type ApprovalKind = (typeof APPROVAL_KINDS)[number]
+
+export const APPROVAL_TRANSITIONS = {
+  pending: ['approved', 'rejected', 'revision_requested', 'expired', 'cancelled'],
+  approved: [],
+  rejected: [],
+  revision_requested: [],
+  expired: [],
+  cancelled: [],
+} as const satisfies Record<string, readonly string[]>
+export type ApprovalStatus = keyof typeof APPROVAL_TRANSITIONS
+
+/** What `--yes` may decide by itself: never budget, delete or infrastructure. */
+export const YES_APPROVES = ['spec_approval', 'build_start', 'merge'] as const satisfies readonly ApprovalKind[]
+
+/** JSON with sorted keys and no white space, so that equal payloads have equal hashes (RFC 8785 for the values that we use). */
+export function canonicalJson(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`
+  if (value !== null && typeof value === 'object') {
+    const entries = Object.entries(value as Record<string, unknown>).filter(([, v]) => v !== undefined)
+    entries.sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
+    return `{${entries.map(([key, v]) => `${JSON.stringify(key)}:${canonicalJson(v)}`).join(',')}}`
+  }
+  return JSON.stringify(value)
+}
