@@ -40,7 +40,26 @@ export interface TicketCommands {
   /** merging → done; dependents become claimable. */
   merged(trx: Trx, input: { ticketId: string; sha: string; correlationId: string }): Promise<void>
   /** merging | in_review → changes_requested, with the evidence that the next attempt gets (conflict, red merged tree, review). */
-  returned(trx: Trx, input: { ticketId: string; failureClass: FailureClass; reason: string; evidence: Evidence; correlationId: string }): Promise<void>
+  returned(trx: Trx, input: {
+    ticketId: string; failureClass: FailureClass; reason: string; evidence: Evidence; correlationId: string
+    /** Where the next attempt starts: the candidate on the new main after a red merge, main itself after a conflict. Default: the ticket's own head and base. */
+    start?: { baseSha: string; startSha: string }
+  }): Promise<void>
+}
+
+/** Offered by the repositories and checks features, outside transactions. */
+export interface RepositoryAccess {
+  /** Commit of the default branch. */
+  head(repositoryId: string): Promise<string>
+  /** Points a ref of Swarm's own (refs/swarm/…) at a commit. */
+  setRef(repositoryId: string, ref: string, sha: string): Promise<void>
+  /** Commit of a ref, or null. */
+  resolve(repositoryId: string, ref: string): Promise<string | null>
+  /** What swarm.yml of this commit (or detection) says. */
+  workPlan(repositoryId: string, commitSha: string): Promise<{
+    setup: string | null; checks: { name: string; command: string }[]; image: { packages: string[]; npm: string[] }
+    egressAllow: string[]; limits: { cpu?: number; memoryMb?: number; diskMb?: number; minutes?: number; usd?: number }
+  }>
 }
 
 export interface ApprovalRequest {

@@ -56,6 +56,10 @@ export interface TicketsTable {
   /** Not dispatched before this time. */
   retry_at: number | null
   branch: string; head_sha: string | null
+  /** Where the next attempt starts, when not from the head of the default branch: commit and the base its diff is read against. */
+  next_base_sha: string | null; next_start_sha: string | null
+  /** JSON AttemptEvidence[]: what went wrong so far, handed to the next attempt. */
+  evidence: string
   ready_at: number | null
   created_at: number; updated_at: number
 }
@@ -71,6 +75,8 @@ export interface AttemptsTable {
   summary: string | null
   lease_expires_at: number | null; deadline_at: number; activity_at: number | null
   status_sequence: number
+  /** A person or the server wants the runner to stop: it saves the work, then releases. */
+  stop_reason: string | null
   failure_class: string | null; failure_reason: string | null; failure_message: string | null
   /** JSON AttemptEvidence for the next attempt. */
   evidence: string | null
