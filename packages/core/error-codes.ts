@@ -26,6 +26,14 @@ export const ERROR_CODES = {
   // server state
   database_newer: { status: 500, fault: 'user', message: 'The database was written by a newer Swarm (migration {found}; this one knows {known}).', remedy: 'Use the newer Swarm, or restore a backup made before the upgrade.' },
   config_invalid: { status: 500, fault: 'user', message: 'The setting {field} is not valid: {problem}', remedy: 'Mend it where it was set ({source}); "swarm config show" lists every setting.' },
+  // server: requests, live events, start
+  unsupported_media_type: { status: 415, fault: 'user', message: 'A body of type {contentType} cannot be read here.', remedy: 'Send JSON with "content-type: application/json".' },
+  cursor_expired: { status: 410, fault: 'user', message: 'The cursor is from before the event log was moved to another database.', remedy: 'Load the current state again and follow from a new cursor.' },
+  response_invalid: { status: 500, fault: 'ours', message: 'Swarm made an answer that its own contract refuses (correlation id {correlationId}).', remedy: 'Look in the server log for that id; "swarm logs" prints it.' },
+  port_in_use: { status: 500, fault: 'user', message: 'Port {port} of {host} is in use.', remedy: 'Stop the program that listens there ("swarm status" tells whether it is Swarm), or choose another port with SWARM_PORT.' },
+  blob_not_found: { status: 404, fault: 'ours', message: 'There is no blob {digest}.', remedy: 'It was removed by retention, or the folder blobs under SWARM_HOME is incomplete: restore it from a backup.' },
+  server_unreachable: { status: 503, fault: 'user', message: 'No Swarm server answers at {url}: {problem}', remedy: 'Start one with "swarm up", or check the address.' },
+  server_stopping: { status: 503, fault: 'ours', message: 'This server is stopping.', remedy: 'Try again in a moment.' },
   // git
   git_failed: { status: 500, fault: 'ours', message: 'git {command} ended with code {exitCode}: {stderr}', remedy: 'Look at what git said; "git fsck" in that repository tells whether it is damaged.' },
   git_missing: { status: 500, fault: 'user', message: 'git could not be started in {path}: it is not installed, or that folder does not exist.', remedy: 'Install git (2.38 or newer) and check the path.' },
@@ -33,6 +41,18 @@ export const ERROR_CODES = {
   invalid_revision: { status: 400, fault: 'user', message: '{revision} is not a revision.', remedy: 'Give a branch, a tag or a commit, such as main or HEAD~1.' },
   unknown_revision: { status: 404, fault: 'user', message: 'This repository has no revision {revision}.', remedy: 'Look at what exists with "git log --all --oneline".' },
   not_a_repository: { status: 422, fault: 'user', message: '{path} is not a git repository that may be read here.', remedy: 'Give the path of a git repository that you own ("git init" makes one).' },
+  // specs and plans
+  spec_empty: { status: 422, fault: 'user', message: 'The spec is empty.', remedy: 'Write Markdown with a title ("# Name") and a section "## Requirements" with one list item for each, such as "- R1 A game starts with 2 to 8 players".' },
+  spec_too_large: { status: 413, fault: 'user', message: 'The spec has {bytes} bytes; at most {limitBytes} are read.', remedy: 'Split it into several specs, or link to attachments instead of pasting them.' },
+  spec_not_text: { status: 422, fault: 'user', message: 'The spec is not text: there is a NUL character in line {line}.', remedy: 'Give a Markdown file in UTF-8.' },
+  spec_unclosed_block: { status: 422, fault: 'user', message: 'The {what} that opens in line {line} of the spec is never closed, so everything after it would be lost.', remedy: 'Close it: a fence by a line of the same ``` or ~~~, a comment by -->.' },
+  spec_without_requirements: { status: 422, fault: 'user', message: 'The spec has no requirements (read to line {line}).', remedy: 'Add a section "## Requirements" with one list item for each, such as "- R1 A game starts with 2 to 8 players".' },
+  spec_duplicate_requirement: { status: 422, fault: 'user', message: 'Line {line} of the spec uses the id {id} again, which line {firstLine} has already.', remedy: 'Give one of them another id, or merge the two.' },
+  spec_empty_requirement: { status: 422, fault: 'user', message: 'Line {line} of the spec has no text for {id}.', remedy: 'Write behind it what must hold, such as "- R1 A game starts with 2 to 8 players", or remove the line.' },
+  token_cap_too_small: { status: 422, fault: 'user', message: 'A token cap of {cap} is too small: {what} needs {needed} tokens in one request.', remedy: 'Set a token cap of at least {needed}, or make that part of the spec shorter.' },
+  plan_invalid: { status: 422, fault: 'user', message: 'The plan is still not valid after {rounds} repair rounds: {findings}', remedy: 'Make the spec clearer in these places, or try again with "retry" on the design session.' },
+  design_answer_malformed: { status: 502, fault: 'ours', message: 'The model answered step {step} twice with something that is not usable: {problem}', remedy: 'Try again with "retry" on the design session: finished steps are not paid again.' },
+  repository_without_commits: { status: 422, fault: 'user', message: 'Repository {repository} has no commit on {branch}.', remedy: 'Make a first commit there ("git commit --allow-empty -m start") and import it again.' },
 } as const satisfies Record<string, ErrorCodeEntry>
 
 export type ErrorCode = keyof typeof ERROR_CODES
