@@ -1,0 +1,38 @@
+/**
+ * The one table of a design session's transitions: state → action → next state.
+ *
+ * `ready_for_docs` is where the designer works. `clarifying` is passed over when nothing has to be asked. `revise` sends a
+ * session back to the designer with what the person wrote; `retry` takes up a failed design where its journal ends; `resume`
+ * is the same for a session whose tickets exist already.
+ */
+export const SESSION_TRANSITIONS = {
+  input: { clarify: 'clarifying', design: 'ready_for_docs', fail: 'failed', cancel: 'cancelled' },
+  clarifying: { design: 'ready_for_docs', fail: 'failed', cancel: 'cancelled' },
+  ready_for_docs: { review: 'reviewing', fail: 'failed', cancel: 'cancelled' },
+  reviewing: { approve: 'approved', revise: 'ready_for_docs', fail: 'failed', cancel: 'cancelled' },
+  approved: { build: 'building', revise: 'ready_for_docs', fail: 'failed', cancel: 'cancelled' },
+  building: { complete: 'completed', fail: 'failed', cancel: 'cancelled' },
+  completed: {},
+  failed: { retry: 'ready_for_docs', resume: 'building', cancel: 'cancelled' },
+  cancelled: {},
+} as const
+
+export type SessionState = keyof typeof SESSION_TRANSITIONS
+export type SessionAction = 'clarify' | 'design' | 'review' | 'approve' | 'revise' | 'build' | 'complete' | 'fail' | 'cancel' | 'retry' | 'resume'
+
+export const SESSION_STATES = Object.keys(SESSION_TRANSITIONS) as SessionState[]
+export const SESSION_ACTIONS = ['clarify', 'design', 'review', 'approve', 'revise', 'build', 'complete', 'fail', 'cancel', 'retry', 'resume'] as const satisfies readonly SessionAction[]
+/** States in which the designer has work to do: what is resumed at start. */
+export const DESIGNING_STATES = ['input', 'ready_for_docs'] as const satisfies readonly SessionState[]
+
+/** The state that an action leads to, or null where it is not possible. */
+export function sessionNext(state: SessionState, action: SessionAction): SessionState | null {
+  const row: Partial<Record<SessionAction, SessionState>> = SESSION_TRANSITIONS[state]
+  return row[action] ?? null
+}
+
+type Asked = { readonly state: SessionState }
+/** `sessionCan.retry(session)`: whether the action is possible in the session's state; buttons and guards ask here. */
+export const sessionCan = Object.fromEntries(
+  SESSION_ACTIONS.map((action) => [action, (session: Asked) => sessionNext(session.state, action) !== null]),
+) as Record<SessionAction, (session: Asked) => boolean>
