@@ -22,7 +22,13 @@ export const ERROR_CODES = {
   // tickets and attempts
   illegal_transition: { status: 409, fault: 'user', message: '{kind} {id} is {from}; it cannot become {to}.', remedy: 'Look at its current state first.' },
   stale_fence: { status: 409, fault: 'ours', message: 'Fence {fence} of attempt {attemptId} is no longer the current one.', remedy: 'Stop work on this attempt: somebody else holds the ticket now.' },
-  dependency_cycle: { status: 422, fault: 'user', message: 'The dependencies form a cycle: {cycle}.', remedy: 'Remove one of these dependencies.' },
+already_decided: { status: 409, fault: 'user', message: '{kind} {id} was already decided by {by}: {decision}.', remedy: 'Nothing is left to decide; look at it with "swarm {kind} show {id}".' },
+  payload_changed: { status: 409, fault: 'user', message: 'Approval {id} is about something else than what you were shown.', remedy: 'Look at it again, then decide on what it shows now.' },
+  not_for_yes: { status: 403, fault: 'user', message: 'An approval of kind {kind} is never decided by --yes.', remedy: 'Decide it yourself: "swarm approval approve {id}".' },
+  name_taken: { status: 409, fault: 'user', message: 'There is already a {kind} named {name}.', remedy: 'Choose another name, or change the existing one.' },
+  version_conflict: { status: 409, fault: 'user', message: '{kind} {id} is at version {current}, not {given}: somebody changed it meanwhile.', remedy: 'Read it again and make your change on the newest version.' },
+  unknown_agent: { status: 422, fault: 'user', message: 'There is no agent named {name}.', remedy: 'Register it with "swarm agent create", or name one that "swarm agent list" shows.' },
+    dependency_cycle: { status: 422, fault: 'user', message: 'The dependencies form a cycle: {cycle}.', remedy: 'Remove one of these dependencies.' },
   // server state
   database_newer: { status: 500, fault: 'user', message: 'The database was written by a newer Swarm (migration {found}; this one knows {known}).', remedy: 'Use the newer Swarm, or restore a backup made before the upgrade.' },
   config_invalid: { status: 500, fault: 'user', message: 'The setting {field} is not valid: {problem}', remedy: 'Mend it where it was set ({source}); "swarm config show" lists every setting.' },
@@ -53,6 +59,24 @@ export const ERROR_CODES = {
   plan_invalid: { status: 422, fault: 'user', message: 'The plan is still not valid after {rounds} repair rounds: {findings}', remedy: 'Make the spec clearer in these places, or try again with "retry" on the design session.' },
   design_answer_malformed: { status: 502, fault: 'ours', message: 'The model answered step {step} twice with something that is not usable: {problem}', remedy: 'Try again with "retry" on the design session: finished steps are not paid again.' },
   repository_without_commits: { status: 422, fault: 'user', message: 'Repository {repository} has no commit on {branch}.', remedy: 'Make a first commit there ("git commit --allow-empty -m start") and import it again.' },
+  // images and microVMs
+  tools_missing: { status: 500, fault: 'user', message: '{purpose} needs programs that are not installed.', remedy: 'Install them: apt-get install {packages}' },
+  root_needed: { status: 500, fault: 'user', message: '{purpose} needs root.', remedy: 'Run it as root, or with sudo.' },
+  image_unsupported: { status: 500, fault: 'user', message: 'The guest image cannot be built here: {problem}.', remedy: 'Build it on Debian 12 or newer or Ubuntu 22.04 or newer, on x86_64, with Node 24.' },
+  image_build_failed: { status: 500, fault: 'ours', message: 'The guest image could not be built: {step} failed: {output}', remedy: 'Mend what it says and run it again; what was finished is kept.' },
+  disk_full: { status: 500, fault: 'user', message: '{purpose} needs {neededBytes} bytes in {path}, and {freeBytes} are free.', remedy: 'Free space there, or set SWARM_CACHE to a folder on a larger disk.' },
+  driver_unavailable: { status: 500, fault: 'user', message: 'The microVM driver {driver} cannot be used here: {problem}', remedy: '"swarm doctor" says what this machine offers and what to install.' },
+  vm_start_failed: { status: 500, fault: 'ours', message: 'A microVM could not be started: {problem}', remedy: 'Try again; if it stays so, "swarm doctor" and the log of the runner say more.' },
+  vm_ended: { status: 409, fault: 'ours', message: 'microVM {id} is over ({reason}): {detail}', remedy: 'Work goes on in a new microVM.' },
+  vm_limit_unenforceable: { status: 500, fault: 'user', message: 'This host cannot enforce the limit {limit}: {problem}', remedy: 'Give the runner a writable cgroup, or leave that limit out.' },
+  // model gateway
+  model_unpriced: { status: 400, fault: 'user', message: 'There is no price for the model {model}, so no budget can hold it.', remedy: 'Use a model of the price table, or add a row for it to modelPrices in the configuration.' },
+  model_option_unpriced: { status: 400, fault: 'user', message: 'The request uses {option}, which may cost more than its tokens show.', remedy: 'Leave {option} out: the model gateway takes only what it has a price for.' },
+  model_request_invalid: { status: 400, fault: 'user', message: 'This is no request of the Messages API: {problem}', remedy: 'Correct {field}; the format is that of POST /v1/messages.' },
+  attempt_over: { status: 409, fault: 'ours', message: 'Attempt {attemptId} is over; it makes no more model calls.', remedy: 'Stop work on this attempt.' },
+  budget_exhausted: { status: 402, fault: 'user', message: 'The call needs up to {neededMicroUsd} micro-dollars, and the ceiling of {kind} {id} ({capMicroUsd}) has {leftMicroUsd} left.', remedy: 'Decide on the approval of kind budget_breach, or raise the ceiling (--max-cost).' },
+  model_unavailable: { status: 502, fault: 'ours', message: 'The model provider {provider} could not be reached or stayed silent ({problem}), {tries} times.', remedy: 'Look whether its address can be reached from this machine; the ticket is tried again later.' },
+  model_circuit_open: { status: 503, fault: 'ours', message: 'The model provider {provider} failed {failures} times in a row; it is left alone for {retryAfterSeconds} s.', remedy: 'Wait: calls go on by themselves once it answers again.' },
 } as const satisfies Record<string, ErrorCodeEntry>
 
 export type ErrorCode = keyof typeof ERROR_CODES
