@@ -77,6 +77,20 @@ already_decided: { status: 409, fault: 'user', message: '{kind} {id} was already
   budget_exhausted: { status: 402, fault: 'user', message: 'The call needs up to {neededMicroUsd} micro-dollars, and the ceiling of {kind} {id} ({capMicroUsd}) has {leftMicroUsd} left.', remedy: 'Decide on the approval of kind budget_breach, or raise the ceiling (--max-cost).' },
   model_unavailable: { status: 502, fault: 'ours', message: 'The model provider {provider} could not be reached or stayed silent ({problem}), {tries} times.', remedy: 'Look whether its address can be reached from this machine; the ticket is tried again later.' },
   model_circuit_open: { status: 503, fault: 'ours', message: 'The model provider {provider} failed {failures} times in a row; it is left alone for {retryAfterSeconds} s.', remedy: 'Wait: calls go on by themselves once it answers again.' },
+  // repositories, checks, changes and the merge queue
+  origin_missing: { status: 422, fault: 'user', message: 'There is nothing at {path}.', remedy: 'Give the absolute path of a git repository on the machine of the server, or its address.' },
+  origin_unreachable: { status: 502, fault: 'user', message: 'The repository {origin} could not be read: {problem}', remedy: 'Check the address, the network, and that this machine may read it ("git ls-remote" on the same address).' },
+  origin_with_credentials: { status: 422, fault: 'user', message: 'The address of the repository at {host} holds credentials.', remedy: 'Leave user and password out of the address; let git find them by ssh key, or import a local clone.' },
+  origin_shallow: { status: 422, fault: 'user', message: 'The repository {path} is a shallow clone.', remedy: 'Complete it with "git fetch --unshallow" and import it again.' },
+  branch_missing: { status: 422, fault: 'user', message: 'Repository {repository} has no branch {branch} to import.', remedy: 'Name a branch that exists there ("git branch --list").' },
+  repository_diverged: { status: 409, fault: 'user', message: 'Branch {branch} has commits here ({ours}) and at the origin ({theirs}) that the other side lacks; nothing was changed.', remedy: 'Merge the two at the origin (pull from Swarm, push), then import again.' },
+  repository_exists: { status: 409, fault: 'user', message: 'The project has a repository {slug} already.', remedy: 'Choose another slug, or import into the one that exists.' },
+  no_origin: { status: 409, fault: 'user', message: 'Repository {repository} was made by Swarm and has no origin to push to.', remedy: 'Clone it from Swarm instead.' },
+  push_refused: { status: 409, fault: 'user', message: 'The origin {origin} did not take branch {branch}: {problem}.', remedy: 'Commit or stash what is open there, take its new commits into Swarm by importing again, and push again.' },
+  push_too_large: { status: 413, fault: 'user', message: 'The push is larger than {limitBytes} bytes.', remedy: 'Leave large or generated files out of the commit.' },
+  swarm_yml_invalid: { status: 422, fault: 'user', message: 'swarm.yml, line {line}: {problem}', remedy: 'Correct that line; docs/git.md shows the whole format.' },
+  change_not_open: { status: 409, fault: 'user', message: 'Change {changeId} is not what was approved: it is {state} at {headSha}.', remedy: 'Look at the change as it is now and decide about that.' },
+  queue_not_paused: { status: 409, fault: 'user', message: 'The merge queue of repository {repository} is not paused.', remedy: 'Nothing to do: it runs.' },
 } as const satisfies Record<string, ErrorCodeEntry>
 
 export type ErrorCode = keyof typeof ERROR_CODES
