@@ -17,6 +17,8 @@ export const AgentLimits = z.object({
   minutes: z.number().positive().default(30),
   /** max_tokens of one model call. */
   maxOutputTokens: z.number().int().positive().default(8_192),
+  /** A model call that brings no event for so long ends the attempt with reason silence. */
+  modelSilenceSeconds: z.number().positive().default(300),
 })
 export type AgentLimits = z.infer<typeof AgentLimits>
 
