@@ -1,0 +1,56 @@
+import { existsSync } from 'node:fs'
+import { defineConfig } from 'vitest/config'
+
+// Three projects, run one after the other by scripts/test.mjs: what needs a microVM or a network namespace has the machine to
+// itself, since two cores that emulate a CPU leave no time to spare for a neighbour's deadline.
+const VM_TESTS = 'packages/**/*.vm.test.ts'
+const NETNS_TESTS = 'packages/**/*.netns.test.ts'
+const POSTGRES_SETUP = 'packages/server/db/testing-postgres.ts'
+
+export default defineConfig({
+  test: {
+    allowOnly: false,
+    passWithNoTests: true,
+    // Real databases, git and child processes on slow cores; a unit test that nears these is doing too much.
+    testTimeout: 30_000,
+    hookTimeout: 60_000,
+    teardownTimeout: 30_000,
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: 'unit',
+          include: ['packages/**/*.test.ts', 'scripts/**/*.test.mjs', 'bench/**/*.test.ts'],
+          exclude: ['**/node_modules/**', '**/fixtures/**', VM_TESTS, NETNS_TESTS],
+          globalSetup: existsSync(POSTGRES_SETUP) ? [POSTGRES_SETUP] : [],
+          maxWorkers: 2,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'vm',
+          include: [VM_TESTS],
+          exclude: ['**/node_modules/**', '**/fixtures/**'],
+          // Under emulation a boot takes seconds and a command that starts Node most of one.
+          testTimeout: 240_000,
+          hookTimeout: 420_000,
+          fileParallelism: false,
+          maxWorkers: 1,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'netns',
+          include: [NETNS_TESTS],
+          exclude: ['**/node_modules/**', '**/fixtures/**'],
+          testTimeout: 60_000,
+          hookTimeout: 120_000,
+          fileParallelism: false,
+          maxWorkers: 1,
+        },
+      },
+    ],
+  },
+})
