@@ -21,8 +21,8 @@ const CONFIG: readonly (readonly [string, string])[] = [
   ['gc.auto', '0'],
   ['maintenance.auto', 'false'],
   ['core.logAllRefUpdates', 'always'],
-  // Refs are synced to disk before they count: main must not go back over a power cut.
-  ['core.fsync', 'committed'],
+  // Objects and refs are synced to disk before they count: main must not go back over a power cut.
+  ['core.fsync', 'committed,reference'],
   ['receive.fsckObjects', 'true'],
   ['receive.denyDeletes', 'true'],
   ['transfer.hideRefs', 'refs/swarm'],
@@ -83,7 +83,7 @@ export async function commitFiles(path: string, branch: string, files: Readonly<
 
 /** Environment that makes Swarm the author and committer; `at` in whole seconds since the epoch. */
 export function identity(at?: number): Record<string, string> {
-  const date = at === undefined ? {} : { GIT_AUTHOR_DATE: `${at} +0000`, GIT_COMMITTER_DATE: `${at} +0000` }
+  const date: Record<string, string> = at === undefined ? {} : { GIT_AUTHOR_DATE: `@${at} +0000`, GIT_COMMITTER_DATE: `@${at} +0000` }
   return {
     GIT_AUTHOR_NAME: SWARM_IDENTITY.name, GIT_AUTHOR_EMAIL: SWARM_IDENTITY.email,
     GIT_COMMITTER_NAME: SWARM_IDENTITY.name, GIT_COMMITTER_EMAIL: SWARM_IDENTITY.email, ...date,
