@@ -27,9 +27,18 @@ export default class ResultFileReporter {
     const name = `${module.relativeModuleId} > ${test.fullName}`
     if (state === 'passed') result.passed += 1
     else if (state === 'failed') result.failures.push(`${name}: ${firstLine(errors?.[0])}`)
-    else if (state === 'skipped') result.skipped.push({ test: name, reason: note })
+    else if (state === 'skipped') result.skipped.push({ test: name, reason: note ?? reasonInTitle(test) })
     else result.failures.push(`${name}: never finished`)
   }
+}
+
+/** A suite that is skipped as a whole ends its title with the reason in parentheses. */
+function reasonInTitle(test) {
+  for (let parent = test.parent; parent.type === 'suite'; parent = parent.parent) {
+    const reason = parent.options.mode === 'skip' ? /\(([^()]+)\)$/.exec(parent.name)?.[1] : undefined
+    if (reason) return reason
+  }
+  return undefined
 }
 
 function firstLine(error) {
