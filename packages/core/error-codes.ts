@@ -39,6 +39,8 @@ already_decided: { status: 409, fault: 'user', message: '{kind} {id} was already
   port_in_use: { status: 500, fault: 'user', message: 'Port {port} of {host} is in use.', remedy: 'Stop the program that listens there ("swarm status" tells whether it is Swarm), or choose another port with SWARM_PORT.' },
   blob_not_found: { status: 404, fault: 'ours', message: 'There is no blob {digest}.', remedy: 'It was removed by retention, or the folder blobs under SWARM_HOME is incomplete: restore it from a backup.' },
   server_unreachable: { status: 503, fault: 'user', message: 'No Swarm server answers at {url}: {problem}', remedy: 'Start one with "swarm up", or check the address.' },
+  route_not_found: { status: 404, fault: 'user', message: 'There is no {method} {path}.', remedy: 'Look at /reference for the routes that exist.' },
+  database_unavailable: { status: 503, fault: 'ours', message: 'The database does not answer: {problem}', remedy: 'Check that the database runs and that its disk is not full; Swarm reconnects by itself.' },
   server_stopping: { status: 503, fault: 'ours', message: 'This server is stopping.', remedy: 'Try again in a moment.' },
   // git
   git_failed: { status: 500, fault: 'ours', message: 'git {command} ended with code {exitCode}: {stderr}', remedy: 'Look at what git said; "git fsck" in that repository tells whether it is damaged.' },
@@ -91,6 +93,19 @@ already_decided: { status: 409, fault: 'user', message: '{kind} {id} was already
   swarm_yml_invalid: { status: 422, fault: 'user', message: 'swarm.yml, line {line}: {problem}', remedy: 'Correct that line; docs/git.md shows the whole format.' },
   change_not_open: { status: 409, fault: 'user', message: 'Change {changeId} is not what was approved: it is {state} at {headSha}.', remedy: 'Look at the change as it is now and decide about that.' },
   queue_not_paused: { status: 409, fault: 'user', message: 'The merge queue of repository {repository} is not paused.', remedy: 'Nothing to do: it runs.' },
+  // egress of microVMs
+  egress_host_not_allowed: { status: 403, fault: 'user', message: 'The host {host} is not on the allow-list of this project.', remedy: 'If the work needs it, ask a person to add it under egress.allow in swarm.yml or in the settings of the project.' },
+  egress_port_refused: { status: 403, fault: 'user', message: 'Port {port} of {host} may not be reached.', remedy: 'Use port {allowed}.' },
+  egress_address_refused: { status: 403, fault: 'user', message: '{host} leads to {address}, which is a {class} address.', remedy: 'Only public addresses may be reached. An operator can exempt this exact host and range in the settings of the runner (never a metadata address).' },
+  egress_ip_literal: { status: 403, fault: 'user', message: '{host} is an IP address, not a name.', remedy: 'Use the name of the host: addresses are refused in every notation.' },
+  egress_host_invalid: { status: 403, fault: 'user', message: '{host} is not a host name.', remedy: 'Use a plain ASCII host name (punycode for others), without user, password or trailing dot.' },
+  egress_host_mismatch: { status: 403, fault: 'user', message: 'The Host header names {header}, the request goes to {host}.', remedy: 'Send the host of the request as its Host header.' },
+  egress_request_refused: { status: 403, fault: 'user', message: 'The proxy does not pass this request on: {problem}.', remedy: 'Send plain HTTP/1.1 through the proxy: http:// addresses as they are, https:// by CONNECT.' },
+  egress_route_unknown: { status: 403, fault: 'user', message: '{method} {path} does not exist at {host}.', remedy: '{routes}' },
+  egress_bytes_exhausted: { status: 403, fault: 'user', message: 'This microVM used up its {limitBytes} bytes of network traffic.', remedy: 'Download less, or ask a person to raise the limit of the agent.' },
+  egress_too_many_connections: { status: 403, fault: 'user', message: 'This microVM has {limit} connections open.', remedy: 'Close some, or do fewer things at once.' },
+  egress_unresolved: { status: 502, fault: 'user', message: 'The name {host} could not be resolved: {problem}.', remedy: 'Look at the spelling; otherwise the name servers of the runner do not know it.' },
+  egress_unreachable: { status: 502, fault: 'user', message: '{host} could not be reached: {problem}.', remedy: 'Try again later.' },
 } as const satisfies Record<string, ErrorCodeEntry>
 
 export type ErrorCode = keyof typeof ERROR_CODES

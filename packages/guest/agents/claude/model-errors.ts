@@ -11,6 +11,8 @@ export function endOfModelCall(error: unknown): AttemptEnded {
     const code = errorCode(error)
     const message = `The model call failed with ${error.status}${code === null ? '' : ` ${code}`}: ${error.apiMessage ?? error.message}`
     if (error.status === 402 || (code !== null && /budget/.test(code))) return new AttemptEnded('budget', code ?? 'budget_exceeded', message)
+    // The gateway's word that nobody waits for this attempt any more: no fault of the model.
+    if (code === 'attempt_over' || code === 'stale_fence') return new AttemptEnded('infrastructure', code, message)
     return new AttemptEnded('model', code ?? `http_${error.status}`, message)
   }
   if (error instanceof APIConnectionTimeoutError) return new AttemptEnded('model', 'silence', 'The model did not answer in time.')
