@@ -1,0 +1,106 @@
+import { randomUUID } from 'node:crypto'
+import { claim } from '@swarm/contract/runner-protocol.ts'
+import type { Work } from '@swarm/contract/runner-protocol.ts'
+import type { Logger } from 'pino'
+import { runAttempt } from './attempts/attempt.ts'
+import { runCheck } from './attempts/check.ts'
+import { Holding } from './attempts/holding.ts'
+import type { Held } from './attempts/holding.ts'
+import type { Machines } from './attempts/machine.ts'
+import { Reporter } from './attempts/reporter.ts'
+import { createServerLink } from './link/server-link.ts'
+
+/** How long the server may hold a claim that finds nothing, ms. */
+const CLAIM_WAIT_MS = 25_000
+
+export interface RunnerOptions {
+  readonly serverUrl: string
+  readonly token: string
+  readonly machines: Machines
+  /** MicroVMs at once, for attempts and for checks. */
+  readonly attemptSlots: number
+  readonly checkSlots: number
+  readonly logger: Logger
+}
+
+export interface Runner extends AsyncDisposable {
+  /** Settles when the runner can go on no more (its token was refused); rejects with the reason. */
+  readonly running: Promise<void>
+}
+
+/** Starts to ask the server for work and to carry it out, until it is disposed: then work is saved and given back. */
+export function startRunner(options: RunnerOptions): Runner {
+  const { logger } = options
+  const closing = new AbortController()
+  const link = createServerLink({ baseUrl: options.serverUrl, token: options.token, onTrouble: (error, path) => { logger.warn({ err: error, path }, 'the server cannot be reached; trying again') } })
+  const holding = new Holding(link, (error) => { logger.warn({ err: error }, 'heartbeat failed') })
+  const working = new Set<Promise<void>>()
+
+  async function carryOut(work: Work): Promise<void> {
+    const key = { kind: work.kind, id: work.kind === 'attempt' ? work.attemptId : work.checkId, fence: work.fence }
+    const stop = new AbortController()
+    const lost = new AbortController()
+    lost.signal.addEventListener('abort', () => { stop.abort(lost.signal.reason) }, { once: true })
+    const log = logger.child({ correlationId: work.correlationId, [`${work.kind}Id`]: key.id, fence: work.fence })
+    const reporter = new Reporter(link, key, lost.signal, (error) => {
+      if (!lost.signal.aborted) lost.abort(error)
+    })
+    const held: Held = { key, work, reporter, stop, lost, leaseEndsAtMs: Date.now() + work.leaseTtlMs }
+    holding.add(held)
+    log.info({ work: work.kind }, 'claimed')
+    try {
+      const deps = { link, machines: options.machines, reporter, stop: stop.signal, lost: lost.signal }
+      await (work.kind === 'attempt' ? runAttempt(work, deps) : runCheck(work, deps))
+      log.info('ended')
+    } catch (error) {
+      // The report itself was refused or cannot be made: the lease runs out and the server decides.
+      log.error({ err: error }, 'ended without a report')
+    } finally {
+      holding.remove(held)
+    }
+  }
+
+  /** Claims one kind of work, up to its slots. Finished work is never stuck behind new work: checks have slots of their own. */
+  async function claimLoop(kind: Work['kind'], slots: number): Promise<void> {
+    const busy = new Set<Promise<void>>()
+    while (!closing.signal.aborted) {
+      if (busy.size >= slots) {
+        await Promise.race(busy)
+        continue
+      }
+      const body = {
+        waitMs: CLAIM_WAIT_MS, kinds: [kind], driver: options.machines.driver.name, isolates: options.machines.driver.isolates,
+        capacity: options.attemptSlots + options.checkSlots, holding: holding.keys(), claimKey: randomUUID(),
+      }
+      const { work } = await link.call(claim, { body }, closing.signal)
+      if (!work) continue
+      const job = carryOut(work).finally(() => {
+        busy.delete(job)
+        working.delete(job)
+      })
+      busy.add(job)
+      working.add(job)
+    }
+    await Promise.all(busy)
+  }
+
+  /** Ends without an error when the runner is closed. */
+  async function untilClosed(loop: Promise<void>): Promise<void> {
+    try {
+      await loop
+    } catch (error) {
+      if (!closing.signal.aborted) throw error
+    }
+  }
+
+  const loops = [untilClosed(claimLoop('attempt', options.attemptSlots)), untilClosed(claimLoop('check', options.checkSlots))]
+  return {
+    running: Promise.all(loops).then(() => undefined),
+    async [Symbol.asyncDispose]() {
+      closing.abort(new Error('the runner stops'))
+      for (const held of holding.all()) held.stop.abort(new Error('the runner stops'))
+      await Promise.allSettled([...loops, ...working])
+      await holding[Symbol.asyncDispose]()
+    },
+  }
+}

@@ -1,0 +1,109 @@
+import { AgentEvent } from '@swarm/contract/agent-protocol.ts'
+import type { AgentOutcome } from '@swarm/contract/agent-protocol.ts'
+import { MODEL_HOST } from '@swarm/contract/guest-protocol.ts'
+import { complete, fail, release } from '@swarm/contract/runner-protocol.ts'
+import type { AttemptWork } from '@swarm/contract/runner-protocol.ts'
+import type { Vm } from '../drivers/driver.ts'
+import type { ServerLink } from '../link/server-link.ts'
+import { fetchWorkspace, pushWork } from './guest-git.ts'
+import { lines } from './lines.ts'
+import { provision } from './machine.ts'
+import type { Machines } from './machine.ts'
+import type { Reporter } from './reporter.ts'
+import { asFailure, WorkFailure } from './work-failure.ts'
+
+/**
+ * Carries out one attempt: microVM → workspace → agent → pushed work → report. Work in progress is pushed before the
+ * microVM goes, however the attempt ends.
+ * @param stop aborted when the lease is gone (reason `stale_fence`: nothing may be written any more), a person stopped it, or the runner goes down
+ */
+export async function runAttempt(work: AttemptWork, deps: { link: ServerLink; machines: Machines; reporter: Reporter; stop: AbortSignal; lost: AbortSignal }): Promise<void> {
+  const { link, reporter, stop, lost } = deps
+  const key = { kind: 'attempt' as const, id: work.attemptId, fence: work.fence }
+  const ticket = work.task.ticket
+  const save = async (vm: Vm): Promise<string> => pushWork(vm, { attemptId: work.attemptId, ticketId: work.ticketId, title: ticket.title })
+  let vm: Vm | null = null
+  try {
+    vm = await reporter.during('provision', () => provision(deps.machines, work, reporter))
+    const machine = vm
+    await reporter.during('workspace', async () => {
+      await fetchWorkspace(machine, { ...work, ref: `refs/swarm/attempts/${work.attemptId}/start`, author: work.agentName, signal: stop })
+      if (work.setup !== null) await runSetup(machine, work.setup, stop)
+    })
+    const outcome = await reporter.during('agent', () => runAgent(machine, work, reporter, stop), (value) => value.type)
+    if (outcome.type === 'failed') throw new WorkFailure(outcome.failureClass, outcome.reason, outcome.message)
+    const headSha = await reporter.during('publish', () => save(machine), (sha) => sha)
+    await reporter.flush()
+    if (outcome.type === 'question') {
+      const { question, options, toolUseId, transcript } = outcome
+      await link.call(release, { body: { ...key, reason: 'question', wipSha: headSha, question: { text: question, options, toolUseId, transcript } } }, lost)
+    } else {
+      await link.call(complete, { body: { ...key, kind: 'attempt', headSha, summary: outcome.summary.slice(0, 20_000) } }, lost)
+    }
+  } catch (error) {
+    if (lost.aborted) return
+    const wipSha = vm ? await saveOrNull(() => save(vm!), reporter) : null
+    await reporter.flush()
+    if (stop.aborted) await link.call(release, { body: { ...key, reason: 'shutdown', wipSha } }, lost)
+    else {
+      const failure = asFailure(error)
+      await link.call(fail, { body: { ...key, failureClass: failure.failureClass, reason: failure.reason, message: failure.message.slice(-20_000), wipSha } }, lost)
+    }
+  } finally {
+    await vm?.[Symbol.asyncDispose]()
+    await reporter.flush()
+  }
+}
+
+/** The work as a commit on the attempt's ref, or null when the microVM can no longer give it. */
+async function saveOrNull(save: () => Promise<string>, reporter: Reporter): Promise<string | null> {
+  try {
+    return await reporter.during('publish', save, (sha) => sha)
+  } catch (error) {
+    // Reported as a failed step by `during`; the attempt's own failure is what the server must hear next.
+    if (!(error instanceof Error)) throw error
+    return null
+  }
+}
+
+export async function runSetup(vm: Vm, command: string, signal: AbortSignal): Promise<void> {
+  const result = await vm.exec({ argv: ['/bin/sh', '-c', command], cwd: vm.workspace, timeoutMs: 900_000, signal })
+  if (result.code !== 0) throw new WorkFailure('infrastructure', 'setup_failed', `The setup command ended with ${result.code ?? result.signal}:\n${(result.stdout + result.stderr).slice(-8_000)}`)
+}
+
+async function runAgent(vm: Vm, work: AttemptWork, reporter: Reporter, signal: AbortSignal): Promise<AgentOutcome> {
+  let outcome: AgentOutcome | null = null
+  let unreadable = ''
+  const read = lines((line) => {
+    const parsed = AgentEvent.safeParse(parseJson(line))
+    if (!parsed.success) {
+      unreadable ||= line.slice(0, 500)
+      return
+    }
+    const event = parsed.data
+    if (event.type === 'finished' || event.type === 'question' || event.type === 'failed') outcome = event
+    // The transcript goes with /release alone: it can be megabytes.
+    reporter.activity(event.type === 'question' ? { ...event, transcript: [] } : event)
+  })
+  const task = { ...work.task, workspace: vm.workspace, modelBaseUrl: `http://${MODEL_HOST}` }
+  const exit = await vm.exec({
+    argv: ['node', vm.agentProgram], cwd: vm.workspace, stdin: JSON.stringify(task), timeoutMs: Math.round(work.limits.minutes * 60_000),
+    correlationId: work.correlationId, onStdout: read.push, signal,
+  })
+  read.end()
+  if (outcome) return outcome
+  if (exit.timedOut) return { type: 'failed', failureClass: 'agent', reason: 'time_limit', message: `The agent ran longer than its limit of ${work.limits.minutes} minutes.` }
+  return {
+    type: 'failed', failureClass: 'agent', reason: 'agent_crashed',
+    message: `The agent program ended with ${exit.code ?? exit.signal} and no outcome. ${unreadable ? `It wrote: ${unreadable}. ` : ''}${exit.stderr.slice(-4_000)}`,
+  }
+}
+
+function parseJson(line: string): unknown {
+  try {
+    return JSON.parse(line)
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined
+    throw error
+  }
+}

@@ -1,0 +1,55 @@
+import { complete, fail } from '@swarm/contract/runner-protocol.ts'
+import type { CheckResult, CheckWork } from '@swarm/contract/runner-protocol.ts'
+import type { Vm } from '../drivers/driver.ts'
+import type { ServerLink } from '../link/server-link.ts'
+import { fetchWorkspace } from './guest-git.ts'
+import { provision } from './machine.ts'
+import type { Machines } from './machine.ts'
+import type { Reporter } from './reporter.ts'
+import { asFailure } from './work-failure.ts'
+import { runSetup } from './attempt.ts'
+
+const OUTPUT_KEPT_BYTES = 64 * 1024
+
+/** Runs the checks of one commit in a clean microVM, in their order, until one fails. */
+export async function runCheck(work: CheckWork, deps: { link: ServerLink; machines: Machines; reporter: Reporter; stop: AbortSignal; lost: AbortSignal }): Promise<void> {
+  const { link, reporter, stop, lost } = deps
+  const key = { kind: 'check' as const, id: work.checkId, fence: work.fence }
+  let vm: Vm | null = null
+  try {
+    vm = await reporter.during('provision', () => provision(deps.machines, work, reporter))
+    const machine = vm
+    await reporter.during('workspace', async () => {
+      await fetchWorkspace(machine, { ...work, ref: `refs/swarm/checks/${work.checkId}`, author: 'Swarm', signal: stop })
+      if (work.setup !== null) await runSetup(machine, work.setup, stop)
+    })
+    const results = await reporter.during('checks', () => runAll(machine, work, stop))
+    await reporter.flush()
+    await link.call(complete, { body: { ...key, kind: 'check', results, passed: results.every((result) => result.exitCode === 0) } }, lost)
+  } catch (error) {
+    if (lost.aborted) return
+    await reporter.flush()
+    const failure = asFailure(error)
+    await link.call(fail, { body: { ...key, failureClass: failure.failureClass, reason: stop.aborted ? 'stopped' : failure.reason, message: failure.message.slice(-20_000), wipSha: null } }, lost)
+  } finally {
+    await vm?.[Symbol.asyncDispose]()
+    await reporter.flush()
+  }
+}
+
+async function runAll(vm: Vm, work: CheckWork, signal: AbortSignal): Promise<CheckResult[]> {
+  const results: CheckResult[] = []
+  for (const check of work.checks) {
+    let output = ''
+    const decoder = new TextDecoder()
+    const keep = (chunk: Uint8Array): void => { output = (output + decoder.decode(chunk, { stream: true })).slice(-OUTPUT_KEPT_BYTES) }
+    // The command is the repository's own text, read from the base commit by the server.
+    const exit = await vm.exec({
+      argv: ['/bin/sh', '-c', check.command], cwd: vm.workspace, env: { CI: 'true' }, timeoutMs: Math.round(work.limits.minutes * 60_000),
+      correlationId: work.correlationId, onStdout: keep, onStderr: keep, signal,
+    })
+    results.push({ ...check, exitCode: exit.code, timedOut: exit.timedOut, wallMs: exit.wallMs, output })
+    if (exit.code !== 0) break
+  }
+  return results
+}

@@ -1,0 +1,45 @@
+import { randomBytes } from 'node:crypto'
+import type { Duplex } from 'node:stream'
+import { makeId } from '@swarm/core/ids.ts'
+import type { Work } from '@swarm/contract/runner-protocol.ts'
+import type { Template, Vm, VmDriver } from '../drivers/driver.ts'
+import type { EgressProxy } from '../egress/proxy.ts'
+import type { Reporter } from './reporter.ts'
+import { WorkFailure } from './work-failure.ts'
+
+/** Past the work's own limit, for saving what it did: only then the microVM is killed. */
+const SAVING_MS = 300_000
+
+export interface Machines {
+  readonly driver: VmDriver
+  /** The template for work with these needs, built when it does not exist yet. */
+  template(work: Work): Promise<Template>
+  /** A proxy for one microVM, with the token of its work and the hosts of its project. */
+  proxy(work: Work, onRefusal: Reporter['refusal']): EgressProxy
+}
+
+/** Restores a microVM for a piece of work, with its way out. The caller disposes it; how it ended is reported. */
+export async function provision(machines: Machines, work: Work, reporter: Reporter): Promise<Vm> {
+  const template = await machines.template(work)
+  const id = makeId('vm', randomBytes(8))
+  const about = { id, driver: machines.driver.name, templateKey: template.key }
+  reporter.vm({ ...about, state: 'starting' })
+  let vm: Vm
+  try {
+    vm = await machines.driver.restore(template, {
+      id, correlationId: work.correlationId,
+      limits: { cpuShare: work.limits.cpu, pids: work.limits.pids, wallMs: Math.round(work.limits.minutes * 60_000) + SAVING_MS, egressBytes: work.limits.egressBytes },
+    })
+  } catch (error) {
+    reporter.vm({ ...about, state: 'ended', endReason: 'restore failed' })
+    throw new WorkFailure('infrastructure', 'restore_failed', error instanceof Error ? error.message : String(error), { cause: error })
+  }
+  const proxy = machines.proxy(work, (refusal) => { reporter.refusal(refusal) })
+  vm.onForward((stream: Duplex) => { proxy.accept(stream) })
+  reporter.vm({ ...about, state: 'running', restoreMs: vm.restoreMs })
+  void vm.ended.then(async (end) => {
+    reporter.vm({ ...about, state: 'ended', endReason: end.reason })
+    await proxy[Symbol.asyncDispose]()
+  })
+  return vm
+}

@@ -1,0 +1,93 @@
+import { createHash } from 'node:crypto'
+import { canonicalJson, YES_APPROVES } from '@swarm/core/approvals/approval.ts'
+import { DomainError } from '@swarm/core/errors.ts'
+import type { Selectable } from 'kysely'
+import type { ApprovalsTable } from '../../db/schema.ts'
+import type { Trx } from '../../db/unit.ts'
+import { appendEvents } from '../../events/events.ts'
+import type { ApprovalCommands, DecisionReaction } from '../../ports.ts'
+import { approvalById, insertApproval, openApprovalsOf, settleApproval } from './queries.ts'
+
+export type ApprovalRow = Selectable<ApprovalsTable>
+
+export interface ApprovalService extends ApprovalCommands {
+  /**
+   * Decides once. The same decision again is answered alike; another one is told who was first.
+   * The reaction of the feature that asked runs in the same transaction: what is approved has been set going, or nothing has happened.
+   */
+  decide(trx: Trx, input: { approvalId: string; decision: 'approved' | 'rejected' | 'revision_requested'; payloadHash: string; reason: string; decidedBy: string; byYesFlag: boolean; correlationId: string }): Promise<ApprovalRow>
+}
+
+export function hashPayload(payload: unknown): string {
+  return createHash('sha256').update(canonicalJson(payload)).digest('hex')
+}
+
+export function createApprovals(deps: { now: () => number; makeId: (kind: 'approval') => string }): ApprovalService {
+  const reactions = new Map<string, DecisionReaction>()
+
+  async function settle(trx: Trx, approval: ApprovalRow, status: string, by: string, reason: string, correlationId: string): Promise<ApprovalRow> {
+    const now = deps.now()
+    if (!await settleApproval(trx, approval.id, { status, decided_by: by, decided_at: now, decision_reason: reason })) {
+      throw new DomainError('already_decided', { kind: 'approval', id: approval.id, by: 'someone else', decision: 'decided meanwhile' })
+    }
+    await appendEvents(trx, [{
+      type: 'approval:resolved', projectId: approval.project_id, subject: { kind: approval.subject_kind, id: approval.subject_id }, correlationId,
+      data: { approvalId: approval.id, kind: approval.kind, status, decidedBy: by, reason },
+    }])
+    return { ...approval, status, decided_by: by, decided_at: now, decision_reason: reason }
+  }
+
+  return {
+    async request(trx, request) {
+      const payload = canonicalJson(request.payload)
+      const hash = hashPayload(request.payload)
+      for (const open of await openApprovalsOf(trx, request.subject)) {
+        if (open.kind !== request.kind) continue
+        if (open.payload_hash === hash) return open.id
+        await settle(trx, open, 'cancelled', 'swarm', 'what it was about has changed', request.correlationId)
+      }
+      const id = deps.makeId('approval')
+      await insertApproval(trx, {
+        id, project_id: request.projectId, kind: request.kind, subject_kind: request.subject.kind, subject_id: request.subject.id, requester: request.requester,
+        payload, payload_hash: hash, status: 'pending', decided_by: null, decided_at: null, decision_reason: null, used_at: null, expires_at: null, created_at: deps.now(),
+      })
+      await appendEvents(trx, [{
+        type: 'approval:requested', projectId: request.projectId, subject: request.subject, correlationId: request.correlationId,
+        data: { approvalId: id, kind: request.kind, payloadHash: hash, requester: request.requester },
+      }])
+      return id
+    },
+
+    async cancelFor(trx, subject, reason, correlationId) {
+      for (const open of await openApprovalsOf(trx, subject)) await settle(trx, open, 'cancelled', 'swarm', reason, correlationId)
+    },
+
+    onDecision(kind, reaction) {
+      if (reactions.has(kind)) throw new Error(`approval kind ${kind} already has a reaction`)
+      reactions.set(kind, reaction)
+    },
+
+    async decide(trx, input) {
+      const approval = await approvalById(trx, input.approvalId)
+      if (!approval) throw new DomainError('not_found', { kind: 'approval', id: input.approvalId })
+      if (approval.status !== 'pending') {
+        if (approval.status === input.decision && approval.payload_hash === input.payloadHash) return approval
+        throw new DomainError('already_decided', { kind: 'approval', id: approval.id, by: approval.decided_by, decision: approval.status })
+      }
+      if (approval.payload_hash !== input.payloadHash) throw new DomainError('payload_changed', { id: approval.id })
+      if (approval.expires_at !== null && approval.expires_at <= deps.now()) throw new DomainError('already_decided', { kind: 'approval', id: approval.id, by: 'its time limit', decision: 'expired' })
+      if (input.byYesFlag && !(YES_APPROVES as readonly string[]).includes(approval.kind)) throw new DomainError('not_for_yes', { kind: approval.kind, id: approval.id })
+      const decidedBy = input.byYesFlag ? `${input.decidedBy} (--yes)` : input.decidedBy
+      const decided = await settle(trx, approval, input.decision, decidedBy, input.reason, input.correlationId)
+      const reaction = reactions.get(approval.kind)
+      if (!reaction) throw new Error(`nobody reacts to approvals of kind ${approval.kind}`)
+      const about = {
+        id: approval.id, kind: approval.kind, subjectKind: approval.subject_kind, subjectId: approval.subject_id, projectId: approval.project_id,
+        payload: JSON.parse(approval.payload) as unknown, decidedBy, correlationId: input.correlationId,
+      }
+      if (input.decision === 'approved') await reaction.approved(trx, { ...about, payloadHash: approval.payload_hash })
+      else await reaction.rejected(trx, { ...about, status: input.decision, reason: input.reason })
+      return decided
+    },
+  }
+}

@@ -1,0 +1,115 @@
+import { claim, complete, fail, heartbeat, release, status } from '@swarm/contract/runner-protocol.ts'
+import type { AttemptWork, Work } from '@swarm/contract/runner-protocol.ts'
+import type { AgentEvent } from '@swarm/contract/agent-protocol.ts'
+import { DomainError } from '@swarm/core/errors.ts'
+import type { Database } from '../../db/database.ts'
+import type { Trx } from '../../db/unit.ts'
+import type { HttpTarget } from '../../http/register.ts'
+import { register } from '../../http/register.ts'
+import type { CheckSource, WorkSource } from '../../ports.ts'
+import { recordVm, requireRunner, sawRunner } from './service.ts'
+
+/** Bodies with a transcript or a check's output are larger than other requests. */
+const LARGE_BODY_BYTES = 64 * 1024 * 1024
+/** A claim that found nothing looks again at the latest after this many ms, whatever woke or did not wake it. */
+const NET_MS = 10_000
+
+/** What the tickets feature does with reports about attempts. */
+export interface AttemptReports {
+  recordStatus(trx: Trx, runnerId: string, report: {
+    id: string; fence: number; sequence: number
+    step?: { name: string; state: string; wallMs?: number | undefined; detail?: string | undefined } | undefined
+    vmId?: string | undefined
+    activity: readonly AgentEvent[]
+    egressRefusals: readonly Record<string, unknown>[]
+  }): Promise<boolean>
+  complete(trx: Trx, runnerId: string, report: { id: string; fence: number; headSha: string; summary: string }): Promise<void>
+  fail(trx: Trx, runnerId: string, report: { id: string; fence: number; failureClass: AttemptFailure['failureClass']; reason: string; message: string; wipSha: string | null }): Promise<void>
+  release(trx: Trx, runnerId: string, report: { id: string; fence: number; reason: 'question' | 'shutdown'; wipSha: string | null; question?: { text: string; options: string[]; toolUseId: string; transcriptDigest: string } | undefined }): Promise<void>
+  /** Ticket and project of an attempt, for the list of microVMs. */
+  about(trx: Trx, attemptId: string): Promise<{ ticketId: string | null; projectId: string }>
+}
+type AttemptFailure = Parameters<CheckSource['fail']>[2]
+
+export interface RunnerProtocolDependencies {
+  readonly http: HttpTarget
+  readonly db: Database
+  readonly now: () => number
+  readonly attempts: WorkSource<AttemptWork>
+  readonly attemptReports: AttemptReports
+  readonly checks: CheckSource
+  readonly aboutCheck: (trx: Trx, checkId: string) => Promise<{ ticketId: string | null; projectId: string }>
+  readonly storeBlob: (content: string) => Promise<string>
+}
+
+/** /claim, /heartbeat, /status, /complete, /fail, /release (contract/runner-protocol.ts says what each means). */
+export function registerRunnerProtocol(deps: RunnerProtocolDependencies): void {
+  const { db, http } = deps
+
+  register(http, claim, async ({ body, principal, signal }) => {
+    const runner = await db.write(async (trx) => {
+      const known = await requireRunner(trx, principal.id)
+      await sawRunner(trx, known.id, { driver: body.driver, isolates: body.isolates, capacity: body.capacity, now: deps.now() })
+      await deps.attempts.reconcile(trx, known.id, body.holding.filter((item) => item.kind === 'attempt'))
+      await deps.checks.reconcile(trx, known.id, body.holding.filter((item) => item.kind === 'check'))
+      return known
+    })
+    const until = deps.now() + body.waitMs
+    using latch = db.wake.latch('work')
+    while (true) {
+      if (signal.aborted) return { work: null }
+      const work = await take(runner, body.kinds, body.claimKey)
+      const left = until - deps.now()
+      if (work || left <= 0) return { work }
+      await latch.wait({ signal, timeoutMs: Math.min(left, NET_MS) })
+    }
+  })
+
+  async function take(runner: { id: string; name: string; isolates: boolean }, kinds: readonly ('attempt' | 'check')[], claimKey: string): Promise<Work | null> {
+    if (kinds.includes('check')) {
+      const key = await db.write((trx) => deps.checks.claim(trx, runner, claimKey))
+      if (key) return deps.checks.describe(key.id, key.fence)
+    }
+    if (!kinds.includes('attempt')) return null
+    const key = await db.write((trx) => deps.attempts.claim(trx, runner, claimKey))
+    return key ? deps.attempts.describe(key.id, key.fence) : null
+  }
+
+  register(http, heartbeat, async ({ body, principal }) => db.write(async (trx) => {
+    const runner = await requireRunner(trx, principal.id)
+    await sawRunner(trx, runner.id, { now: deps.now() })
+    const attempts = await deps.attempts.heartbeat(trx, runner.id, body.holding.filter((item) => item.kind === 'attempt'))
+    const checks = await deps.checks.heartbeat(trx, runner.id, body.holding.filter((item) => item.kind === 'check'))
+    return { stop: [...attempts, ...checks] }
+  }))
+
+  register(http, status, async ({ body, principal }) => db.write(async (trx) => {
+    const about = body.kind === 'attempt' ? await deps.attemptReports.about(trx, body.id) : await deps.aboutCheck(trx, body.id)
+    // A microVM that ends is recorded whoever holds the work by now.
+    if (body.vm) await recordVm(trx, principal.id, { ...body.vm, workKind: body.kind, workId: body.id, ...about }, deps.now())
+    if (body.kind === 'check') return { recorded: true }
+    const onlyVmEnd = body.vm?.state === 'ended' && !body.step && body.activity.length === 0 && body.egressRefusals.length === 0
+    if (onlyVmEnd) return { recorded: true }
+    return { recorded: await deps.attemptReports.recordStatus(trx, principal.id, { ...body, vmId: body.vm?.id }) }
+  }), { bodyLimitBytes: LARGE_BODY_BYTES })
+
+  register(http, complete, async ({ body, principal }) => {
+    await db.write((trx) => body.kind === 'attempt' ? deps.attemptReports.complete(trx, principal.id, body) : deps.checks.complete(trx, principal.id, body))
+    return { accepted: true as const }
+  }, { bodyLimitBytes: LARGE_BODY_BYTES })
+
+  register(http, fail, async ({ body, principal }) => {
+    await db.write((trx) => body.kind === 'attempt' ? deps.attemptReports.fail(trx, principal.id, body) : deps.checks.fail(trx, principal.id, body))
+    return { accepted: true as const }
+  })
+
+  register(http, release, async ({ body, principal }) => {
+    if (body.kind === 'check') throw new DomainError('invalid_input', { problem: 'a check cannot be released', field: 'kind' })
+    const { question } = body
+    const digest = question ? await deps.storeBlob(JSON.stringify(question.transcript)) : ''
+    await db.write((trx) => deps.attemptReports.release(trx, principal.id, {
+      ...body, question: question ? { text: question.text, options: question.options, toolUseId: question.toolUseId, transcriptDigest: digest } : undefined,
+    }))
+    return { accepted: true as const }
+  }, { bodyLimitBytes: LARGE_BODY_BYTES })
+}

@@ -1,0 +1,48 @@
+import { DomainError } from '@swarm/core/errors.ts'
+import type { Trx } from '../../db/unit.ts'
+import { appendEvents } from '../../events/events.ts'
+import { insertRunner, putVm, runnerById, runnerByName, touchRunner, vmById } from './queries.ts'
+
+export interface KnownRunner { id: string; name: string; isolates: boolean }
+
+export async function requireRunner(trx: Trx, id: string): Promise<KnownRunner> {
+  const row = await runnerById(trx, id)
+  if (!row) throw new DomainError('not_found', { kind: 'runner', id })
+  return { id: row.id, name: row.name, isolates: row.isolates === 1 }
+}
+
+/** The runner of this name, made when it is new. */
+export async function registerRunner(trx: Trx, input: { name: string; id: string; now: number }): Promise<{ id: string; name: string }> {
+  const known = await runnerByName(trx, input.name)
+  if (known) return { id: known.id, name: known.name }
+  await insertRunner(trx, { id: input.id, name: input.name, driver: null, isolates: null, capacity: 0, seen_at: null, created_at: input.now })
+  return { id: input.id, name: input.name }
+}
+
+export async function sawRunner(trx: Trx, id: string, seen: { driver?: string; isolates?: boolean; capacity?: number; now: number }): Promise<void> {
+  await touchRunner(trx, id, {
+    seen_at: seen.now,
+    ...(seen.driver === undefined ? {} : { driver: seen.driver, isolates: seen.isolates ? 1 : 0, capacity: seen.capacity ?? 0 }),
+  })
+}
+
+export interface VmReport {
+  id: string; state: 'starting' | 'running' | 'ended'; driver: string; templateKey: string; restoreMs?: number | undefined; endReason?: string | undefined
+  workKind: string; workId: string; ticketId: string | null; projectId: string
+}
+
+/** Records a microVM as its runner tells it; a state never goes back. */
+export async function recordVm(trx: Trx, runnerId: string, vm: VmReport, now: number): Promise<void> {
+  const order = ['starting', 'running', 'ended']
+  const known = await vmById(trx, vm.id)
+  if (known && (known.runner_id !== runnerId || order.indexOf(known.state) >= order.indexOf(vm.state))) return
+  await putVm(trx, {
+    id: vm.id, runner_id: runnerId, work_kind: vm.workKind, work_id: vm.workId, ticket_id: vm.ticketId, project_id: vm.projectId,
+    driver: vm.driver, template_key: vm.templateKey, state: vm.state, restore_ms: vm.restoreMs === undefined ? known?.restore_ms ?? null : Math.round(vm.restoreMs),
+    end_reason: vm.endReason ?? null, started_at: known?.started_at ?? now, ended_at: vm.state === 'ended' ? now : null,
+  })
+  await appendEvents(trx, [{
+    type: 'vm:update', projectId: vm.projectId, subject: { kind: 'vm', id: vm.id }, correlationId: vm.workId,
+    data: { state: vm.state, driver: vm.driver, workKind: vm.workKind, workId: vm.workId, ticketId: vm.ticketId, restoreMs: vm.restoreMs === undefined ? null : Math.round(vm.restoreMs), endReason: vm.endReason ?? null },
+  }])
+}

@@ -1,0 +1,153 @@
+import type { AttemptEvidence } from '@swarm/contract/agent-protocol.ts'
+import { AgentLimits } from '@swarm/contract/agent-protocol.ts'
+import type { AgentDefinition } from '@swarm/contract/endpoints/agents.ts'
+import type { ProjectSettings } from '@swarm/contract/endpoints/projects.ts'
+import type { AttemptWork, VmLimits, WorkKey } from '@swarm/contract/runner-protocol.ts'
+import { DomainError } from '@swarm/core/errors.ts'
+import type { Database } from '../../db/database.ts'
+import type { Trx } from '../../db/unit.ts'
+import type { RepositoryAccess, WorkSource } from '../../ports.ts'
+import { claimTicket } from './claim.ts'
+import type { ClaimRules } from './claim.ts'
+import { moveAttempt, requireTicket } from './commands.ts'
+import type { TicketDependencies } from './commands.ts'
+import { afterFailedAttempt } from './failures.ts'
+import { attemptById, expiredAttempts, runningOn, ticketById } from './queries.ts'
+import type { AttemptRow } from './queries.ts'
+import { resumeOf } from './questions.ts'
+
+export interface AttemptSourceDependencies extends TicketDependencies {
+  readonly db: Database
+  readonly beatMs: number
+  readonly rules: ClaimRules
+  readonly repositories: RepositoryAccess
+  readonly defaults: VmLimits
+  project(id: string): Promise<{ slug: string; settings: ProjectSettings }>
+  repositorySlug(id: string): Promise<string>
+  agentDefinition(name: string, version: number): Promise<AgentDefinition>
+  mintToken(input: { kind: 'attempt'; subjectId: string; fence: number; expiresAt: number }): Promise<string>
+  readTranscript(digest: string): Promise<unknown[]>
+}
+
+/** Attempts as work for runners (ports.ts). */
+export function createAttemptSource(deps: AttemptSourceDependencies): WorkSource<AttemptWork> {
+  return {
+    async claim(trx, runner, claimKey) {
+      const held = await trx.selectFrom('attempts').select(['id', 'fence']).where('runner_id', '=', runner.id).where('claim_key', '=', claimKey).where('state', '=', 'running').executeTakeFirst()
+      if (held) return held
+      const attempt = await claimTicket(trx, deps, deps.rules, runner.id, claimKey)
+      return attempt ? { id: attempt.id, fence: attempt.fence } : null
+    },
+
+    async describe(id, fence) {
+      const attempt = await attemptById(deps.db.read, id)
+      if (!attempt || attempt.fence !== fence || attempt.state !== 'running') throw new DomainError('stale_fence', { attemptId: id, fence })
+      const ticket = await ticketById(deps.db.read, attempt.ticket_id)
+      if (!ticket) throw new DomainError('not_found', { kind: 'ticket', id: attempt.ticket_id })
+      const { baseSha, startSha } = await startingPoint(deps, attempt, ticket.repository_id)
+      const [project, repositorySlug, definition, plan] = await Promise.all([
+        deps.project(ticket.project_id), deps.repositorySlug(ticket.repository_id),
+        deps.agentDefinition(attempt.agent_name, attempt.agent_version), deps.repositories.workPlan(ticket.repository_id, baseSha),
+      ])
+      const limits = AgentLimits.parse(definition.limits)
+      const resume = await resumeOf(deps, attempt)
+      return {
+        kind: 'attempt', attemptId: attempt.id, attemptNumber: attempt.number, ticketId: ticket.id, fence, baseSha, startSha,
+        leaseTtlMs: deps.rules.leaseTtlMs, beatMs: deps.beatMs, correlationId: attempt.correlation_id,
+        token: await deps.mintToken({ kind: 'attempt', subjectId: attempt.id, fence, expiresAt: attempt.deadline_at + deps.rules.leaseTtlMs }),
+        projectSlug: project.slug, repositorySlug, agentName: attempt.agent_name,
+        limits: vmLimits(deps.defaults, plan.limits, definition, limits.minutes),
+        egressAllow: [...new Set([...project.settings.egressAllow, ...plan.egressAllow.filter((host) => project.settings.egressAllow.includes(host))])],
+        image: plan.image, setup: plan.setup,
+        task: {
+          attemptId: attempt.id, correlationId: attempt.correlation_id, role: 'developer', config: definition.config, limits, conventions: '',
+          ticket: {
+            id: ticket.id, key: ticket.key, title: ticket.title, description: ticket.description, acceptance: JSON.parse(ticket.acceptance) as string[],
+            scope: JSON.parse(ticket.scope) as string[], requirements: JSON.parse(ticket.requirements) as { id: string; text: string }[], checks: plan.checks,
+          },
+          evidence: JSON.parse(ticket.evidence) as AttemptEvidence[],
+          ...(resume ? { resume } : {}),
+        },
+      }
+    },
+
+    async heartbeat(trx, runnerId, holding) {
+      const now = deps.now()
+      const stop: { id: string; reason: string }[] = []
+      for (const item of holding) {
+        const attempt = await attemptById(trx, item.id)
+        if (!attempt || attempt.state !== 'running' || attempt.fence !== item.fence || attempt.runner_id !== runnerId) {
+          stop.push({ id: item.id, reason: 'stale_fence' })
+          continue
+        }
+        await trx.updateTable('attempts').set({ lease_expires_at: now + deps.rules.leaseTtlMs, vm_id: item.vmId ?? attempt.vm_id, activity_at: item.activityAtMs ?? attempt.activity_at })
+          .where('id', '=', attempt.id).where('fence', '=', item.fence).where('state', '=', 'running').execute()
+        if (attempt.stop_reason !== null) stop.push({ id: item.id, reason: attempt.stop_reason })
+      }
+      return stop
+    },
+
+    async reconcile(trx, runnerId, holding) {
+      const held = new Set(holding.map((item: WorkKey) => `${item.id}/${item.fence}`))
+      for (const attempt of await runningOn(trx, runnerId)) {
+        // A claim whose answer is still on its way is not in `holding` yet: only what was acknowledged once can be lost.
+        if (attempt.status_sequence >= 0 && !held.has(`${attempt.id}/${attempt.fence}`)) await loseAttempt(trx, deps, attempt, 'the runner restarted and no longer holds it')
+      }
+    },
+
+    async expire(trx, now) {
+      const expired = await expiredAttempts(trx, now, 50)
+      for (const attempt of expired) {
+        await loseAttempt(trx, deps, attempt, attempt.deadline_at < now ? 'time_limit' : 'lease_expired')
+      }
+      return expired.length
+    },
+  }
+}
+
+/** Ends an attempt that nobody carries out any more; what it pushed is on its ref, and the next one starts from there. */
+async function loseAttempt(trx: Trx, deps: TicketDependencies, attempt: AttemptRow, reason: string): Promise<void> {
+  const now = deps.now()
+  const failureClass = reason === 'time_limit' ? 'agent' as const : 'infrastructure' as const
+  const message = reason === 'time_limit' ? 'The attempt ran longer than its limit.' : 'The runner was not heard from within the lease.'
+  const evidence: AttemptEvidence = { attemptId: attempt.id, number: attempt.number, failureClass, reason, findings: [], checkOutput: '', conflict: '' }
+  const ticket = await requireTicket(trx, attempt.ticket_id)
+  if (ticket.state !== 'claimed' && ticket.state !== 'in_progress') {
+    await moveAttempt(trx, attempt, 'cancelled', { ended_at: now, failure_reason: attempt.stop_reason ?? reason })
+    return
+  }
+  await moveAttempt(trx, attempt, 'failed', { failure_class: failureClass, failure_reason: reason, failure_message: message, evidence: JSON.stringify(evidence), ended_at: now })
+  await afterFailedAttempt(trx, ticket, {
+    failureClass, reason, evidence, to: 'ready', patch: continueFrom(attempt, attempt.wip_sha),
+    correlationId: attempt.correlation_id, now, random: deps.random(), attemptId: attempt.id,
+  })
+}
+
+/** The next attempt starts from pushed work in progress, where there is some. */
+export function continueFrom(attempt: AttemptRow, wipSha: string | null): { next_base_sha: string | null; next_start_sha: string | null } {
+  return wipSha === null ? { next_base_sha: null, next_start_sha: null } : { next_base_sha: attempt.base_sha, next_start_sha: wipSha }
+}
+
+/** Fixes, once, the commits that the attempt is based on and starts from, and makes the start fetchable by it. */
+async function startingPoint(deps: AttemptSourceDependencies, attempt: AttemptRow, repositoryId: string): Promise<{ baseSha: string; startSha: string }> {
+  let { base_sha: baseSha, start_sha: startSha } = attempt
+  if (baseSha === '') {
+    const head = await deps.repositories.head(repositoryId)
+    const fixed = await deps.db.write(async (trx) => {
+      await trx.updateTable('attempts').set({ base_sha: head, start_sha: head }).where('id', '=', attempt.id).where('base_sha', '=', '').execute()
+      return await attemptById(trx, attempt.id)
+    })
+    baseSha = fixed?.base_sha ?? head
+    startSha = fixed?.start_sha ?? head
+  }
+  // A resumed attempt goes on where its parked work was pushed.
+  if (attempt.wip_sha !== null) startSha = attempt.wip_sha
+  await deps.repositories.setRef(repositoryId, `refs/swarm/attempts/${attempt.id}/start`, startSha)
+  return { baseSha, startSha }
+}
+
+function vmLimits(defaults: VmLimits, repository: Awaited<ReturnType<RepositoryAccess['workPlan']>>['limits'], agent: AgentDefinition, minutes: number): VmLimits {
+  const { cpu, memoryMb, diskMb, minutes: repositoryMinutes } = repository
+  const asked = Object.fromEntries(Object.entries({ cpu, memoryMb, diskMb }).filter(([, value]) => value !== undefined))
+  return { ...defaults, ...asked, ...agent.vm, minutes: Math.min(minutes, repositoryMinutes ?? minutes, agent.vm.minutes ?? minutes) }
+}

@@ -1,0 +1,41 @@
+import type { AttemptEvidence } from '@swarm/contract/agent-protocol.ts'
+import type { FailureClass } from '@swarm/contract/runner-protocol.ts'
+import { afterFailure } from '@swarm/core/tickets/retries.ts'
+import type { TicketState } from '@swarm/core/tickets/machine.ts'
+import type { Updateable } from 'kysely'
+import type { TicketsTable } from '../../db/schema.ts'
+import type { Trx } from '../../db/unit.ts'
+import type { TicketRow } from './queries.ts'
+import { moveTicket } from './transition.ts'
+
+/** Evidence of this many failures is handed to the next attempt; older ones stay in the history. */
+const EVIDENCE_KEPT = 4
+
+/** The ticket's evidence with one more, oldest first. */
+export function withEvidence(ticket: TicketRow, evidence: AttemptEvidence): string {
+  const earlier = JSON.parse(ticket.evidence) as AttemptEvidence[]
+  return JSON.stringify([...earlier, evidence].slice(-EVIDENCE_KEPT))
+}
+
+/**
+ * Sends a ticket whose attempt failed back to work, later or at once, or holds it for a person, by the rule of its class.
+ * `to` is where it waits for the next attempt: ready, or changes_requested when it comes back from review or merge.
+ */
+export async function afterFailedAttempt(trx: Trx, ticket: TicketRow, input: {
+  failureClass: FailureClass; reason: string; evidence: AttemptEvidence; to: Extract<TicketState, 'ready' | 'changes_requested'>
+  patch: Updateable<TicketsTable>; correlationId: string; now: number; random: number; attemptId: string
+}): Promise<void> {
+  const counts = JSON.parse(ticket.failure_counts) as Partial<Record<FailureClass, number>>
+  counts[input.failureClass] = (counts[input.failureClass] ?? 0) + 1
+  const decision = afterFailure(input.failureClass, counts, input.random)
+  const patch: Updateable<TicketsTable> = {
+    ...input.patch, failure_counts: JSON.stringify(counts), evidence: withEvidence(ticket, input.evidence),
+    retry_at: decision.kind === 'retry' && decision.delayMs > 0 ? input.now + decision.delayMs : null,
+  }
+  const reason = `${input.failureClass}: ${input.reason}`
+  if (decision.kind === 'retry') {
+    await moveTicket(trx, ticket, input.to, { patch, reason, correlationId: input.correlationId, now: input.now, attemptId: input.attemptId })
+  } else {
+    await moveTicket(trx, ticket, 'on_hold', { patch, reason: `${decision.reason}; last: ${input.reason}`, correlationId: input.correlationId, now: input.now, attemptId: input.attemptId })
+  }
+}

@@ -1,0 +1,37 @@
+import { CLAIMABLE } from '@swarm/core/tickets/machine.ts'
+import type { Trx } from '../../db/unit.ts'
+import { moveAttempt, requireTicket } from './commands.ts'
+import type { TicketDependencies } from './commands.ts'
+import { attemptInState } from './queries.ts'
+import type { TicketRow } from './queries.ts'
+import { moveTicket } from './transition.ts'
+
+/** Sends a held or failed ticket back to work and forgives what it failed so far (the history stays). */
+export async function retryTicket(trx: Trx, deps: TicketDependencies, input: { ticketId: string; correlationId: string }): Promise<TicketRow> {
+  const ticket = await requireTicket(trx, input.ticketId)
+  // Whoever retries instead of answering has decided that the question is moot.
+  const parked = await attemptInState(trx, ticket.id, 'parked')
+  if (parked) await moveAttempt(trx, parked, 'cancelled', { ended_at: deps.now(), failure_reason: 'retried without an answer' })
+  return moveTicket(trx, ticket, 'ready', { patch: { failure_counts: '{}', retry_at: null }, reason: 'retried by a person', correlationId: input.correlationId, now: deps.now() })
+}
+
+/** Stops work on a ticket. A running attempt is told to save its work; its runner gives it back. */
+export async function stopTicket(trx: Trx, deps: TicketDependencies, input: { ticketId: string; to: 'on_hold' | 'cancelled'; reason: string; correlationId: string }): Promise<TicketRow> {
+  const ticket = await requireTicket(trx, input.ticketId)
+  const now = deps.now()
+  const moved = await moveTicket(trx, ticket, input.to, { reason: input.reason, correlationId: input.correlationId, now })
+  if (!(CLAIMABLE as readonly string[]).includes(ticket.state)) {
+    await trx.updateTable('attempts').set({ stop_reason: input.reason }).where('ticket_id', '=', ticket.id).where('state', '=', 'running').execute()
+    for (const state of ['gating', 'verifying'] as const) {
+      const attempt = await attemptInState(trx, ticket.id, state)
+      if (!attempt) continue
+      await moveAttempt(trx, attempt, 'cancelled', { ended_at: now, failure_reason: input.reason })
+      await trx.updateTable('tickets').set({ next_base_sha: attempt.base_sha, next_start_sha: attempt.head_sha }).where('id', '=', ticket.id).execute()
+    }
+  }
+  if (input.to === 'cancelled') {
+    const parked = await attemptInState(trx, ticket.id, 'parked')
+    if (parked) await moveAttempt(trx, parked, 'cancelled', { ended_at: now, failure_reason: input.reason })
+  }
+  return moved
+}

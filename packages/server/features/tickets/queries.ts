@@ -1,0 +1,102 @@
+import { ACTIVE, CLAIMABLE } from '@swarm/core/tickets/machine.ts'
+import type { TicketState } from '@swarm/core/tickets/machine.ts'
+import type { Insertable, Kysely, Selectable, Updateable } from 'kysely'
+import { dialectOf, forUpdateSkipLocked } from '../../db/dialect.ts'
+import type { AttemptsTable, Schema, TicketsTable } from '../../db/schema.ts'
+import { sql } from 'kysely'
+
+type Db = Kysely<Schema>
+export type TicketRow = Selectable<TicketsTable>
+export type AttemptRow = Selectable<AttemptsTable>
+
+export async function ticketById(db: Db, id: string): Promise<TicketRow | undefined> {
+  return db.selectFrom('tickets').selectAll().where('id', '=', id).executeTakeFirst()
+}
+
+export async function attemptById(db: Db, id: string): Promise<AttemptRow | undefined> {
+  return db.selectFrom('attempts').selectAll().where('id', '=', id).executeTakeFirst()
+}
+
+export async function insertTicket(db: Db, row: Insertable<TicketsTable>): Promise<void> {
+  await db.insertInto('tickets').values(row).execute()
+}
+
+export async function insertDependencies(db: Db, pairs: { ticket_id: string; depends_on_id: string }[]): Promise<void> {
+  if (pairs.length > 0) await db.insertInto('ticket_dependencies').values(pairs).execute()
+}
+
+/** The compare-and-set behind every transition: false when the ticket is no longer in `from`. */
+export async function moveTicketRow(db: Db, id: string, from: TicketState, to: TicketState, patch: Updateable<TicketsTable>): Promise<boolean> {
+  const result = await db.updateTable('tickets').set({ ...patch, state: to }).where('id', '=', id).where('state', '=', from).executeTakeFirst()
+  return result.numUpdatedRows === 1n
+}
+
+export async function patchTicket(db: Db, id: string, patch: Updateable<TicketsTable>): Promise<void> {
+  await db.updateTable('tickets').set(patch).where('id', '=', id).execute()
+}
+
+/** Compare-and-set on state and fence: false when the race was lost. */
+export async function moveAttemptRow(db: Db, attempt: { id: string; fence: number; state: string }, patch: Updateable<AttemptsTable>): Promise<boolean> {
+  const result = await db.updateTable('attempts').set(patch)
+    .where('id', '=', attempt.id).where('fence', '=', attempt.fence).where('state', '=', attempt.state).executeTakeFirst()
+  return result.numUpdatedRows === 1n
+}
+
+/** On PostgreSQL one claim at a time, since the overlap rule looks at what else runs; on SQLite the writer is alone anyway. */
+export async function lockDispatch(db: Db): Promise<void> {
+  if (dialectOf(db) === 'postgres') await sql`select pg_advisory_xact_lock(hashtext('swarm.dispatch'))`.execute(db)
+}
+
+/**
+ * Tickets that could be claimed now, the fairest first: projects with the fewest active tickets, then priority, then age.
+ * Dependencies must all be done, the retry time reached, and the project below its concurrency.
+ */
+export async function claimCandidates(db: Db, now: number, limit: number): Promise<TicketRow[]> {
+  const query = db.selectFrom('tickets')
+    .selectAll('tickets')
+    .where('tickets.state', 'in', [...CLAIMABLE])
+    .where((eb) => eb.or([eb('tickets.retry_at', 'is', null), eb('tickets.retry_at', '<=', now)]))
+    .where((eb) => eb.not(eb.exists(
+      eb.selectFrom('ticket_dependencies').innerJoin('tickets as parent', 'parent.id', 'ticket_dependencies.depends_on_id')
+        .select('parent.id').whereRef('ticket_dependencies.ticket_id', '=', 'tickets.id').where('parent.state', '!=', 'done'),
+    )))
+    .orderBy((eb) => eb.selectFrom('tickets as peer').select(eb.fn.countAll<number>().as('active'))
+      .whereRef('peer.project_id', '=', 'tickets.project_id').where('peer.state', 'in', ['claimed', 'in_progress']))
+    .orderBy('tickets.priority', 'desc').orderBy('tickets.ready_at').orderBy('tickets.id')
+    .limit(limit)
+  return forUpdateSkipLocked(db, query).execute()
+}
+
+export async function activeTickets(db: Db): Promise<Pick<TicketRow, 'id' | 'project_id' | 'repository_id' | 'state' | 'predicted_files'>[]> {
+  return db.selectFrom('tickets').select(['id', 'project_id', 'repository_id', 'state', 'predicted_files']).where('state', 'in', [...ACTIVE]).execute()
+}
+
+export async function earliestRetry(db: Db, now: number): Promise<number | null> {
+  const row = await db.selectFrom('tickets').select((eb) => eb.fn.min('retry_at').as('at')).where('state', 'in', [...CLAIMABLE]).where('retry_at', '>', now).executeTakeFirst()
+  return row?.at == null ? null : Number(row.at)
+}
+
+export async function dependenciesOf(db: Db, ticketIds: readonly string[]): Promise<{ ticket_id: string; depends_on_id: string; state: string; title: string }[]> {
+  if (ticketIds.length === 0) return []
+  return db.selectFrom('ticket_dependencies').innerJoin('tickets as parent', 'parent.id', 'ticket_dependencies.depends_on_id')
+    .select(['ticket_dependencies.ticket_id', 'ticket_dependencies.depends_on_id', 'parent.state', 'parent.title'])
+    .where('ticket_dependencies.ticket_id', 'in', [...ticketIds]).execute()
+}
+
+export async function attemptsOf(db: Db, ticketId: string): Promise<AttemptRow[]> {
+  return db.selectFrom('attempts').selectAll().where('ticket_id', '=', ticketId).orderBy('number').execute()
+}
+
+export async function attemptInState(db: Db, ticketId: string, state: string): Promise<AttemptRow | undefined> {
+  return db.selectFrom('attempts').selectAll().where('ticket_id', '=', ticketId).where('state', '=', state).orderBy('number', 'desc').executeTakeFirst()
+}
+
+export async function expiredAttempts(db: Db, now: number, limit: number): Promise<AttemptRow[]> {
+  const query = db.selectFrom('attempts').selectAll().where('state', '=', 'running')
+    .where((eb) => eb.or([eb('lease_expires_at', '<', now), eb('deadline_at', '<', now)])).limit(limit)
+  return forUpdateSkipLocked(db, query).execute()
+}
+
+export async function runningOn(db: Db, runnerId: string): Promise<AttemptRow[]> {
+  return db.selectFrom('attempts').selectAll().where('runner_id', '=', runnerId).where('state', '=', 'running').execute()
+}

@@ -1,0 +1,132 @@
+import type { AttemptEvidence } from '@swarm/contract/agent-protocol.ts'
+import type { FailureClass } from '@swarm/contract/runner-protocol.ts'
+import { DomainError } from '@swarm/core/errors.ts'
+import type { Trx } from '../../db/unit.ts'
+import { appendEvents } from '../../events/events.ts'
+import { continueFrom } from './attempt-source.ts'
+import { moveAttempt, requireTicket } from './commands.ts'
+import type { TicketDependencies } from './commands.ts'
+import { afterFailedAttempt } from './failures.ts'
+import { attemptById } from './queries.ts'
+import type { AttemptRow } from './queries.ts'
+import { insertQuestion } from './questions.ts'
+import { moveTicket } from './transition.ts'
+
+/** The attempt, if this runner holds it under this fence. @throws stale_fence otherwise; nothing has changed then */
+async function held(trx: Trx, runnerId: string, key: { id: string; fence: number }): Promise<AttemptRow> {
+  const attempt = await attemptById(trx, key.id)
+  if (!attempt || attempt.fence !== key.fence || attempt.runner_id !== runnerId || attempt.state !== 'running') {
+    throw new DomainError('stale_fence', { attemptId: key.id, fence: key.fence })
+  }
+  return attempt
+}
+
+/** True when exactly this report was made before: the answer to it was lost, and is given again. */
+async function repeated(trx: Trx, runnerId: string, key: { id: string; fence: number }, state: string): Promise<boolean> {
+  const attempt = await attemptById(trx, key.id)
+  return attempt?.fence === key.fence && attempt.runner_id === runnerId && attempt.state === state
+}
+
+/** Journals progress. Returns false for a report that was already recorded. */
+export async function recordStatus(trx: Trx, deps: TicketDependencies, runnerId: string, report: {
+  id: string; fence: number; sequence: number
+  step?: { name: string; state: string; wallMs?: number | undefined; detail?: string | undefined } | undefined
+  vmId?: string | undefined
+  activity: readonly Record<string, unknown>[]
+  egressRefusals: readonly Record<string, unknown>[]
+}): Promise<boolean> {
+  const attempt = await held(trx, runnerId, report)
+  if (report.sequence <= attempt.status_sequence) return false
+  const now = deps.now()
+  await trx.updateTable('attempts').set({ status_sequence: report.sequence, activity_at: now, ...(report.vmId === undefined ? {} : { vm_id: report.vmId }) })
+    .where('id', '=', attempt.id).where('fence', '=', attempt.fence).execute()
+  if (report.step) {
+    await trx.insertInto('attempt_steps').values({
+      attempt_id: attempt.id, fence: attempt.fence, step: report.step.name, state: report.step.state, wall_ms: report.step.wallMs ?? null, detail: report.step.detail ?? null, at: now,
+    }).onConflict((oc) => oc.columns(['attempt_id', 'fence', 'step']).doUpdateSet({ state: report.step!.state, wall_ms: report.step!.wallMs ?? null, detail: report.step!.detail ?? null, at: now })).execute()
+  }
+  const subject = { kind: 'ticket', id: attempt.ticket_id }
+  const about = { projectId: attempt.project_id, subject, correlationId: attempt.correlation_id }
+  await appendEvents(trx, [
+    ...(report.step ? [{ ...about, type: 'ticket:progress', data: { attemptId: attempt.id, step: report.step.name, state: report.step.state, wallMs: report.step.wallMs ?? null, detail: report.step.detail ?? null } }] : []),
+    ...report.activity.map((event) => ({ ...about, type: 'ticket:activity', data: { attemptId: attempt.id, event } })),
+    ...report.egressRefusals.map((refusal) => ({ ...about, type: 'ticket:activity', data: { attemptId: attempt.id, egressRefused: refusal } })),
+  ])
+  const ticket = await requireTicket(trx, attempt.ticket_id)
+  if (ticket.state === 'claimed') await moveTicket(trx, ticket, 'in_progress', { correlationId: attempt.correlation_id, now, attemptId: attempt.id })
+  return true
+}
+
+/** The agent's work is pushed: from here the gate and the checks decide. */
+export async function completeAttempt(trx: Trx, deps: TicketDependencies, runnerId: string, report: { id: string; fence: number; headSha: string; summary: string }): Promise<void> {
+  if (await repeated(trx, runnerId, report, 'gating') || await repeated(trx, runnerId, report, 'verifying')) return
+  const attempt = await held(trx, runnerId, report)
+  let ticket = await requireTicket(trx, attempt.ticket_id)
+  const now = deps.now()
+  if (ticket.state === 'claimed') ticket = await moveTicket(trx, ticket, 'in_progress', { correlationId: attempt.correlation_id, now, attemptId: attempt.id })
+  if (ticket.state !== 'in_progress') {
+    // Held or cancelled meanwhile: the work is kept, and a retry starts from it.
+    await moveAttempt(trx, attempt, 'cancelled', { wip_sha: report.headSha, head_sha: report.headSha, summary: report.summary, ended_at: now, failure_reason: attempt.stop_reason ?? ticket.state, lease_expires_at: null })
+    await trx.updateTable('tickets').set({ next_base_sha: attempt.base_sha, next_start_sha: report.headSha }).where('id', '=', ticket.id).where('fence', '=', attempt.fence).execute()
+    return
+  }
+  await moveAttempt(trx, attempt, 'gating', { head_sha: report.headSha, summary: report.summary, lease_expires_at: null })
+  await moveTicket(trx, ticket, 'verifying', { correlationId: attempt.correlation_id, now, attemptId: attempt.id })
+}
+
+export async function failAttempt(trx: Trx, deps: TicketDependencies, runnerId: string, report: {
+  id: string; fence: number; failureClass: FailureClass; reason: string; message: string; wipSha: string | null
+}): Promise<void> {
+  if (await repeated(trx, runnerId, report, 'failed') || await repeated(trx, runnerId, report, 'cancelled')) return
+  const attempt = await held(trx, runnerId, report)
+  const ticket = await requireTicket(trx, attempt.ticket_id)
+  const now = deps.now()
+  const evidence: AttemptEvidence = {
+    attemptId: attempt.id, number: attempt.number, failureClass: report.failureClass, reason: report.reason, findings: [], checkOutput: report.message, conflict: '',
+  }
+  const stopped = ticket.state !== 'claimed' && ticket.state !== 'in_progress'
+  await moveAttempt(trx, attempt, stopped ? 'cancelled' : 'failed', {
+    failure_class: report.failureClass, failure_reason: attempt.stop_reason ?? report.reason, failure_message: report.message, evidence: JSON.stringify(evidence),
+    wip_sha: report.wipSha ?? attempt.wip_sha, ended_at: now, lease_expires_at: null,
+  })
+  if (stopped) {
+    await trx.updateTable('tickets').set(continueFrom(attempt, report.wipSha)).where('id', '=', ticket.id).where('fence', '=', attempt.fence).execute()
+    return
+  }
+  // A bad script or a bad agent starts afresh; a fault of the machine or the model goes on from what was saved.
+  const goOn = report.failureClass === 'infrastructure' || report.failureClass === 'model' || report.failureClass === 'budget'
+  await afterFailedAttempt(trx, ticket, {
+    failureClass: report.failureClass, reason: report.reason, evidence, to: 'ready', patch: continueFrom(attempt, goOn ? report.wipSha : null),
+    correlationId: attempt.correlation_id, now, random: deps.random(), attemptId: attempt.id,
+  })
+}
+
+/** Work given back without blame: parked on a question, or the runner is going down. */
+export async function releaseAttempt(trx: Trx, deps: TicketDependencies, runnerId: string, report: {
+  id: string; fence: number; reason: 'question' | 'shutdown'; wipSha: string | null
+  question?: { text: string; options: string[]; toolUseId: string; transcriptDigest: string } | undefined
+}): Promise<void> {
+  for (const state of ['parked', 'released', 'cancelled']) if (await repeated(trx, runnerId, report, state)) return
+  const attempt = await held(trx, runnerId, report)
+  const ticket = await requireTicket(trx, attempt.ticket_id)
+  const now = deps.now()
+  const working = ticket.state === 'claimed' || ticket.state === 'in_progress'
+  if (report.question && working) {
+    const questionId = deps.makeId('question')
+    await moveAttempt(trx, attempt, 'parked', { wip_sha: report.wipSha, lease_expires_at: null, vm_id: null })
+    await insertQuestion(trx, {
+      id: questionId, attempt_id: attempt.id, ticket_id: ticket.id, project_id: ticket.project_id, text: report.question.text, options: JSON.stringify(report.question.options),
+      tool_use_id: report.question.toolUseId, transcript_digest: report.question.transcriptDigest, answer: null, answered_by: null, created_at: now, answered_at: null,
+    })
+    await appendEvents(trx, [{
+      type: 'ticket:progress', projectId: ticket.project_id, subject: { kind: 'ticket', id: ticket.id }, correlationId: attempt.correlation_id,
+      data: { attemptId: attempt.id, questionId, question: report.question.text, options: report.question.options },
+    }])
+    await moveTicket(trx, ticket, 'on_hold', { reason: `an agent asks: ${report.question.text}`, correlationId: attempt.correlation_id, now, attemptId: attempt.id })
+    return
+  }
+  await moveAttempt(trx, attempt, working ? 'released' : 'cancelled', { wip_sha: report.wipSha, ended_at: now, failure_reason: attempt.stop_reason ?? report.reason, lease_expires_at: null })
+  const patch = continueFrom(attempt, report.wipSha)
+  if (working) await moveTicket(trx, ticket, 'ready', { patch, reason: report.reason, correlationId: attempt.correlation_id, now, attemptId: attempt.id })
+  else await trx.updateTable('tickets').set(patch).where('id', '=', ticket.id).where('fence', '=', attempt.fence).execute()
+}
