@@ -79,7 +79,8 @@ already_decided: { status: 409, fault: 'user', message: '{kind} {id} was already
   attempt_over: { status: 409, fault: 'ours', message: 'Attempt {attemptId} is over; it makes no more model calls.', remedy: 'Stop work on this attempt.' },
   budget_exhausted: { status: 402, fault: 'user', message: 'The call needs up to {neededMicroUsd} micro-dollars, and the ceiling of {kind} {id} ({capMicroUsd}) has {leftMicroUsd} left.', remedy: 'Decide on the approval of kind budget_breach, or raise the ceiling (--max-cost).' },
   model_unavailable: { status: 502, fault: 'ours', message: 'The model provider {provider} could not be reached or stayed silent ({problem}), {tries} times.', remedy: 'Look whether its address can be reached from this machine; the ticket is tried again later.' },
-  model_circuit_open: { status: 503, fault: 'ours', message: 'The model provider {provider} failed {failures} times in a row; it is left alone for {retryAfterSeconds} s.', remedy: 'Wait: calls go on by themselves once it answers again.' },
+  model_refused: { status: 502, fault: 'ours', message: 'The model provider {provider} refused the call with status {status}: {problem}', remedy: 'Look at what it said; a wrong key or an unknown model is set in the configuration.' },
+  model_budget_busy: { status: 503, fault: 'ours', message: 'Other model calls held the whole ceiling for {waitedMs} ms.', remedy: 'Nothing: the ticket is tried again when they have ended.' },
   // repositories, checks, changes and the merge queue
   origin_missing: { status: 422, fault: 'user', message: 'There is nothing at {path}.', remedy: 'Give the absolute path of a git repository on the machine of the server, or its address.' },
   origin_unreachable: { status: 502, fault: 'user', message: 'The repository {origin} could not be read: {problem}', remedy: 'Check the address, the network, and that this machine may read it ("git ls-remote" on the same address).' },

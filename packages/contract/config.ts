@@ -1,0 +1,174 @@
+import { DomainError } from '@swarm/core/errors.ts'
+import { Secret } from '@swarm/core/secret.ts'
+import { z } from 'zod'
+
+/*
+ * Every setting of Swarm, once: its shape, default, environment variables and meaning. `resolveSettings` reads them from
+ * (in this order) arguments, environment, <home>/config.yml and defaults, and says for each where it came from.
+ */
+
+interface SettingInfo {
+  /** Environment variables that set it, first one wins. */
+  readonly env: readonly string[]
+  readonly description: string
+  /** How an environment variable's text becomes the value; text as it is unless given. */
+  readonly read?: (text: string) => unknown
+}
+const infos = z.registry<SettingInfo>()
+
+function setting<S extends z.ZodType>(schema: S, env: string | readonly string[], description: string, read?: (text: string) => unknown): S {
+  infos.add(schema, { env: [env].flat(), description, ...(read ? { read } : {}) })
+  return schema
+}
+
+const number = (text: string): unknown => text.trim() === '' ? text : Number(text)
+const list = (text: string): unknown => text.split(',').map((each) => each.trim()).filter((each) => each !== '')
+const json = (text: string): unknown => {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return text
+  }
+}
+const secret = z.string().min(1).transform((value) => new Secret(value)).optional()
+const positive = z.number().int().positive()
+const Cidr = z.union([z.cidrv4(), z.cidrv6()])
+
+export const Settings = z.strictObject({
+  home: setting(z.string().min(1), 'SWARM_HOME', 'Folder of all data'),
+  cache: setting(z.string().min(1), 'SWARM_CACHE', 'Folder of what can be made again: images, templates, downloads'),
+  host: setting(z.string().min(1).default('127.0.0.1'), 'SWARM_HOST', 'Address that the server listens on'),
+  port: setting(z.number().int().min(0).max(65_535).default(8080), 'SWARM_PORT', 'Port that the server listens on; 0 = any free one', number),
+  databaseUrl: setting(secret, ['SWARM_DATABASE_URL', 'DATABASE_URL'], 'postgres://… ; SQLite in the home folder unless given'),
+  logLevel: setting(z.enum(['trace', 'debug', 'info', 'warn', 'error']).default('info'), 'SWARM_LOG_LEVEL', 'Least level that is logged'),
+  logTo: setting(z.enum(['file', 'stdout']).default('file'), 'SWARM_LOG_TO', 'logs/server.log in the home folder, or standard output'),
+  model: z.strictObject({
+    provider: setting(z.enum(['auto', 'anthropic', 'rehearsal', 'compatible']).default('auto'), 'SWARM_MODEL_PROVIDER', 'Who answers model calls; auto = anthropic with a key, else rehearsal'),
+    baseUrl: setting(z.url().optional(), ['SWARM_MODEL_BASE_URL', 'ANTHROPIC_BASE_URL'], 'Address of a Messages API; the provider\'s own unless given'),
+    apiKey: setting(secret, 'ANTHROPIC_API_KEY', 'Key of the model API; never enters a microVM'),
+    defaultModel: setting(z.string().min(1).default('claude-sonnet-4-5'), 'SWARM_MODEL', 'Model of agents that name none'),
+  }).prefault({}),
+  maxCostMicroUsd: setting(z.number().int().min(0).default(5_000_000), 'SWARM_MAX_COST_MICRO_USD', 'Ceiling of one run\'s model calls, micro-dollars', number),
+  concurrency: setting(positive.max(1000).default(4), 'SWARM_CONCURRENCY', 'Attempts and checks at once on this host', number),
+  lease: z.strictObject({
+    ttlMs: setting(positive.default(30_000), 'SWARM_LEASE_TTL_MS', 'A runner that was silent for so long has lost its work, ms', number),
+    beatMs: setting(positive.default(10_000), 'SWARM_LEASE_BEAT_MS', 'How often a runner reports, ms', number),
+  }).prefault({}),
+  egress: z.strictObject({
+    exemptions: setting(z.array(z.strictObject({ host: z.string().min(1), cidr: Cidr })).default([]), 'SWARM_EGRESS_EXEMPTIONS', 'Exact hosts that may resolve into a private range: [{"host","cidr"}]', json),
+  }).prefault({}),
+  upstreamProxy: setting(z.url().optional(), ['SWARM_UPSTREAM_PROXY', 'HTTPS_PROXY', 'https_proxy'], 'Proxy that outgoing requests of the host go through'),
+  caFile: setting(z.string().min(1).optional(), ['SWARM_CA_FILE', 'NODE_EXTRA_CA_CERTS'], 'PEM file of certificate authorities to trust besides the system\'s'),
+  trustedProxies: setting(z.array(z.union([z.ipv4(), z.ipv6(), Cidr])).default([]), 'SWARM_TRUSTED_PROXIES', 'Addresses of front proxies whose X-Forwarded-* is believed', list),
+  http: z.strictObject({
+    bodyLimitBytes: setting(positive.default(1_048_576), 'SWARM_BODY_LIMIT_BYTES', 'Largest request body where an endpoint says nothing else', number),
+    closeDeadlineMs: setting(positive.default(10_000), 'SWARM_CLOSE_DEADLINE_MS', 'Requests that still run so long after the stop are cut, ms', number),
+    ratePerMinute: z.strictObject({
+      anonymous: setting(positive.default(300), 'SWARM_RATE_ANONYMOUS', 'Requests a minute of one address without credentials', number),
+      admin: setting(positive.default(1_200), 'SWARM_RATE_ADMIN', 'Requests a minute of one admin token', number),
+      runner: setting(positive.default(60_000), 'SWARM_RATE_RUNNER', 'Requests a minute of one runner', number),
+      attempt: setting(positive.default(6_000), 'SWARM_RATE_ATTEMPT', 'Requests a minute of one attempt', number),
+    }).prefault({}),
+  }).prefault({}),
+  vm: z.strictObject({
+    driver: setting(z.enum(['auto', 'qemu', 'process']).default('auto'), 'SWARM_VM_DRIVER', 'What runs microVMs; auto = probed; process isolates nothing and is for development only'),
+    vcpus: setting(positive.max(64).default(1), 'SWARM_VM_VCPUS', 'Virtual CPUs of a microVM', number),
+    memoryMb: setting(positive.min(128).default(1024), 'SWARM_VM_MEMORY_MB', 'Memory of a microVM, MiB', number),
+    scratchMb: setting(positive.min(64).default(2048), 'SWARM_VM_SCRATCH_MB', 'Writable disk of a microVM, MiB', number),
+    warm: setting(z.number().int().min(0).max(100).default(2), 'SWARM_VM_WARM', 'MicroVMs kept waiting', number),
+  }).prefault({}),
+})
+export type Config = z.output<typeof Settings>
+
+/** Where a value came from: `default`, `file`, `environment VARIABLE` or `argument`. */
+export type Source = string
+
+export interface Resolved {
+  readonly config: Config
+  /** By dotted path, e.g. `lease.ttlMs`. */
+  readonly sources: Readonly<Record<string, Source>>
+}
+
+export interface SettingsInput {
+  readonly env: Readonly<Record<string, string | undefined>>
+  /** The parsed content of config.yml, or undefined when there is none. */
+  readonly file?: unknown
+  readonly filePath?: string
+  /** Values given on the command line, by dotted path. */
+  readonly argv?: Readonly<Record<string, unknown>>
+  /** The user's home folder. */
+  readonly userFolder: string
+}
+
+interface Leaf { readonly path: string, readonly info: SettingInfo }
+
+function leavesOf(schema: z.ZodType, prefix = ''): Leaf[] {
+  const info = infos.get(schema)
+  if (info) return [{ path: prefix, info }]
+  const inner = schema instanceof z.ZodPrefault ? schema.unwrap() : schema
+  if (!(inner instanceof z.ZodObject)) return []
+  return Object.entries(inner.shape).flatMap(([key, value]) => leavesOf(value as z.ZodType, prefix === '' ? key : `${prefix}.${key}`))
+}
+
+/** Every setting: dotted path, environment variables, meaning. */
+export const SETTINGS: readonly { readonly path: string, readonly env: readonly string[], readonly description: string }[] =
+  leavesOf(Settings).map(({ path, info }) => ({ path, env: info.env, description: info.description }))
+
+function getAt(value: unknown, path: string): unknown {
+  return path.split('.').reduce<unknown>((at, key) => typeof at === 'object' && at !== null ? (at as Record<string, unknown>)[key] : undefined, value)
+}
+
+function setAt(target: Record<string, unknown>, path: string, value: unknown): void {
+  const keys = path.split('.')
+  const last = keys.pop() ?? ''
+  let at = target
+  for (const key of keys) {
+    const next = at[key]
+    at = at[key] = typeof next === 'object' && next !== null && !Array.isArray(next) ? next as Record<string, unknown> : {}
+  }
+  at[last] = value
+}
+
+/** The home folder that the settings name, needed before config.yml can be found in it. */
+export function homeOf(input: Pick<SettingsInput, 'env' | 'argv' | 'userFolder'>): string {
+  const given = input.argv?.['home'] ?? input.env['SWARM_HOME']
+  return typeof given === 'string' && given !== '' ? given : `${input.userFolder}/.swarm`
+}
+
+/**
+ * Puts the settings together.
+ * @throws DomainError `config_invalid` naming the field, what is wrong with it, and where it was set
+ */
+export function resolveSettings(input: SettingsInput): Resolved {
+  const file = input.file ?? {}
+  const filePath = input.filePath ?? 'config.yml'
+  if (typeof file !== 'object' || file === null || Array.isArray(file)) throw new DomainError('config_invalid', { field: '(all)', problem: 'it is not a mapping', source: filePath })
+  const merged = structuredClone(file) as Record<string, unknown>
+  const sources: Record<string, Source> = {}
+  for (const { path, info } of leavesOf(Settings)) {
+    const variable = info.env.find((name) => (input.env[name] ?? '') !== '')
+    const argument = input.argv?.[path]
+    if (argument !== undefined) {
+      setAt(merged, path, argument)
+      sources[path] = 'argument'
+    } else if (variable !== undefined) {
+      const text = input.env[variable] ?? ''
+      setAt(merged, path, info.read ? info.read(text) : text)
+      sources[path] = `environment ${variable}`
+    } else if (getAt(merged, path) !== undefined) sources[path] = filePath
+    else sources[path] = 'default'
+  }
+  if (merged['home'] === undefined) merged['home'] = homeOf(input)
+  if (merged['cache'] === undefined) merged['cache'] = `${input.userFolder}/.cache/swarm`
+  const result = Settings.safeParse(merged)
+  if (result.success) return { config: result.data, sources }
+  throw invalid(result.error, sources, filePath)
+}
+
+function invalid(error: z.ZodError, sources: Readonly<Record<string, Source>>, filePath: string): DomainError {
+  const issue = error.issues[0]
+  const unknown = issue?.code === 'unrecognized_keys' ? issue.keys[0] : undefined
+  const path = [...issue?.path ?? [], ...(unknown === undefined ? [] : [unknown])].join('.')
+  const source = Object.entries(sources).find(([known]) => path === known || path.startsWith(`${known}.`))?.[1] ?? filePath
+  return new DomainError('config_invalid', { field: path, problem: unknown === undefined ? issue?.message : 'there is no such setting', source })
+}

@@ -1,0 +1,106 @@
+import { join } from 'node:path'
+import type { IdKind } from '@swarm/core/ids.ts'
+import { createBlobFolder } from './integrations/blobs-folder.ts'
+import type { BlobStore } from './blobs.ts'
+import type { Config } from './config.ts'
+import type { Database } from './db/database.ts'
+import { openDatabase } from './db/open.ts'
+import { createEventLog, type EventLog } from './events/log.ts'
+import { ensureAdminToken } from './http/admin-token.ts'
+import { createHttp, type Http } from './http/http.ts'
+import { newId } from './ids.ts'
+import { registerLive } from './live/live.ts'
+import { createLogger, logDestination, type Logger } from './logger.ts'
+import { createMetrics, type Metrics } from './metrics.ts'
+import { VERSION } from './version.ts'
+
+/** What every feature is made from; put together by hand, handed to each `registerX(context)`. */
+export interface Context {
+  readonly config: Config
+  readonly db: Database
+  readonly events: EventLog
+  readonly logger: Logger
+  /** ms since the epoch. */
+  readonly clock: () => number
+  readonly http: Http
+  readonly blobs: BlobStore
+  readonly metrics: Metrics
+  readonly ids: (kind: IdKind) => string
+  /** Aborts when the server stops, before its parts are closed. */
+  readonly stopping: AbortSignal
+}
+
+/** Registers routes and starts what it needs; what it returns is disposed of when the server stops, last registered first. */
+export type Feature = (context: Context) => void | Disposable | AsyncDisposable | Promise<void | Disposable | AsyncDisposable>
+
+/** Every feature of the server, in the order in which they start. */
+const FEATURES: readonly Feature[] = [
+  registerLive,
+]
+
+export interface ServerOptions {
+  /** Instead of the settings' destination. */
+  readonly logger?: Logger
+  readonly clock?: () => number
+  /** Also measure this process (once per process). */
+  readonly processMetrics?: boolean
+  /** Tests: units that are slow or await something else fail. */
+  readonly strictUnits?: boolean
+  /** After the shipped ones. */
+  readonly features?: readonly Feature[]
+}
+
+export interface Server extends AsyncDisposable {
+  readonly context: Context
+  /** Starts to listen. @returns the URL. @throws DomainError `port_in_use` */
+  listen(): Promise<string>
+}
+
+/**
+ * Makes a whole server that does not listen yet. Disposing of it stops what it started, in reverse order: long polls are
+ * told, running requests get until the deadline, queued units are committed, the database is closed.
+ */
+export async function createServer(config: Config, options: ServerOptions = {}): Promise<Server> {
+  await using started = new AsyncDisposableStack()
+  const logger = options.logger ?? createLogger(config.logLevel, logDestination(config.logTo === 'file' ? join(config.home, 'logs', 'server.log') : undefined))
+  const metrics = createMetrics({ process: options.processMetrics ?? false })
+  const db = started.use(await openDatabase({
+    home: config.home, databaseUrl: config.databaseUrl?.reveal(), strictUnits: options.strictUnits ?? false,
+    onSlowUnit: (unit) => {
+      metrics.slowUnits.inc()
+      logger.warn(unit, 'slow unit of writing')
+    },
+    onError: (err, what) => logger.error({ err }, what),
+  }))
+  const admin = await ensureAdminToken(db, config.home)
+  if (admin === 'made') logger.info('made the first admin token; it is in the file admin-token of the home folder')
+  if (admin === 'elsewhere') logger.warn('this home folder does not hold an admin token of this database')
+
+  const http = started.use(await createHttp({
+    host: config.host, port: config.port, trustedProxies: config.trustedProxies, version: VERSION,
+    bodyLimitBytes: config.http.bodyLimitBytes, closeDeadlineMs: config.http.closeDeadlineMs,
+    rateLimits: { ...config.http.ratePerMinute, check: config.http.ratePerMinute.attempt, live: config.http.ratePerMinute.anonymous },
+  }, { db, logger, metrics }))
+  const stopping = new AbortController()
+  const context: Context = {
+    config, db, logger, http, metrics, stopping: stopping.signal,
+    events: createEventLog(db),
+    blobs: await createBlobFolder(join(config.home, 'blobs')),
+    clock: options.clock ?? Date.now,
+    ids: newId,
+  }
+  for (const feature of [...FEATURES, ...options.features ?? []]) {
+    const made = await feature(context)
+    if (made && Symbol.asyncDispose in made) started.use(made)
+    else if (made) started.use(made)
+  }
+  const running = started.move()
+  return {
+    context,
+    listen: () => http.listen(),
+    [Symbol.asyncDispose]: async () => {
+      stopping.abort()
+      await running.disposeAsync()
+    },
+  }
+}

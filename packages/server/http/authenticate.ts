@@ -1,0 +1,56 @@
+import { PUBLIC_ROUTES } from '@swarm/contract/public-routes.ts'
+import { DomainError } from '@swarm/core/errors.ts'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { Database } from '../db/database.ts'
+import { credentialOf } from './credentials.ts'
+import { requireAccess } from './register.ts'
+import { ANONYMOUS, consumeToken, verifyToken, type Principal, type TokenKind } from './tokens.ts'
+
+/** Requests per minute for each principal of a kind; strangers are counted by address. */
+export type RateLimits = Readonly<Record<TokenKind | 'anonymous', number>>
+
+/** Path of live connections: the only one that takes a ticket from its query, since browsers send no headers there. */
+export const LIVE_PATH = '/ws'
+
+/**
+ * First thing of every request, before its body is read: who calls (401), how often (429), and whether the route is for
+ * that kind of caller (403). Closed by default: an unknown route is 401 to a stranger, and 404 only to somebody known.
+ */
+export function addAuthentication(app: FastifyInstance, db: Database, limits: RateLimits): void {
+  const check = app.createRateLimit({
+    timeWindow: 60_000,
+    max: (request) => limits[request.principal.kind],
+    keyGenerator: (request) => request.principal.tokenId ?? `address:${request.ip}`,
+  })
+
+  async function limitRate(request: FastifyRequest, reply: FastifyReply): Promise<void> {
+    const state = await check(request)
+    if (state.isAllowed) return
+    reply.header('ratelimit-limit', state.max).header('ratelimit-remaining', state.remaining).header('ratelimit-reset', state.ttlInSeconds)
+    if (!state.isExceeded) return
+    reply.header('retry-after', state.ttlInSeconds)
+    throw new DomainError('rate_limited', { retryAfterSeconds: state.ttlInSeconds })
+  }
+
+  async function identify(request: FastifyRequest): Promise<Principal | null> {
+    const token = credentialOf(request.headers)
+    if (token !== undefined) return verifyToken(db.read, token)
+    if (request.routeOptions.url !== LIVE_PATH) return null
+    const { ticket } = request.query as { ticket?: unknown }
+    return typeof ticket === 'string' && ticket.startsWith('swarm_live_') ? db.write((trx) => consumeToken(trx, ticket)) : null
+  }
+
+  app.addHook('onRequest', async (request, reply) => {
+    const isPublic = PUBLIC_ROUTES.has(`${request.method} ${request.routeOptions.url ?? ''}`)
+    const principal = isPublic ? ANONYMOUS : await identify(request)
+    request.principal = principal ?? ANONYMOUS
+    await limitRate(request, reply)
+    if (isPublic) return
+    if (!principal) throw new DomainError('unauthenticated')
+    if (principal.kind === 'live') {
+      if (request.routeOptions.url !== LIVE_PATH) throw new DomainError('unauthenticated')
+      return
+    }
+    if (!request.is404) requireAccess(principal, request.routeOptions.config.access ?? ['admin'])
+  })
+}

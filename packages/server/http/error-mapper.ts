@@ -1,0 +1,55 @@
+import type { ErrorBody } from '@swarm/contract/errors.ts'
+import { DomainError } from '@swarm/core/errors.ts'
+import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+import { hasZodFastifySchemaValidationErrors, isResponseSerializationError } from 'fastify-type-provider-zod'
+
+/** The one place where errors become answers: our own by their code, the framework's by its code, anything else `internal`. */
+export function toDomainError(error: unknown, request: Pick<FastifyRequest, 'id' | 'headers'>, bodyLimitBytes: number): DomainError {
+  if (error instanceof DomainError) return error
+  if (hasZodFastifySchemaValidationErrors(error)) return fromValidation(error)
+  const code = error instanceof Error && 'code' in error ? String((error as FastifyError).code) : ''
+  switch (code) {
+    case 'FST_ERR_CTP_BODY_TOO_LARGE': return new DomainError('body_too_large', { limitBytes: bodyLimitBytes })
+    case 'FST_ERR_CTP_INVALID_MEDIA_TYPE': return new DomainError('unsupported_media_type', { contentType: request.headers['content-type'] ?? '(none)' })
+    case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH':
+    case 'FST_ERR_CTP_EMPTY_JSON_BODY':
+    case 'FST_ERR_CTP_INVALID_JSON_BODY':
+      return new DomainError('invalid_input', { problem: 'the body is not JSON', field: 'body' })
+    case 'FST_ERR_RESPONSE_SERIALIZATION': return new DomainError('response_invalid', { correlationId: request.id }, { cause: error })
+    default:
+  }
+  if (error instanceof SyntaxError && 'statusCode' in error && error.statusCode === 400) {
+    return new DomainError('invalid_input', { problem: 'the body is not JSON', field: 'body' })
+  }
+  return new DomainError('internal', { correlationId: request.id }, { cause: error })
+}
+
+function fromValidation(error: FastifyError): DomainError {
+  const part = error.validationContext ?? 'request'
+  const [first] = error.validation ?? []
+  const path = (first?.instancePath ?? '').split('/').filter((key) => key !== '')
+  const field = [part === 'querystring' ? 'query' : part, ...path].join('.')
+  const problems = (error.validation ?? []).map((each) => ({
+    field: [part === 'querystring' ? 'query' : part, ...each.instancePath.split('/').filter((key) => key !== '')].join('.'),
+    problem: each.message ?? 'not valid',
+  }))
+  return new DomainError('invalid_input', { field, problem: `${field}: ${first?.message ?? 'not valid'}`, problems })
+}
+
+export function errorBody(error: DomainError, correlationId: string): ErrorBody {
+  // What went wrong inside is for the log; the caller gets the id to find it by.
+  return { error: { code: error.code, message: error.message, remedy: error.remedy, details: error.details, correlationId } }
+}
+
+export function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply, bodyLimitBytes: number): FastifyReply {
+  const domain = toDomainError(error, request, bodyLimitBytes)
+  if (domain.status >= 500) {
+    const cause = isResponseSerializationError(domain.cause as Error) ? (domain.cause as Error).cause : domain.cause
+    request.log.error({ err: cause ?? domain, code: domain.code }, domain.message)
+  }
+  if (domain.code === 'unauthenticated') {
+    // git asks its user for a password only when it is offered Basic.
+    reply.header('www-authenticate', request.url.startsWith('/git/') ? 'Basic realm="swarm"' : 'Bearer realm="swarm"')
+  }
+  return reply.code(domain.status).type('application/json').serializer(JSON.stringify).send(errorBody(domain, request.id))
+}

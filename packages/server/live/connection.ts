@@ -1,0 +1,135 @@
+import { HEARTBEAT_MS, LIVE_CLOSE_CODES, LiveSubscribe, roomsOf, type LiveEvent, type LiveMessage } from '@swarm/contract/live-events.ts'
+import { DomainError } from '@swarm/core/errors.ts'
+import type { WebSocket } from 'ws'
+import type { Context } from '../app.ts'
+import { compareCursors, type EventPage, type StoredEvent } from '../events/events.ts'
+import { verifyPrincipal, type Principal } from '../http/tokens.ts'
+import { LIVE_FILTER, type Hub } from './hub.ts'
+
+/** A client with more than this waiting to be sent is cut. */
+const MOST_BUFFERED_BYTES = 1024 * 1024
+const FIRST_MESSAGE_MS = 10_000
+const BACKFILL_PAGE = 200
+
+type Deps = Pick<Context, 'db' | 'events' | 'logger' | 'metrics'> & { readonly hub: Hub }
+
+interface Subscription {
+  readonly rooms: ReadonlySet<string>
+  /** Everything up to here was sent, or was for other rooms. */
+  cursor: string
+  phase: 'backfill' | 'live'
+  /** Pages of the hub that came during the backfill. */
+  readonly waiting: EventPage[]
+  readonly abort: AbortController
+}
+
+/** Serves one live connection until it closes. @param principal to be checked again at each heartbeat; null after a single-use ticket */
+export function serveConnection(socket: WebSocket, principal: Principal | null, deps: Deps): void {
+  const { hub, metrics, logger } = deps
+  let subscription: Subscription | undefined
+  let answered = true
+  metrics.liveClients.inc()
+
+  const send = (message: LiveMessage): void => {
+    if (socket.readyState !== socket.OPEN) return
+    if (socket.bufferedAmount > MOST_BUFFERED_BYTES) {
+      metrics.liveSlowConsumers.inc()
+      socket.close(LIVE_CLOSE_CODES.slow_consumer, 'too slow: resume from the last cursor')
+      // A peer that does not read does not answer the closing either.
+      setTimeout(() => socket.terminate(), 1_000).unref()
+      return
+    }
+    socket.send(JSON.stringify(message))
+  }
+  const refuse = (error: unknown): void => {
+    if (error instanceof DomainError) send({ type: 'error', error: { code: error.code, message: error.message, remedy: error.remedy } })
+    else {
+      logger.error({ err: error }, 'a live subscription failed')
+      socket.close(1011, 'internal error')
+    }
+  }
+
+  const unlisten = hub.listen((page) => {
+    if (subscription?.phase === 'live') deliver(subscription, page, send)
+    else subscription?.waiting.push(page)
+  })
+
+  async function subscribe(request: LiveSubscribe['subscribe']): Promise<void> {
+    subscription?.abort.abort()
+    const mine: Subscription = { rooms: new Set(request.rooms), cursor: request.cursor ?? hub.cursor, phase: 'backfill', waiting: [], abort: new AbortController() }
+    // A client of another replica may be ahead of this one's hub: what the hub gives later is skipped up to its cursor.
+    subscription = mine
+    const first = request.cursor === null ? { events: [], cursor: mine.cursor, behind: false } : await deps.events.read(mine.cursor, BACKFILL_PAGE, LIVE_FILTER)
+    send({ type: 'phase', phase: 'backfill', cursor: mine.cursor })
+    for (let page = first; !mine.abort.signal.aborted; page = await deps.events.read(mine.cursor, BACKFILL_PAGE, LIVE_FILTER)) {
+      deliver(mine, page, send)
+      if (socket.bufferedAmount > MOST_BUFFERED_BYTES / 2) await drained(socket, mine.abort.signal)
+      if (page.events.length < BACKFILL_PAGE) break
+    }
+    if (mine.abort.signal.aborted) return
+    for (const page of mine.waiting.splice(0)) deliver(mine, page, send)
+    mine.phase = 'live'
+    send({ type: 'phase', phase: 'live', cursor: mine.cursor })
+  }
+
+  const unopened = setTimeout(() => socket.close(LIVE_CLOSE_CODES.protocol, 'no subscription came'), FIRST_MESSAGE_MS)
+  socket.on('message', (data, isBinary) => {
+    clearTimeout(unopened)
+    const request = isBinary ? undefined : parseSubscribe(String(data))
+    if (!request) return socket.close(LIVE_CLOSE_CODES.protocol, 'expected {"subscribe":{"rooms":[…],"cursor":…}}')
+    subscribe(request).catch(refuse)
+  })
+  socket.on('pong', () => { answered = true })
+  const heartbeat = setInterval(() => {
+    if (!answered) return socket.terminate()
+    answered = false
+    socket.ping()
+    if (subscription?.phase === 'live') send({ type: 'heartbeat', cursor: subscription.cursor })
+    if (principal) checkAgain(principal).catch(refuse)
+  }, HEARTBEAT_MS)
+
+  async function checkAgain(who: Principal): Promise<void> {
+    if (!await verifyPrincipal(deps.db.read, who)) socket.close(LIVE_CLOSE_CODES.unauthenticated, 'the token is no longer valid')
+  }
+
+  socket.on('close', () => {
+    clearTimeout(unopened)
+    clearInterval(heartbeat)
+    subscription?.abort.abort()
+    unlisten()
+    metrics.liveClients.dec()
+  })
+}
+
+/** Sends what of a page is new to this subscription and in its rooms, and moves its cursor past the page. */
+function deliver(subscription: Subscription, page: EventPage, send: (message: LiveMessage) => void): void {
+  for (const event of page.events) {
+    if (compareCursors(event.cursor, subscription.cursor) <= 0) continue
+    subscription.cursor = event.cursor
+    if (roomsOf(event).some((room) => subscription.rooms.has(room))) send({ type: 'event', cursor: event.cursor, event: present(event) })
+  }
+  if (compareCursors(page.cursor, subscription.cursor) > 0) subscription.cursor = page.cursor
+}
+
+function present(event: StoredEvent): LiveEvent {
+  const { type, projectId, subject, data, correlationId, at } = event
+  return { type: type as LiveEvent['type'], projectId, subject, data, correlationId, at }
+}
+
+function parseSubscribe(text: string): LiveSubscribe['subscribe'] | undefined {
+  try {
+    const result = LiveSubscribe.safeParse(JSON.parse(text))
+    return result.success ? result.data.subscribe : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** Resolves once the socket's kernel buffer took what was waiting, or the subscription ended. */
+function drained(socket: WebSocket, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    signal.addEventListener('abort', () => resolve(), { once: true })
+    // ws calls back when this ping, and so all before it, was written.
+    socket.ping(undefined, undefined, () => resolve())
+  })
+}

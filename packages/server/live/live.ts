@@ -1,0 +1,30 @@
+import { createLiveTicket } from '@swarm/contract/endpoints/system.ts'
+import { LIVE_CLOSE_CODES } from '@swarm/contract/live-events.ts'
+import type { Context } from '../app.ts'
+import { LIVE_PATH } from '../http/authenticate.ts'
+import { register } from '../http/register.ts'
+import { mintToken } from '../http/tokens.ts'
+import { serveConnection } from './connection.ts'
+import { createHub } from './hub.ts'
+
+const TICKET_LIFE_MS = 30_000
+
+/** `/ws` (the wire is drawn in contract/live-events.ts) and the tickets that open it. */
+export async function registerLive(context: Context): Promise<AsyncDisposable> {
+  const { db, http, clock } = context
+  const hub = await createHub(context)
+
+  register(http, createLiveTicket, async () => {
+    const expiresAt = clock() + TICKET_LIFE_MS
+    const { token } = await db.write((trx) => mintToken(trx, { kind: 'live', subjectId: 'admin', expiresAt }))
+    return { ticket: token, expiresAt }
+  })
+
+  http.app.get(LIVE_PATH, { websocket: true, config: { access: ['admin'] } }, (socket, request) => {
+    serveConnection(socket, request.headers.authorization === undefined ? null : request.principal, { ...context, hub })
+  })
+  context.stopping.addEventListener('abort', () => {
+    for (const client of http.app.websocketServer.clients) client.close(LIVE_CLOSE_CODES.stopping, 'the server is stopping')
+  }, { once: true })
+  return hub
+}
