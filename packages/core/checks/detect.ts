@@ -8,7 +8,7 @@ export interface Tree {
 export interface Detected { readonly setup: string | null; readonly checks: readonly PlannedCheck[]; readonly packages: readonly string[]; readonly egressAllow: readonly string[] }
 
 /** Files at the root whose text `detectChecks` asks for. */
-export const DETECTION_READS = ['package.json', 'Makefile', 'pyproject.toml'] as const
+export const DETECTION_READS = ['package.json', 'Makefile'] as const
 
 /** What `npm init` writes; it always fails and checks nothing. */
 const NPM_PLACEHOLDER = /no test specified/
