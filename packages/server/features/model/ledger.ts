@@ -1,0 +1,207 @@
+import { randomUUID } from 'node:crypto'
+import { hostname } from 'node:os'
+import type { ModelPrice } from '@swarm/core/budgets/prices.ts'
+import { decideReservation, settle, totalInput, type CallShape, type CallUsage, type Ceiling } from '@swarm/core/budgets/reserve.ts'
+import { DomainError } from '@swarm/core/errors.ts'
+import { z } from 'zod'
+import type { Database } from '../../db/database.ts'
+import { fromJson } from '../../db/json.ts'
+import { signal as wakeAfterCommit, type Trx } from '../../db/unit.ts'
+import { appendEvents, type NewEvent } from '../../events/events.ts'
+import { newId } from '../../ids.ts'
+import { attemptForCall, insertCall, openCalls, projectSettings, sessionCeiling, settleCall, spending, type CallRow } from './queries.ts'
+
+/*
+ * The ledger of model calls. A row is opened with its reservation before the call and settled after it, each in one
+ * transaction under the lock of the ceiling's row; spent + reserved never exceeds a ceiling.
+ */
+
+/** Topic that is signalled when a reservation was given back. */
+export const SETTLED_TOPIC = 'model:settled'
+
+/** On whose behalf a call is made: an attempt (by its token), or a step of the server's own or an administrator. */
+export type Caller =
+  | { readonly kind: 'attempt'; readonly attemptId: string; readonly fence: number; readonly role: string }
+  | { readonly kind: 'server'; readonly projectId: string; readonly sessionId: string | null; readonly ticketId?: string | null; readonly role: string; readonly step: string | null; readonly correlationId: string }
+
+/** A caller with what the database says about it. */
+export interface Subject {
+  readonly projectId: string; readonly sessionId: string | null; readonly ticketId: string | null; readonly attemptId: string | null
+  readonly role: string; readonly step: string | null; readonly correlationId: string
+  readonly ticketKey: string; readonly ticketTitle: string; readonly attemptNumber: number
+}
+
+export interface OpenCall {
+  readonly id: string
+  readonly subject: Subject
+  readonly reservedMicroUsd: number
+  readonly maxTokens: number
+  readonly startedAt: number
+}
+
+export interface Outcome {
+  /** HTTP status that the provider answered with; null when it gave none. */
+  readonly status: number | null
+  /** Null: not known, so the whole reservation is recorded, marked estimated. */
+  readonly usage: CallUsage | null
+  readonly tries: number
+  readonly requestDigest: string | null
+  readonly responseDigest: string | null
+}
+
+export const NOTHING_SERVED: CallUsage = { inputTokens: 0, outputTokens: 0, cacheReadTokens: 0, cacheWrite5mTokens: 0, cacheWrite1hTokens: 0 }
+
+/** What the approvals feature is asked to put before a person when a ceiling is met. Runs in the transaction of the refusal. */
+export type OnBreach = (trx: Trx, breach: { ceiling: Ceiling; neededMicroUsd: number; subject: Subject }) => Promise<void>
+
+export interface LedgerOptions {
+  readonly db: Database
+  readonly provider: string
+  readonly onBreach?: OnBreach
+}
+
+const CeilingSetting = z.looseObject({ maxCostMicroUsd: z.number().int().positive().nullish() })
+
+export function createLedger(options: LedgerOptions) {
+  const { db } = options
+  const owner = `${hostname()}/${process.pid}/${randomUUID()}`
+
+  return {
+    owner,
+    /** Sets money aside for a call, or says that it must wait. @throws DomainError attempt_over | budget_exhausted | not_found */
+    async reserve(caller: Caller, model: string, shape: CallShape, price: ModelPrice): Promise<OpenCall | 'wait'> {
+      const id = newId('call')
+      const result = await db.write(async (trx) => {
+        const subject = await subjectOf(trx, caller)
+        const ceilings = await ceilingsOf(trx, subject)
+        const decision = decideReservation(shape, price, ceilings)
+        if (decision.kind === 'wait') return 'wait' as const
+        const now = Date.now()
+        const row: CallRow = {
+          id, project_id: subject.projectId, session_id: subject.sessionId, ticket_id: subject.ticketId, attempt_id: subject.attemptId,
+          role: subject.role, step: subject.step, provider: options.provider, model, state: 'open', estimated: 0,
+          reserved_micro_usd: 0, cost_micro_usd: null, input_tokens: null, output_tokens: null, cache_read_tokens: null, cache_write_tokens: null,
+          status: null, tries: 0, request_digest: null, response_digest: null, correlation_id: subject.correlationId, owner, created_at: now, ended_at: null,
+        }
+        if (decision.kind === 'breach') {
+          await insertCall(trx, { ...row, state: 'refused', cost_micro_usd: 0, ended_at: now })
+          await appendEvents(trx, [breachEvent(subject, decision.ceiling, decision.neededMicroUsd)])
+          await options.onBreach?.(trx, { ceiling: decision.ceiling, neededMicroUsd: decision.neededMicroUsd, subject })
+          return { breach: decision }
+        }
+        await insertCall(trx, { ...row, reserved_micro_usd: decision.microUsd })
+        return { open: { id, subject, reservedMicroUsd: decision.microUsd, maxTokens: decision.maxTokens, startedAt: now } }
+      })
+      if (result === 'wait') return result
+      if ('open' in result && result.open) return result.open
+      const { ceiling, neededMicroUsd } = result.breach
+      throw new DomainError('budget_exhausted', {
+        kind: ceiling.kind, id: ceiling.id, capMicroUsd: ceiling.capMicroUsd, neededMicroUsd, leftMicroUsd: ceiling.capMicroUsd - ceiling.spentMicroUsd - ceiling.reservedMicroUsd,
+      })
+    },
+
+    /** Ends a call and gives back what it did not use. Repeating it changes nothing. Returns what was recorded. */
+    async settle(call: OpenCall, model: string, price: ModelPrice, outcome: Outcome): Promise<{ costMicroUsd: number; estimated: boolean }> {
+      const { costMicroUsd, estimated } = settle(call.reservedMicroUsd, outcome.usage, price)
+      const usage = outcome.usage
+      await db.write(async (trx) => {
+        const now = Date.now()
+        const changed = await settleCall(trx, call.id, {
+          cost_micro_usd: costMicroUsd, estimated: estimated ? 1 : 0, status: outcome.status, tries: outcome.tries,
+          input_tokens: usage?.inputTokens ?? null, output_tokens: usage?.outputTokens ?? null, cache_read_tokens: usage?.cacheReadTokens ?? null,
+          cache_write_tokens: usage ? usage.cacheWrite5mTokens + usage.cacheWrite1hTokens : null,
+          request_digest: outcome.requestDigest, response_digest: outcome.responseDigest, ended_at: now,
+        })
+        if (!changed) return
+        await appendEvents(trx, [callEvent(call.subject, {
+          callId: call.id, provider: options.provider, model, status: outcome.status, tries: outcome.tries, costMicroUsd, estimated,
+          inputTokens: usage ? totalInput(usage) : null, outputTokens: usage?.outputTokens ?? null, wallMs: now - call.startedAt,
+        })])
+        wakeAfterCommit(trx, SETTLED_TOPIC)
+      })
+      return { costMicroUsd, estimated }
+    },
+
+    /**
+     * Settles calls of processes that are gone to their whole reservation: nobody knows what they were served.
+     * On SQLite every other process is gone (one at a time holds the file); on PostgreSQL those of this host that do not run,
+     * and any that is older than the longest call.
+     * @returns how many were settled
+     */
+    async settleDead(longestCallMs: number): Promise<number> {
+      const dead = (await openCalls(db.read)).filter((call) => call.owner !== owner && (db.dialect === 'sqlite' || ownerIsGone(call.owner) || call.created_at < Date.now() - longestCallMs))
+      for (const call of dead) {
+        await db.write(async (trx) => {
+          const changed = await settleCall(trx, call.id, { cost_micro_usd: call.reserved_micro_usd, estimated: 1, ended_at: Date.now() })
+          if (!changed) return
+          const subject: Subject = {
+            projectId: call.project_id, sessionId: call.session_id, ticketId: call.ticket_id, attemptId: call.attempt_id, role: call.role, step: call.step,
+            correlationId: call.correlation_id, ticketKey: '', ticketTitle: '', attemptNumber: 0,
+          }
+          await appendEvents(trx, [callEvent(subject, { callId: call.id, provider: call.provider, model: call.model, status: null, tries: call.tries, costMicroUsd: call.reserved_micro_usd, estimated: true, inputTokens: null, outputTokens: null, wallMs: Date.now() - call.created_at })])
+          wakeAfterCommit(trx, SETTLED_TOPIC)
+        })
+      }
+      return dead.length
+    },
+  }
+}
+export type Ledger = ReturnType<typeof createLedger>
+
+async function subjectOf(trx: Trx, caller: Caller): Promise<Subject> {
+  if (caller.kind === 'server') {
+    return { projectId: caller.projectId, sessionId: caller.sessionId, ticketId: caller.ticketId ?? null, attemptId: null, role: caller.role, step: caller.step, correlationId: caller.correlationId, ticketKey: '', ticketTitle: '', attemptNumber: 1 }
+  }
+  const attempt = await attemptForCall(trx, caller.attemptId)
+  if (!attempt || attempt.state !== 'running' || attempt.fence !== caller.fence || attempt.ticket_fence !== caller.fence) throw new DomainError('attempt_over', { attemptId: caller.attemptId })
+  return {
+    projectId: attempt.project_id, sessionId: attempt.session_id, ticketId: attempt.ticket_id, attemptId: attempt.id, role: caller.role, step: null,
+    correlationId: attempt.correlation_id, ticketKey: attempt.key, ticketTitle: attempt.title, attemptNumber: attempt.number,
+  }
+}
+
+/** The ceilings that a call stands under; always the session's before the project's, so that locks are taken in one order. */
+async function ceilingsOf(trx: Trx, subject: Subject): Promise<Ceiling[]> {
+  const ceilings: Ceiling[] = []
+  if (subject.sessionId !== null) {
+    const cap = await sessionCeiling(trx, subject.sessionId)
+    if (cap === undefined) throw new DomainError('not_found', { kind: 'session', id: subject.sessionId })
+    if (cap !== null) ceilings.push(await ceiling(trx, 'session', subject.sessionId, cap))
+  }
+  const settings = await projectSettings(trx, subject.projectId)
+  if (settings === undefined) throw new DomainError('not_found', { kind: 'project', id: subject.projectId })
+  const cap = fromJson(CeilingSetting, settings).maxCostMicroUsd
+  if (typeof cap === 'number') ceilings.push(await ceiling(trx, 'project', subject.projectId, cap))
+  return ceilings
+}
+
+async function ceiling(trx: Trx, kind: Ceiling['kind'], id: string, capMicroUsd: number): Promise<Ceiling> {
+  const { spent, reserved } = await spending(trx, kind === 'session' ? 'session_id' : 'project_id', id)
+  return { kind, id, capMicroUsd, spentMicroUsd: spent, reservedMicroUsd: reserved }
+}
+
+function place(subject: Subject): Pick<NewEvent, 'projectId' | 'subject' | 'correlationId'> {
+  const about = subject.ticketId !== null ? { kind: 'ticket', id: subject.ticketId } : subject.sessionId !== null ? { kind: 'session', id: subject.sessionId } : { kind: 'project', id: subject.projectId }
+  return { projectId: subject.projectId, subject: about, correlationId: subject.correlationId }
+}
+
+function callEvent(subject: Subject, data: Record<string, unknown>): NewEvent {
+  return { ...place(subject), type: 'model:call', data: { ...data, role: subject.role, step: subject.step, sessionId: subject.sessionId, ticketId: subject.ticketId, attemptId: subject.attemptId } }
+}
+
+function breachEvent(subject: Subject, ceiling: Ceiling, neededMicroUsd: number): NewEvent {
+  return { ...place(subject), type: 'budget:breach', data: { ceiling: ceiling.kind, ceilingId: ceiling.id, capMicroUsd: ceiling.capMicroUsd, spentMicroUsd: ceiling.spentMicroUsd, neededMicroUsd, sessionId: subject.sessionId, ticketId: subject.ticketId, attemptId: subject.attemptId } }
+}
+
+/** Whether the process behind an owner mark certainly does not run: it was on this host, and its pid is free. */
+function ownerIsGone(owner: string): boolean {
+  const [host, pid] = owner.split('/')
+  if (host !== hostname() || pid === undefined) return false
+  if (Number(pid) === process.pid) return true
+  try {
+    process.kill(Number(pid), 0)
+    return false
+  } catch (error) {
+    return error instanceof Error && 'code' in error && error.code === 'ESRCH'
+  }
+}
