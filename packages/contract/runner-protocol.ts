@@ -96,8 +96,8 @@ export const claim = endpoint({
     /** Which kinds this runner has room for now. */
     kinds: z.array(z.enum(['attempt', 'check'])).min(1),
     driver: z.string(), isolates: z.boolean(), capacity: z.number().int().positive(),
-    /** Everything this runner holds at this moment: what the server thinks it holds besides is taken back. */
-    holding: z.array(WorkKey),
+    /** Made anew at each start of the runner process: what an earlier process held is taken back at the first claim of a new one. */
+    bootId: z.string().min(8).max(64),
     /** Same key, same answer, while that work is held: a lost response does not lose work. */
     claimKey: z.string().min(8).max(64),
   }),

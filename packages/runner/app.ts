@@ -32,6 +32,7 @@ export interface Runner extends AsyncDisposable {
 export function startRunner(options: RunnerOptions): Runner {
   const { logger } = options
   const closing = new AbortController()
+  const bootId = randomUUID()
   const link = createServerLink({ baseUrl: options.serverUrl, token: options.token, onTrouble: (error, path) => { logger.warn({ err: error, path }, 'the server cannot be reached; trying again') } })
   const holding = new Holding(link, (error) => { logger.warn({ err: error }, 'heartbeat failed') })
   const working = new Set<Promise<void>>()
@@ -70,7 +71,7 @@ export function startRunner(options: RunnerOptions): Runner {
       }
       const body = {
         waitMs: CLAIM_WAIT_MS, kinds: [kind], driver: options.machines.driver.name, isolates: options.machines.driver.isolates,
-        capacity: options.attemptSlots + options.checkSlots, holding: holding.keys(), claimKey: randomUUID(),
+        capacity: options.attemptSlots + options.checkSlots, bootId, claimKey: randomUUID(),
       }
       const { work } = await link.call(claim, { body }, closing.signal)
       if (!work) continue

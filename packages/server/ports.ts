@@ -1,15 +1,11 @@
 import type { AttemptEvidence } from '@swarm/contract/agent-protocol.ts'
 import type { CheckWork, FailureClass, WorkKey } from '@swarm/contract/runner-protocol.ts'
-import type { Kysely, Transaction } from 'kysely'
-import type { Schema } from './db/schema.ts'
+import type { Trx } from './db/unit.ts'
 
 /*
  * What the features hand to each other. Features never import each other: app.ts makes each and passes these on.
  * Everything that takes `trx` writes state and events in that one transaction and does no I/O besides.
  */
-
-export type Trx = Transaction<Schema>
-export type Read = Kysely<Schema>
 
 export type Evidence = Omit<AttemptEvidence, 'attemptId' | 'number'>
 
@@ -93,8 +89,8 @@ export interface WorkSource<W> {
   describe(id: string, fence: number): Promise<W>
   /** Extends leases; returns those that must stop. */
   heartbeat(trx: Trx, runnerId: string, holding: readonly (WorkKey & { vmId: string | null; activityAtMs: number | null })[]): Promise<{ id: string; reason: string }[]>
-  /** Takes back what this runner is recorded to hold and does not. */
-  reconcile(trx: Trx, runnerId: string, holding: readonly WorkKey[]): Promise<void>
+  /** Takes back all that this runner is recorded to hold: its process is a new one. */
+  reconcile(trx: Trx, runnerId: string): Promise<void>
   /** Ends leases that ran out. Returns how many. */
   expire(trx: Trx, now: number): Promise<number>
 }

@@ -22,10 +22,10 @@ export async function runAttempt(work: AttemptWork, deps: { link: ServerLink; ma
   const key = { kind: 'attempt' as const, id: work.attemptId, fence: work.fence }
   const ticket = work.task.ticket
   const save = async (vm: Vm): Promise<string> => pushWork(vm, { attemptId: work.attemptId, ticketId: work.ticketId, title: ticket.title })
-  let vm: Vm | null = null
+  let provisioned: { vm: Vm; ended: Promise<void> } | null = null
   try {
-    vm = await reporter.during('provision', () => provision(deps.machines, work, reporter))
-    const machine = vm
+    provisioned = await reporter.during('provision', () => provision(deps.machines, work, reporter))
+    const machine = provisioned.vm
     await reporter.during('workspace', async () => {
       await fetchWorkspace(machine, { ...work, ref: `refs/swarm/attempts/${work.attemptId}/start`, author: work.agentName, signal: stop })
       if (work.setup !== null) await runSetup(machine, work.setup, stop)
@@ -42,7 +42,8 @@ export async function runAttempt(work: AttemptWork, deps: { link: ServerLink; ma
     }
   } catch (error) {
     if (lost.aborted) return
-    const wipSha = vm ? await saveOrNull(() => save(vm!), reporter) : null
+    const machine = provisioned?.vm
+    const wipSha = machine ? await saveOrNull(() => save(machine), reporter) : null
     await reporter.flush()
     if (stop.aborted) await link.call(release, { body: { ...key, reason: 'shutdown', wipSha } }, lost)
     else {
@@ -50,7 +51,8 @@ export async function runAttempt(work: AttemptWork, deps: { link: ServerLink; ma
       await link.call(fail, { body: { ...key, failureClass: failure.failureClass, reason: failure.reason, message: failure.message.slice(-20_000), wipSha } }, lost)
     }
   } finally {
-    await vm?.[Symbol.asyncDispose]()
+    await provisioned?.vm[Symbol.asyncDispose]()
+    await provisioned?.ended
     await reporter.flush()
   }
 }

@@ -15,10 +15,10 @@ const OUTPUT_KEPT_BYTES = 64 * 1024
 export async function runCheck(work: CheckWork, deps: { link: ServerLink; machines: Machines; reporter: Reporter; stop: AbortSignal; lost: AbortSignal }): Promise<void> {
   const { link, reporter, stop, lost } = deps
   const key = { kind: 'check' as const, id: work.checkId, fence: work.fence }
-  let vm: Vm | null = null
+  let provisioned: { vm: Vm; ended: Promise<void> } | null = null
   try {
-    vm = await reporter.during('provision', () => provision(deps.machines, work, reporter))
-    const machine = vm
+    provisioned = await reporter.during('provision', () => provision(deps.machines, work, reporter))
+    const machine = provisioned.vm
     await reporter.during('workspace', async () => {
       await fetchWorkspace(machine, { ...work, ref: `refs/swarm/checks/${work.checkId}`, author: 'Swarm', signal: stop })
       if (work.setup !== null) await runSetup(machine, work.setup, stop)
@@ -32,7 +32,8 @@ export async function runCheck(work: CheckWork, deps: { link: ServerLink; machin
     const failure = asFailure(error)
     await link.call(fail, { body: { ...key, failureClass: failure.failureClass, reason: stop.aborted ? 'stopped' : failure.reason, message: failure.message.slice(-20_000), wipSha: null } }, lost)
   } finally {
-    await vm?.[Symbol.asyncDispose]()
+    await provisioned?.vm[Symbol.asyncDispose]()
+    await provisioned?.ended
     await reporter.flush()
   }
 }

@@ -29,7 +29,6 @@ export class Holding implements AsyncDisposable {
     this.#onError = onError
   }
 
-  keys(): WorkKey[] { return [...this.#held.values()].map((held) => held.key) }
   all(): Held[] { return [...this.#held.values()] }
 
   add(held: Held): void {

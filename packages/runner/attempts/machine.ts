@@ -18,8 +18,8 @@ export interface Machines {
   proxy(work: Work, onRefusal: Reporter['refusal']): EgressProxy
 }
 
-/** Restores a microVM for a piece of work, with its way out. The caller disposes it; how it ended is reported. */
-export async function provision(machines: Machines, work: Work, reporter: Reporter): Promise<Vm> {
+/** Restores a microVM for a piece of work, with its way out. The caller disposes it; `ended` settles when that was reported. */
+export async function provision(machines: Machines, work: Work, reporter: Reporter): Promise<{ vm: Vm; ended: Promise<void> }> {
   const template = await machines.template(work)
   const id = makeId('vm', randomBytes(8))
   const about = { id, driver: machines.driver.name, templateKey: template.key }
@@ -31,15 +31,15 @@ export async function provision(machines: Machines, work: Work, reporter: Report
       limits: { cpuShare: work.limits.cpu, pids: work.limits.pids, wallMs: Math.round(work.limits.minutes * 60_000) + SAVING_MS, egressBytes: work.limits.egressBytes },
     })
   } catch (error) {
-    reporter.vm({ ...about, state: 'ended', endReason: 'restore failed' })
+    await reporter.vmEnded({ ...about, state: 'ended', endReason: 'restore failed' })
     throw new WorkFailure('infrastructure', 'restore_failed', error instanceof Error ? error.message : String(error), { cause: error })
   }
   const proxy = machines.proxy(work, (refusal) => { reporter.refusal(refusal) })
   vm.onForward((stream: Duplex) => { proxy.accept(stream) })
   reporter.vm({ ...about, state: 'running', restoreMs: vm.restoreMs })
-  void vm.ended.then(async (end) => {
-    reporter.vm({ ...about, state: 'ended', endReason: end.reason })
+  const ended = vm.ended.then(async (end) => {
     await proxy[Symbol.asyncDispose]()
-  })
-  return vm
+    await reporter.vmEnded({ ...about, state: 'ended', endReason: end.reason })
+  }).catch(reporter.onError)
+  return { vm, ended }
 }

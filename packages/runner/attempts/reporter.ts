@@ -10,6 +10,8 @@ export type Refusal = NonNullable<Report['egressRefusals']>[number]
 
 /** Most activity of one report; the endpoint takes 200. */
 const BATCH = 100
+/** The server hears of a microVM's end within this time, or at the next start of this runner. */
+const VM_END_MS = 10_000
 
 /**
  * Reports the progress of one piece of work, in order. While a report is on its way the rest gathers, so a chatty agent
@@ -19,7 +21,7 @@ export class Reporter {
   readonly #link: ServerLink
   readonly #key: { kind: 'attempt' | 'check'; id: string; fence: number }
   readonly #signal: AbortSignal
-  readonly #onError: (error: unknown) => void
+  readonly onError: (error: unknown) => void
   #sequence = 0
   #steps: (Step | VmReport)[] = []
   #activity: AgentEvent[] = []
@@ -31,11 +33,16 @@ export class Reporter {
     this.#link = link
     this.#key = key
     this.#signal = signal
-    this.#onError = onError
+    this.onError = onError
   }
 
   step(step: Step): void { this.#steps.push(step); this.#send() }
   vm(vm: VmReport): void { this.#steps.push(vm); this.#send() }
+
+  /** The end of a microVM is told even when the work itself was lost. */
+  async vmEnded(vm: VmReport): Promise<void> {
+    await this.#link.call(status, { body: { ...this.#key, sequence: this.#sequence++, vm } }, AbortSignal.timeout(VM_END_MS))
+  }
   refusal(refusal: Refusal): void { this.#refusals.push(refusal); this.#send() }
   activity(event: AgentEvent): void {
     this.lastActivityAtMs = Date.now()
@@ -63,7 +70,7 @@ export class Reporter {
   }
 
   #send(): void {
-    this.#sending ??= this.#drain().catch(this.#onError).finally(() => {
+    this.#sending ??= this.#drain().catch(this.onError).finally(() => {
       this.#sending = null
     })
   }

@@ -91,7 +91,7 @@ export interface QuestionsTable {
   transcript_digest: string
   answer: string | null; answered_by: string | null; created_at: number; answered_at: number | null
 }
-export interface RunnersTable { id: string; name: string; driver: string | null; isolates: number | null; capacity: number; seen_at: number | null; created_at: number }
+export interface RunnersTable { id: string; name: string; boot_id: string | null; driver: string | null; isolates: number | null; capacity: number; seen_at: number | null; created_at: number }
 export interface VmsTable {
   id: string; runner_id: string; work_kind: string; work_id: string; ticket_id: string | null; project_id: string
   driver: string; template_key: string; state: string; restore_ms: number | null; end_reason: string | null

@@ -157,6 +157,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
   await db.schema.createTable('runners')
     .addColumn('id', 'text', (column) => column.primaryKey())
     .addColumn('name', 'text', (column) => column.notNull().unique())
+    .addColumn('boot_id', 'text')
     .addColumn('driver', 'text')
     .addColumn('isolates', 'bigint')
     .addColumn('capacity', 'bigint', (column) => column.notNull())

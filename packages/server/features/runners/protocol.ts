@@ -7,7 +7,7 @@ import type { Trx } from '../../db/unit.ts'
 import type { HttpTarget } from '../../http/register.ts'
 import { register } from '../../http/register.ts'
 import type { CheckSource, WorkSource } from '../../ports.ts'
-import { recordVm, requireRunner, sawRunner } from './service.ts'
+import { endVmsOf, recordVm, requireRunner, sawRunner } from './service.ts'
 
 /** Bodies with a transcript or a check's output are larger than other requests. */
 const LARGE_BODY_BYTES = 64 * 1024 * 1024
@@ -49,9 +49,12 @@ export function registerRunnerProtocol(deps: RunnerProtocolDependencies): void {
   register(http, claim, async ({ body, principal, signal }) => {
     const runner = await db.write(async (trx) => {
       const known = await requireRunner(trx, principal.id)
-      await sawRunner(trx, known.id, { driver: body.driver, isolates: body.isolates, capacity: body.capacity, now: deps.now() })
-      await deps.attempts.reconcile(trx, known.id, body.holding.filter((item) => item.kind === 'attempt'))
-      await deps.checks.reconcile(trx, known.id, body.holding.filter((item) => item.kind === 'check'))
+      await sawRunner(trx, known.id, { driver: body.driver, isolates: body.isolates, capacity: body.capacity, bootId: body.bootId, now: deps.now() })
+      if (known.bootId !== body.bootId) {
+        await deps.attempts.reconcile(trx, known.id)
+        await deps.checks.reconcile(trx, known.id)
+        await endVmsOf(trx, known.id, deps.now())
+      }
       return known
     })
     const until = deps.now() + body.waitMs

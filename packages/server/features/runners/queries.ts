@@ -38,3 +38,7 @@ export async function vms(db: Db, filter: { state?: string | undefined; projectI
   if (filter.projectId !== undefined) query = query.where('project_id', '=', filter.projectId)
   return query.execute()
 }
+
+export async function liveVmsOf(db: Db, runnerId: string): Promise<Selectable<VmsTable>[]> {
+  return db.selectFrom('vms').selectAll().where('runner_id', '=', runnerId).where('state', '!=', 'ended').execute()
+}

@@ -1,28 +1,28 @@
 import { DomainError } from '@swarm/core/errors.ts'
 import type { Trx } from '../../db/unit.ts'
 import { appendEvents } from '../../events/events.ts'
-import { insertRunner, putVm, runnerById, runnerByName, touchRunner, vmById } from './queries.ts'
+import { insertRunner, liveVmsOf, putVm, runnerById, runnerByName, touchRunner, vmById } from './queries.ts'
 
-export interface KnownRunner { id: string; name: string; isolates: boolean }
+export interface KnownRunner { id: string; name: string; isolates: boolean; bootId: string | null }
 
 export async function requireRunner(trx: Trx, id: string): Promise<KnownRunner> {
   const row = await runnerById(trx, id)
   if (!row) throw new DomainError('not_found', { kind: 'runner', id })
-  return { id: row.id, name: row.name, isolates: row.isolates === 1 }
+  return { id: row.id, name: row.name, isolates: row.isolates === 1, bootId: row.boot_id }
 }
 
 /** The runner of this name, made when it is new. */
 export async function registerRunner(trx: Trx, input: { name: string; id: string; now: number }): Promise<{ id: string; name: string }> {
   const known = await runnerByName(trx, input.name)
   if (known) return { id: known.id, name: known.name }
-  await insertRunner(trx, { id: input.id, name: input.name, driver: null, isolates: null, capacity: 0, seen_at: null, created_at: input.now })
+  await insertRunner(trx, { id: input.id, name: input.name, boot_id: null, driver: null, isolates: null, capacity: 0, seen_at: null, created_at: input.now })
   return { id: input.id, name: input.name }
 }
 
-export async function sawRunner(trx: Trx, id: string, seen: { driver?: string; isolates?: boolean; capacity?: number; now: number }): Promise<void> {
+export async function sawRunner(trx: Trx, id: string, seen: { bootId?: string; driver?: string; isolates?: boolean; capacity?: number; now: number }): Promise<void> {
   await touchRunner(trx, id, {
     seen_at: seen.now,
-    ...(seen.driver === undefined ? {} : { driver: seen.driver, isolates: seen.isolates ? 1 : 0, capacity: seen.capacity ?? 0 }),
+    ...(seen.driver === undefined ? {} : { boot_id: seen.bootId ?? null, driver: seen.driver, isolates: seen.isolates ? 1 : 0, capacity: seen.capacity ?? 0 }),
   })
 }
 
@@ -45,4 +45,14 @@ export async function recordVm(trx: Trx, runnerId: string, vm: VmReport, now: nu
     type: 'vm:update', projectId: vm.projectId, subject: { kind: 'vm', id: vm.id }, correlationId: vm.workId,
     data: { state: vm.state, driver: vm.driver, workKind: vm.workKind, workId: vm.workId, ticketId: vm.ticketId, restoreMs: vm.restoreMs === undefined ? null : Math.round(vm.restoreMs), endReason: vm.endReason ?? null },
   }])
+}
+
+/** The microVMs of an earlier process of this runner are gone: the new one reclaimed them before its first claim. */
+export async function endVmsOf(trx: Trx, runnerId: string, now: number): Promise<void> {
+  for (const vm of await liveVmsOf(trx, runnerId)) {
+    await recordVm(trx, runnerId, {
+      id: vm.id, state: 'ended', driver: vm.driver, templateKey: vm.template_key, endReason: 'runner restarted',
+      workKind: vm.work_kind, workId: vm.work_id, ticketId: vm.ticket_id, projectId: vm.project_id,
+    }, now)
+  }
 }

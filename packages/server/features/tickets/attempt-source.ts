@@ -2,7 +2,7 @@ import type { AttemptEvidence } from '@swarm/contract/agent-protocol.ts'
 import { AgentLimits } from '@swarm/contract/agent-protocol.ts'
 import type { AgentDefinition } from '@swarm/contract/endpoints/agents.ts'
 import type { ProjectSettings } from '@swarm/contract/endpoints/projects.ts'
-import type { AttemptWork, VmLimits, WorkKey } from '@swarm/contract/runner-protocol.ts'
+import type { AttemptWork, VmLimits } from '@swarm/contract/runner-protocol.ts'
 import { DomainError } from '@swarm/core/errors.ts'
 import type { Database } from '../../db/database.ts'
 import type { Trx } from '../../db/unit.ts'
@@ -87,12 +87,8 @@ export function createAttemptSource(deps: AttemptSourceDependencies): WorkSource
       return stop
     },
 
-    async reconcile(trx, runnerId, holding) {
-      const held = new Set(holding.map((item: WorkKey) => `${item.id}/${item.fence}`))
-      for (const attempt of await runningOn(trx, runnerId)) {
-        // A claim whose answer is still on its way is not in `holding` yet: only what was acknowledged once can be lost.
-        if (attempt.status_sequence >= 0 && !held.has(`${attempt.id}/${attempt.fence}`)) await loseAttempt(trx, deps, attempt, 'the runner restarted and no longer holds it')
-      }
+    async reconcile(trx, runnerId) {
+      for (const attempt of await runningOn(trx, runnerId)) await loseAttempt(trx, deps, attempt, 'runner_restarted')
     },
 
     async expire(trx, now) {
@@ -109,7 +105,7 @@ export function createAttemptSource(deps: AttemptSourceDependencies): WorkSource
 async function loseAttempt(trx: Trx, deps: TicketDependencies, attempt: AttemptRow, reason: string): Promise<void> {
   const now = deps.now()
   const failureClass = reason === 'time_limit' ? 'agent' as const : 'infrastructure' as const
-  const message = reason === 'time_limit' ? 'The attempt ran longer than its limit.' : 'The runner was not heard from within the lease.'
+  const message = reason === 'time_limit' ? 'The attempt ran longer than its limit.' : 'The runner was not heard from within the lease, or was started anew.'
   const evidence: AttemptEvidence = { attemptId: attempt.id, number: attempt.number, failureClass, reason, findings: [], checkOutput: '', conflict: '' }
   const ticket = await requireTicket(trx, attempt.ticket_id)
   if (ticket.state !== 'claimed' && ticket.state !== 'in_progress') {

@@ -1,0 +1,32 @@
+import * as endpoints from '@swarm/contract/endpoints/agents.ts'
+import type { Context } from '../../app.ts'
+import { register } from '../../http/register.ts'
+import { agents } from './queries.ts'
+import { createAgent, editAgent, presentAgent, requireAgent } from './service.ts'
+
+export function registerAgents(context: Context): void {
+  const { http, db, ids, clock } = context
+  register(http, endpoints.listAgents, async () => ({ items: (await agents(db.read)).map(presentAgent) }))
+  register(http, endpoints.createAgent, async ({ body, correlationId }) => db.write((trx) => createAgent(trx, { ...body, id: ids('agent'), now: clock(), correlationId })))
+  register(http, endpoints.showAgent, async ({ params, query }) => requireAgent(db.read, params.name, query.version))
+  register(http, endpoints.editAgent, async ({ params, body, correlationId }) => db.write((trx) => editAgent(trx, { ...params, ...body, now: clock(), correlationId })))
+}
+
+/** Agents that every installation starts with: made once, then the installation's own to edit. */
+export async function ensureDefaultAgents(context: Context): Promise<void> {
+  await context.db.write(async (trx) => {
+    if ((await agents(trx)).length > 0) return
+    await createAgent(trx, {
+      id: context.ids('agent'), name: 'developer', now: context.clock(), correlationId: 'start',
+      definition: {
+        description: 'Implements one ticket: reads the code, edits files, runs the tests, finishes.',
+        config: {
+          template: 'claude', model: context.config.model.defaultModel, contextTokens: 120_000,
+          persona: 'You are a careful software engineer. You read before you write, keep changes small and within scope, write tests for what you build, and run them before you finish.',
+          tools: ['bash', 'read_file', 'write_file', 'edit_file', 'glob', 'grep', 'ask_human', 'finish'],
+        },
+        limits: {}, vm: {},
+      },
+    })
+  })
+}

@@ -1,0 +1,44 @@
+import { decideApproval, listApprovals, showApproval } from '@swarm/contract/endpoints/approvals.ts'
+import type { Approval } from '@swarm/contract/endpoints/approvals.ts'
+import type { ApprovalKind } from '@swarm/core/approvals/approval.ts'
+import { DomainError } from '@swarm/core/errors.ts'
+import type { Context } from '../../app.ts'
+import { register } from '../../http/register.ts'
+import { approvalById, approvals } from './queries.ts'
+import type { ApprovalRow, ApprovalService } from './service.ts'
+
+function present(row: ApprovalRow): Approval {
+  return {
+    id: row.id, projectId: row.project_id, kind: row.kind as ApprovalKind, subject: { kind: row.subject_kind, id: row.subject_id }, requester: row.requester,
+    payload: JSON.parse(row.payload) as unknown, payloadHash: row.payload_hash, status: row.status, decidedBy: row.decided_by, decidedAt: row.decided_at,
+    reason: row.decision_reason, usedAt: row.used_at, expiresAt: row.expires_at, createdAt: row.created_at,
+  }
+}
+
+function readCursor(cursor: string | undefined): { at: number; id: string } | null {
+  if (cursor === undefined) return null
+  const match = /^(\d{1,16})\.(APR-[0-9A-Z]{8})$/.exec(cursor)
+  if (!match) throw new DomainError('invalid_input', { problem: 'the cursor is not one that Swarm gave', field: 'cursor' })
+  return { at: Number(match[1]), id: match[2]! }
+}
+
+export function registerApprovals(context: Context, service: ApprovalService): void {
+  const { http, db } = context
+
+  register(http, listApprovals, async ({ query }) => {
+    const rows = await approvals(db.read, query, readCursor(query.cursor), query.limit + 1)
+    const last = rows[query.limit - 1]
+    return { items: rows.slice(0, query.limit).map(present), nextCursor: rows.length > query.limit && last ? `${last.created_at}.${last.id}` : null }
+  })
+
+  register(http, showApproval, async ({ params }) => {
+    const row = await approvalById(db.read, params.approvalId)
+    if (!row) throw new DomainError('not_found', { kind: 'approval', id: params.approvalId })
+    return present(row)
+  })
+
+  register(http, decideApproval, async ({ params, body, principal, correlationId }) => present(await db.write((trx) => service.decide(trx, {
+    approvalId: params.approvalId, decision: body.decision, payloadHash: body.payloadHash, reason: body.reason,
+    decidedBy: `${principal.kind} ${principal.id}`, byYesFlag: body.by === 'yes-flag', correlationId,
+  }))))
+}

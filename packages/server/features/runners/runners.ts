@@ -1,0 +1,35 @@
+import { listRunners, listVms } from '@swarm/contract/endpoints/runners.ts'
+import { registerRunner as registerRunnerEndpoint } from '@swarm/contract/runner-protocol.ts'
+import type { Context } from '../../app.ts'
+import { register } from '../../http/register.ts'
+import { mintToken, revokeTokens } from '../../http/tokens.ts'
+import { runners, vms } from './queries.ts'
+import { registerRunner } from './service.ts'
+
+/** A runner is shown as online for this long after its last call, ms (the lease of its work). */
+const ONLINE_MS = 30_000
+
+export function registerRunners(context: Context): void {
+  const { http, db, ids, clock } = context
+
+  register(http, registerRunnerEndpoint, async ({ body }) => db.write(async (trx) => {
+    const runner = await registerRunner(trx, { name: body.name, id: ids('runner'), now: clock() })
+    await revokeTokens(trx, { kind: 'runner', subjectId: runner.id })
+    const { token } = await mintToken(trx, { kind: 'runner', subjectId: runner.id })
+    return { ...runner, token }
+  }))
+
+  register(http, listRunners, async () => ({
+    items: (await runners(db.read)).map((row) => ({
+      id: row.id, name: row.name, driver: row.driver, isolates: row.isolates === null ? null : row.isolates === 1, capacity: row.capacity,
+      online: row.seen_at !== null && clock() - row.seen_at < ONLINE_MS, seenAt: row.seen_at, createdAt: row.created_at,
+    })),
+  }))
+
+  register(http, listVms, async ({ query }) => ({
+    items: (await vms(db.read, query, query.limit)).map((row) => ({
+      id: row.id, runnerId: row.runner_id, workKind: row.work_kind, workId: row.work_id, ticketId: row.ticket_id, projectId: row.project_id, driver: row.driver,
+      state: row.state, restoreMs: row.restore_ms, endReason: row.end_reason, startedAt: row.started_at, endedAt: row.ended_at,
+    })),
+  }))
+}

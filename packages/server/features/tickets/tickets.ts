@@ -1,0 +1,82 @@
+import { AgentEvent } from '@swarm/contract/agent-protocol.ts'
+import { answerQuestion, cancelTicket, createTicket, holdTicket, listQuestions, listTickets, retryTicket, showTicket, ticketActivity } from '@swarm/contract/endpoints/tickets.ts'
+import { DomainError } from '@swarm/core/errors.ts'
+import type { Context } from '../../app.ts'
+import { register } from '../../http/register.ts'
+import type { TicketCommands } from '../../ports.ts'
+import type { TicketDependencies } from './commands.ts'
+import * as people from './people.ts'
+import { presentAttempts, presentQuestion, presentTickets } from './present.ts'
+import { patchTicket, ticketById } from './queries.ts'
+import type { TicketRow } from './queries.ts'
+import { answer, questions } from './questions.ts'
+import { activityPage, ticketPage } from './read-queries.ts'
+
+/** Routes of tickets and of the questions that agents ask. */
+export function registerTickets(context: Context, deps: TicketDependencies, commands: TicketCommands, checks: {
+  requireProjectAndRepository(projectId: string, repositoryId: string): Promise<{ projectId: string; repositoryId: string }>
+  requireAgent(name: string): Promise<void>
+}): void {
+  const { http, db } = context
+  const present = async (row: TicketRow) => (await presentTickets(db.read, [row], deps.now()))[0]!
+
+  register(http, listTickets, async ({ query }) => {
+    const rows = await ticketPage(db.read, query, query.cursor, query.limit + 1)
+    const items = await presentTickets(db.read, rows.slice(0, query.limit), deps.now())
+    return { items, nextCursor: rows.length > query.limit ? items.at(-1)!.id : null }
+  })
+
+  register(http, createTicket, async ({ body, correlationId }) => {
+    await checks.requireAgent(body.agent)
+    const place = await checks.requireProjectAndRepository(body.projectId, body.repositoryId)
+    const row = await db.write(async (trx) => {
+      const parents = await Promise.all(body.dependsOn.map(async (id) => {
+        const parent = await ticketById(trx, id)
+        if (!parent || parent.project_id !== place.projectId) throw new DomainError('not_found', { kind: 'ticket', id })
+        return parent
+      }))
+      const ids = await commands.createMany(trx, {
+        ...place, sessionId: null, correlationId,
+        tickets: [{ key: 'ticket', title: body.title, description: body.description, acceptance: body.acceptance, scope: body.scope, requirements: [], dependsOn: body.dependsOn, storyPoints: body.storyPoints, wave: 1 + Math.max(0, ...parents.map((parent) => parent.wave)), agent: body.agent }],
+      })
+      const id = ids.get('ticket')!
+      await patchTicket(trx, id, { priority: body.priority })
+      return (await ticketById(trx, id))!
+    })
+    return present(row)
+  })
+
+  register(http, showTicket, async ({ params }) => {
+    const row = await ticketById(db.read, params.ticketId)
+    if (!row) throw new DomainError('not_found', { kind: 'ticket', id: params.ticketId })
+    return { ...await present(row), history: await presentAttempts(db.read, row.id) }
+  })
+
+  register(http, retryTicket, async ({ params, correlationId }) =>
+    present(await db.write((trx) => people.retryTicket(trx, deps, { ...params, correlationId }))))
+
+  register(http, holdTicket, async ({ params, body, correlationId }) =>
+    present(await db.write((trx) => people.stopTicket(trx, deps, { ...params, to: 'on_hold', reason: body.reason, correlationId }))))
+
+  register(http, cancelTicket, async ({ params, body, correlationId }) =>
+    present(await db.write((trx) => people.stopTicket(trx, deps, { ...params, to: 'cancelled', reason: body.reason, correlationId }))))
+
+  register(http, ticketActivity, async ({ params, query }) => {
+    const after = query.cursor === undefined ? 0 : Number(query.cursor)
+    if (!Number.isSafeInteger(after) || after < 0) throw new DomainError('invalid_input', { problem: 'the cursor is not one that Swarm gave', field: 'cursor' })
+    const rows = await activityPage(db.read, params.ticketId, after, query.limit + 1)
+    const items = rows.slice(0, query.limit).flatMap((row) => {
+      const data = JSON.parse(row.data) as { attemptId: string; event?: unknown }
+      return data.event === undefined ? [] : [{ at: row.at, attemptId: data.attemptId, event: AgentEvent.parse(data.event) }]
+    })
+    return { items, nextCursor: rows.length > query.limit ? String(rows[query.limit - 1]!.seq) : null }
+  })
+
+  register(http, listQuestions, async ({ query }) => ({
+    items: (await questions(db.read, { open: query.open === 'true', projectId: query.projectId })).map(presentQuestion),
+  }))
+
+  register(http, answerQuestion, async ({ params, body, principal, correlationId }) =>
+    presentQuestion(await db.write((trx) => answer(trx, deps, { questionId: params.questionId, answer: body.answer, by: `${principal.kind} ${principal.id}`, correlationId }))))
+}
+
