@@ -11,7 +11,8 @@ export const SESSION_TRANSITIONS = {
   ready_for_docs: { review: 'reviewing', fail: 'failed', cancel: 'cancelled' },
   reviewing: { approve: 'approved', revise: 'ready_for_docs', fail: 'failed', cancel: 'cancelled' },
   approved: { build: 'building', revise: 'ready_for_docs', fail: 'failed', cancel: 'cancelled' },
-  building: { complete: 'completed', fail: 'failed', cancel: 'cancelled' },
+  // What is being built is stopped ticket by ticket; the session then ends by what became of them.
+  building: { complete: 'completed', fail: 'failed' },
   completed: {},
   failed: { retry: 'ready_for_docs', resume: 'building', cancel: 'cancelled' },
   cancelled: {},

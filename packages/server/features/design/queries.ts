@@ -1,0 +1,73 @@
+import type { SessionState } from '@swarm/core/design/session.ts'
+import type { Kysely, Selectable, Updateable } from 'kysely'
+import type { DesignSessionsTable, DesignStepsTable, Schema, SpecVersionsTable } from '../../db/schema.ts'
+
+export type SessionRow = Selectable<DesignSessionsTable>
+export type StepRow = Selectable<DesignStepsTable>
+export type SpecVersionRow = Selectable<SpecVersionsTable>
+type Db = Kysely<Schema>
+
+export async function sessionById(db: Db, id: string): Promise<SessionRow | undefined> {
+  return db.selectFrom('design_sessions').selectAll().where('id', '=', id).executeTakeFirst()
+}
+
+export async function insertSession(db: Db, row: SessionRow): Promise<void> {
+  await db.insertInto('design_sessions').values(row).execute()
+}
+
+/** Compare-and-set on the state: false when another writer was first. */
+export async function moveSessionRow(db: Db, id: string, from: SessionState, patch: Updateable<DesignSessionsTable>): Promise<boolean> {
+  const result = await db.updateTable('design_sessions').set(patch).where('id', '=', id).where('state', '=', from).executeTakeFirst()
+  return result.numUpdatedRows === 1n
+}
+
+/** Newest first; `before` is the last one seen. */
+export async function sessionPage(db: Db, filter: { projectId?: string | undefined; state?: SessionState | undefined }, before: { at: number; id: string } | null, limit: number): Promise<SessionRow[]> {
+  let query = db.selectFrom('design_sessions').selectAll().orderBy('created_at', 'desc').orderBy('id', 'desc').limit(limit)
+  if (filter.projectId !== undefined) query = query.where('project_id', '=', filter.projectId)
+  if (filter.state !== undefined) query = query.where('state', '=', filter.state)
+  if (before) query = query.where((eb) => eb.or([eb('created_at', '<', before.at), eb.and([eb('created_at', '=', before.at), eb('id', '<', before.id)])]))
+  return query.execute()
+}
+
+export async function sessionIdsIn(db: Db, states: readonly SessionState[]): Promise<string[]> {
+  return (await db.selectFrom('design_sessions').select('id').where('state', 'in', [...states]).orderBy('created_at').orderBy('id').execute()).map((row) => row.id)
+}
+
+export async function insertSpecVersion(db: Db, row: SpecVersionRow): Promise<void> {
+  await db.insertInto('spec_versions').values(row).execute()
+}
+
+export async function specVersion(db: Db, sessionId: string, version: number): Promise<SpecVersionRow | undefined> {
+  return db.selectFrom('spec_versions').selectAll().where('session_id', '=', sessionId).where('version', '=', version).executeTakeFirst()
+}
+
+export async function stepAnswer(db: Db, sessionId: string, step: string, requestDigest: string): Promise<StepRow | undefined> {
+  return db.selectFrom('design_steps').selectAll().where('session_id', '=', sessionId).where('step', '=', step).where('request_digest', '=', requestDigest).executeTakeFirst()
+}
+
+/** Keeps the first answer when two runs were given one. */
+export async function insertStep(db: Db, row: StepRow): Promise<void> {
+  await db.insertInto('design_steps').values(row).onConflict((conflict) => conflict.columns(['session_id', 'step', 'request_digest']).doNothing()).execute()
+}
+
+export async function stepsOf(db: Db, sessionId: string): Promise<StepRow[]> {
+  return db.selectFrom('design_steps').selectAll().where('session_id', '=', sessionId).orderBy('created_at').orderBy('step').execute()
+}
+
+export async function deleteSteps(db: Db, sessionId: string, digests: readonly string[]): Promise<void> {
+  if (digests.length > 0) await db.deleteFrom('design_steps').where('session_id', '=', sessionId).where('request_digest', 'in', [...digests]).execute()
+}
+
+/** What the model gateway settled for this step, less what the journal has already booked for it, micro-dollars. */
+export async function unbookedStepCost(db: Db, sessionId: string, step: string): Promise<number> {
+  const calls = await db.selectFrom('model_calls').select(({ fn }) => fn.sum<number | string | null>('cost_micro_usd').as('total')).where('session_id', '=', sessionId).where('step', '=', step).executeTakeFirst()
+  const booked = await db.selectFrom('design_steps').select(({ fn }) => fn.sum<number | string | null>('cost_micro_usd').as('total')).where('session_id', '=', sessionId).where('step', '=', step).executeTakeFirst()
+  return Math.max(0, Number(calls?.total ?? 0) - Number(booked?.total ?? 0))
+}
+
+/** States of the session's tickets with their number. */
+export async function ticketStates(db: Db, sessionId: string): Promise<{ state: string; count: number }[]> {
+  const rows = await db.selectFrom('tickets').select(['state', ({ fn }) => fn.countAll<number | string>().as('count')]).where('session_id', '=', sessionId).groupBy('state').execute()
+  return rows.map((row) => ({ state: row.state, count: Number(row.count) }))
+}
