@@ -14,6 +14,7 @@ const STEPS = [
   { name: 'lint', argv: [node, bin('oxlint'), '--deny-warnings', '--format=unix'], summary: () => 'no finding' },
   { name: 'imports', argv: [node, 'scripts/check/imports.mjs'] },
   { name: 'dead code', argv: [node, bin('knip'), '--no-progress', '--no-config-hints'], summary: () => 'none' },
+  { name: 'lockfile', argv: [node, 'scripts/check/lockfile.mjs'] },
   { name: 'errors', argv: [node, 'scripts/check/errors.mjs'] },
 ]
 /** The slowest step comes first; two at a time fill the two cores that such machines have. */

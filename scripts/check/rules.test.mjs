@@ -144,6 +144,22 @@ describe('errors', () => {
   })
 })
 
+describe('lockfile', () => {
+  const lock = (packages) => ({ 'package-lock.json': JSON.stringify({ packages }) })
+
+  test('an optional package that is not locked, and the address of a registry, are found', async () => {
+    const { code, output } = await check([join(here, 'lockfile.mjs')], lock({
+      'node_modules/tool': { version: '1.0.0', optionalDependencies: { 'tool-here': '1.0.0', 'tool-nested': '1.0.0', 'tool-elsewhere': '1.0.0' } },
+      'node_modules/tool-here': { version: '1.0.0' },
+      'node_modules/tool/node_modules/tool-nested': { version: '1.0.0', resolved: 'https://registry.example/tool-nested.tgz' },
+    }))
+    expect(output).toContain('node_modules/tool wants tool-elsewhere@1.0.0')
+    expect(output).toContain('node_modules/tool/node_modules/tool-nested names the registry')
+    expect(output).toMatch(/^2 problems$/m)
+    expect(code).toBe(1)
+  })
+})
+
 test('the programs that the gate runs are there', () => {
   expect(['oxlint', 'knip'].map((name) => existsSync(join(bin, name)))).toEqual([true, true])
 })

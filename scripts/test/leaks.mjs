@@ -3,8 +3,12 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { basename, join } from 'node:path'
 
-/** Guest templates stay in memory between runs on purpose; they are the runner's cache, and `swarm uninstall` lists them. */
-const TEMPLATE_CACHE = /^swarm-template(s|-|$)/
+/**
+ * Per user and cache the runner keeps a folder in memory: `templates` in it stay between runs on purpose (set-up makes the first
+ * before any test), all else in it belongs to running microVMs. A new folder of this name is a test's own cache, left behind.
+ */
+const VOLATILE_FOLDER = /^swarm-\d+-[0-9a-f]{8}$/
+const KEPT_IN_VOLATILE_FOLDER = 'templates'
 /** Tools that keep a cache of their own in the folder for temporary files. */
 const FOREIGN_TEMPORARY = /^(node-compile-cache|vitest-|v8-compile-cache)/
 const MARKER = 'SWARM_TEST_RUN'
@@ -66,7 +70,12 @@ function mounts(temporaryFolder) {
 }
 
 function sharedMemory() {
-  return entries('/dev/shm').filter((name) => !TEMPLATE_CACHE.test(name)).map((name) => ({ kind: 'shared memory', name: join('/dev/shm', name) }))
+  const name = (path) => ({ kind: 'shared memory', name: path })
+  return entries('/dev/shm').flatMap((entry) => {
+    const path = join('/dev/shm', entry)
+    if (!VOLATILE_FOLDER.test(entry)) return [name(path)]
+    return [name(path), ...entries(path).filter((inner) => inner !== KEPT_IN_VOLATILE_FOLDER).map((inner) => name(join(path, inner)))]
+  })
 }
 
 function cgroups() {

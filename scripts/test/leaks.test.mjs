@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
@@ -40,12 +40,17 @@ test('a file left in the folder for temporary files is named', () => {
   expect(leaksSince(before, run)).toContain(`temporary file ${join(run.temporaryFolder, 'left')}`)
 })
 
-test.runIf(process.platform === 'linux')('shared memory is named, except for the templates that stay on purpose', () => {
-  const names = [`swarm-vm-${run.runId}`, `swarm-template-${run.runId}`].map((name) => join('/dev/shm', name))
-  for (const name of names) writeFileSync(name, '')
+test.runIf(process.platform === 'linux')('shared memory is named, except for new templates in a cache that was there before', () => {
+  const cache = join('/dev/shm', `swarm-0-${run.runId.slice(0, 8)}`)
+  mkdirSync(cache)
   try {
-    expect(ours(run.runId)).toEqual([`shared memory ${names[0]}`])
+    expect(ours(cache)).toEqual([`shared memory ${cache}`])
+    before = snapshot(run)
+    mkdirSync(join(cache, 'templates', 'new'), { recursive: true })
+    expect(ours(cache)).toEqual([])
+    writeFileSync(join(cache, 'clone.sock'), '')
+    expect(ours(cache)).toEqual([`shared memory ${join(cache, 'clone.sock')}`])
   } finally {
-    for (const name of names) rmSync(name)
+    rmSync(cache, { recursive: true })
   }
 })
