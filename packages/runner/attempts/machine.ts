@@ -15,12 +15,12 @@ export interface Machines {
   /** The template for work with these needs, built when it does not exist yet. */
   template(work: Work): Promise<Template>
   /** A proxy for one microVM, with the token of its work and the hosts of its project. */
-  proxy(work: Work, onRefusal: Reporter['refusal']): EgressProxy
+  proxy(work: Work, onRefusal: Reporter['refusal']): Promise<EgressProxy>
 }
 
 /** Restores a microVM for a piece of work, with its way out. The caller disposes it; `ended` settles when that was reported. */
 export async function provision(machines: Machines, work: Work, reporter: Reporter): Promise<{ vm: Vm; ended: Promise<void> }> {
-  const template = await machines.template(work)
+  const [template, proxy] = await Promise.all([machines.template(work), machines.proxy(work, (refusal) => { reporter.refusal(refusal) })])
   const id = makeId('vm', randomBytes(8))
   const about = { id, driver: machines.driver.name, templateKey: template.key }
   reporter.vm({ ...about, state: 'starting' })
@@ -31,10 +31,10 @@ export async function provision(machines: Machines, work: Work, reporter: Report
       limits: { cpuShare: work.limits.cpu, pids: work.limits.pids, wallMs: Math.round(work.limits.minutes * 60_000) + SAVING_MS, egressBytes: work.limits.egressBytes },
     })
   } catch (error) {
+    await proxy[Symbol.asyncDispose]()
     await reporter.vmEnded({ ...about, state: 'ended', endReason: 'restore failed' })
     throw new WorkFailure('infrastructure', 'restore_failed', error instanceof Error ? error.message : String(error), { cause: error })
   }
-  const proxy = machines.proxy(work, (refusal) => { reporter.refusal(refusal) })
   vm.onForward((stream: Duplex) => { proxy.accept(stream) })
   reporter.vm({ ...about, state: 'running', restoreMs: vm.restoreMs })
   const ended = vm.ended.then(async (end) => {

@@ -1,0 +1,55 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { DomainError } from '@swarm/core/errors.ts'
+import { startRunner } from './app.ts'
+import { createMachines } from './attempts/machines.ts'
+import { loadRunnerConfig } from './config.ts'
+import { selectDriver } from './drivers/select.ts'
+import { createRunnerLogger } from './logger.ts'
+
+/*
+ * The runner process: `node packages/runner/main.ts --server URL --name NAME --token-file FILE`. Prints one line on stdout
+ * when it is ready for work: {"ready":true,"driver":…}. Images and templates are made when work first needs them. SIGTERM and
+ * SIGINT save and give back what it holds (exit 0); a second one ends it at once, and the next start reclaims what it left.
+ */
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({ options: { server: { type: 'string' }, name: { type: 'string' }, 'token-file': { type: 'string' } } })
+  const { server, name, 'token-file': tokenFile } = values
+  if (server === undefined || name === undefined || tokenFile === undefined) throw new DomainError('invalid_input', { problem: 'the runner needs --server, --name and --token-file', field: 'the command line' })
+  const { settings, token, serverUrl } = loadRunnerConfig({ server, name, tokenFile })
+  const stopped = new Promise<void>((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+      process.once(signal, () => {
+        resolve()
+        process.once(signal, () => process.exit(130))
+      })
+    }
+  })
+  const logger = createRunnerLogger(settings.logLevel, settings.logTo === 'file' ? join(settings.home, 'logs', `runner-${name}.log`) : undefined)
+  await using driver = await selectDriver({
+    driver: settings.vm.driver, home: settings.home, cache: settings.cache, warm: settings.vm.warm,
+    onReclaimed: (reclaimed) => { logger.warn({ reclaimed }, 'reclaimed what an earlier runner left behind') },
+    onWarning: (warning) => { logger.warn(warning) },
+  })
+  const machines = createMachines({
+    driver, settings, serverUrl, onProgress: (progress) => { logger.info(progress, 'preparing') },
+    ...(settings.caFile === undefined ? {} : { ca: readFileSync(settings.caFile, 'utf8') }),
+  })
+  const checkSlots = Math.max(1, Math.floor(settings.concurrency / 2))
+  await using runner = startRunner({ serverUrl, token: token.reveal(), machines, attemptSlots: settings.concurrency, checkSlots, logger })
+  process.stdout.write(`${JSON.stringify({ ready: true, driver: driver.name, isolates: driver.isolates, unenforced: driver.unenforced })}\n`)
+  await Promise.race([stopped, runner.running])
+  logger.info('stopping')
+}
+
+try {
+  await main()
+} catch (error) {
+  const body = error instanceof DomainError
+    ? { code: error.code, message: error.message, remedy: error.remedy, details: error.details }
+    : { code: 'internal', message: error instanceof Error ? error.stack ?? error.message : String(error), remedy: 'This is a fault of Swarm.', details: {} }
+  process.stderr.write(`${JSON.stringify({ ready: false, error: body })}\n`)
+  process.exitCode = 1
+}
