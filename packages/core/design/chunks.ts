@@ -10,6 +10,8 @@ import { utf8Bytes } from './text.ts'
 export const BYTES_PER_TOKEN = 3
 /** What the API adds to the input for tools with a forced choice (its documentation names up to about 400 tokens). */
 export const TOOL_USE_TOKENS = 400
+/** Room for the model's name, which the request gets only when it is sent. */
+const ENVELOPE_BYTES = 150
 export const MIN_TOKEN_CAP = 2_000
 export const DEFAULT_TOKEN_CAP = 32_000
 /** Larger answers are not asked for: what is cut at `max_tokens` is paid and lost. */
@@ -26,7 +28,7 @@ export interface DesignRequest {
 
 /** Tokens that a request may cost as input, rounded up. */
 export function estimateInputTokens(request: DesignRequest): number {
-  return Math.ceil(utf8Bytes(JSON.stringify(request)) / BYTES_PER_TOKEN) + TOOL_USE_TOKENS
+  return Math.ceil((utf8Bytes(JSON.stringify(request)) + ENVELOPE_BYTES) / BYTES_PER_TOKEN) + TOOL_USE_TOKENS
 }
 
 /** Estimated input and largest output together: the figure that is held against the cap. */
