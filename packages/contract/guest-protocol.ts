@@ -11,8 +11,12 @@ import { z } from 'zod'
  *           5 CREDIT payload: u32 BE, bytes the receiver now accepts in addition
  *
  * Each side of each stream starts with INITIAL_CREDIT_BYTES. A frame that breaks these rules ends the channel, and with it
- * the microVM: a channel is never reconnected. Before the first frame the guest writes READY_MARKER lines in a blocking
- * loop (that wait is the state in which a template is saved); the host discards everything up to the first HOST_HELLO echo.
+ * the microVM: a channel is never reconnected.
+ *
+ * Opening: while nobody is connected the guest sits in a blocking write of READY_LINE (that wait is the state in which a
+ * template is saved; it costs no CPU, and what it wrote before the snapshot comes out first in every clone). The host
+ * connects and sends `HELLO_PREFIX <32 hex digits>\n`; the guest echoes that line and both sides go over to frames. The host
+ * discards everything up to the echo of its own digits, and may send frames right behind its hello.
  */
 
 export const GUEST_PROTOCOL_VERSION = 1
@@ -22,6 +26,14 @@ export const FRAME_HEADER_BYTES = 9
 export const MAX_FRAME_BYTES = 64 * 1024
 /** Bytes each side may send on a new stream before it needs a CREDIT. */
 export const INITIAL_CREDIT_BYTES = 256 * 1024
+
+/** Written by the guest whenever it starts to wait for a host. */
+export const READY_LINE = `SWARM-READY ${GUEST_PROTOCOL_VERSION}\n`
+export const HELLO_PREFIX = 'SWARM-HELLO'
+/** Name of the virtio-serial port that carries the channel. */
+export const CHANNEL_PORT_NAME = 'swarm.control'
+/** More open streams than this on one channel are refused with a RESET. */
+export const MAX_OPEN_STREAMS = 512
 
 /** Host → guest, first stream after a restore: nothing else is answered before it has succeeded. */
 export const PrepareHeader = z.object({
@@ -35,6 +47,14 @@ export const PrepareHeader = z.object({
   hostname: z.string().regex(/^[a-z0-9-]{1,63}$/),
   /** Mount the scratch disk as the writable layer at /work (false in a template). */
   mountScratch: z.boolean(),
+  /** Processes and threads that may exist at once in the guest, the supervisor's own included; no limit when absent. */
+  pids: z.number().int().positive().optional(),
+})
+/** Guest → host, the one DATA of a prepare stream, JSON: every step that was carried out, in order. A failure is a RESET. */
+export const PrepareAcknowledgement = z.object({
+  done: z.array(z.enum(['clock', 'reseed', 'machine_id', 'hostname', 'scratch', 'pids'])),
+  /** The guest's wall clock just after it was set, ms since the epoch. */
+  guestNowMs: z.number(),
 })
 
 /** Host → guest: run a process. DATA host→guest is its stdin (END closes it); DATA guest→host are ExecOutput chunks. */
@@ -45,6 +65,8 @@ export const ExecHeader = z.object({
   env: z.record(z.string(), z.string()),
   /** Killed with its whole process group after this many ms. */
   timeoutMs: z.number().int().positive().optional(),
+  /** stdout and stderr beyond this many bytes together are read and thrown away in the guest. */
+  maxOutputBytes: z.number().int().nonnegative().optional(),
   correlationId: z.string().optional(),
 })
 
@@ -53,6 +75,7 @@ export const ForwardHeader = z.object({ kind: z.literal('forward'), listener: z.
 
 export const OpenHeader = z.discriminatedUnion('kind', [PrepareHeader, ExecHeader, ForwardHeader])
 export type OpenHeader = z.infer<typeof OpenHeader>
+export type PrepareAcknowledgement = z.infer<typeof PrepareAcknowledgement>
 export type PrepareHeader = z.infer<typeof PrepareHeader>
 export type ExecHeader = z.infer<typeof ExecHeader>
 export type ForwardHeader = z.infer<typeof ForwardHeader>
@@ -63,6 +86,8 @@ export const ExecExit = z.object({
   code: z.number().int().nullable(),
   signal: z.string().nullable(),
   timedOut: z.boolean(),
+  /** Some output was thrown away because of maxOutputBytes. */
+  truncated: z.boolean().default(false),
   wallMs: z.number().nonnegative(),
 })
 export type ExecExit = z.infer<typeof ExecExit>

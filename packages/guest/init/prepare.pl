@@ -1,0 +1,56 @@
+# Carries out one "prepare" per line of stdin (see prepare.ts): clock, randomness, machine id, host name, scratch disk.
+# Tab-separated: now (ms since the epoch, of the host) | CLOCK_MONOTONIC when that arrived (ns) | entropy (hex) | machine id | host name | mount scratch (0/1)
+# Numbers of system calls are those of x86_64: clock_settime 227, clock_gettime 228, sethostname 170, mount 165.
+use strict;
+$| = 1;
+
+sub now { my ($clock) = @_; my $t = pack('q2', 0, 0); syscall(228, $clock + 0, $t) == 0 or die "clock_gettime: $!\n"; my ($s, $ns) = unpack('q2', $t); return $s * 1_000_000_000 + $ns }
+sub put { my ($path, $text) = @_; open(my $f, '>', $path) or die "$path: $!\n"; print $f $text; close($f) or die "$path: $!\n" }
+sub mount_at { my ($from, $to, $type, $flags, $options) = @_; syscall(165, $from, $to, $type, $flags + 0, $options) == 0 or die "mount $from at $to: $!\n" }
+sub folder { my ($path, $mode) = @_; mkdir($path) or -d $path or die "$path: $!\n"; chmod($mode, $path) or die "$path: $!\n" }
+
+sub prepare {
+  my ($now_ms, $received_ns, $entropy, $machine_id, $hostname, $scratch) = @_;
+  my @done;
+  my $t = $now_ms * 1_000_000 + (now(1) - $received_ns);
+  my $spec = pack('q2', int($t / 1_000_000_000), $t % 1_000_000_000);
+  syscall(227, 0, $spec) == 0 or die "clock_settime: $!\n";
+  push @done, 'clock';
+
+  my $bytes = pack('H*', $entropy);
+  length($bytes) == 32 or die "entropy has " . length($bytes) . " bytes\n";
+  open(my $random, '+<', '/dev/urandom') or die "/dev/urandom: $!\n";
+  my $pool = pack('i2', 256, 32) . $bytes;
+  ioctl($random, 0x40085203, $pool) or die "RNDADDENTROPY: $!\n";
+  ioctl($random, 0x5207, 0) or die "RNDRESEEDCRNG: $!\n";
+  close($random);
+  push @done, 'reseed';
+
+  put('/etc/machine-id', "$machine_id\n");
+  push @done, 'machine_id';
+  syscall(170, $hostname, length($hostname)) == 0 or die "sethostname: $!\n";
+  put('/etc/hostname', "$hostname\n");
+  put('/etc/hosts', "127.0.0.1 localhost $hostname\n::1 localhost\n");
+  push @done, 'hostname';
+
+  if ($scratch) {
+    # nosuid would break nothing, but the guest is root anyway; 1024 = MS_NOATIME.
+    mount_at('/dev/vdb', '/work', 'ext4', 1024, '');
+    folder('/work/.swarm', 0755);
+    for (['tmp', '/tmp', 01777], ['vartmp', '/var/tmp', 01777], ['root', '/root', 0700]) {
+      my ($name, $place, $mode) = @$_;
+      folder("/work/.swarm/$name", $mode);
+      mount_at("/work/.swarm/$name", $place, '', 4096, ''); # MS_BIND
+    }
+    push @done, 'scratch';
+  }
+  return join(',', @done) . "\t" . int(now(0) / 1_000_000);
+}
+
+while (my $line = <STDIN>) {
+  chomp $line;
+  my $answer = eval { prepare(split(/\t/, $line)) };
+  my $error = $@;
+  $error =~ s/[\t\n]+/ /g;
+  print(defined $answer ? "ok\t$answer\n" : "fail\t$error\n");
+}

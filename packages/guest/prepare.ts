@@ -1,0 +1,45 @@
+import { spawn } from 'node:child_process'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { createInterface } from 'node:readline'
+import type { MuxStream } from '@swarm/contract/channel.ts'
+import { PrepareAcknowledgement, type PrepareHeader } from '@swarm/contract/guest-protocol.ts'
+
+const PIDS_MAX = '/sys/fs/cgroup/supervised/pids.max'
+
+/**
+ * Starts the helper that carries out a `prepare`: Node has neither ioctl nor clock_settime, perl has `syscall` and `ioctl`.
+ * It is started in the template and waits in a read, so that a clone need not start a process before it is reseeded.
+ */
+export function startPreparer(): { prepare(stream: MuxStream, header: PrepareHeader, receivedAtNs: bigint, onPrepared: () => void): void } {
+  const helper = spawn('/usr/bin/perl', ['/opt/swarm/prepare.pl'], { stdio: ['pipe', 'pipe', 'inherit'] })
+  const waiting: ((answer: string) => void)[] = []
+  createInterface({ input: helper.stdout }).on('line', (line) => waiting.shift()?.(line))
+  helper.on('exit', () => {
+    for (const answer of waiting.splice(0)) answer('fail\tthe helper has ended')
+  })
+  return {
+    prepare(stream, header, receivedAtNs, onPrepared) {
+      waiting.push((line) => answerWith(stream, header, line, onPrepared))
+      const entropy = Buffer.from(header.entropy, 'base64').toString('hex')
+      helper.stdin.write([header.nowMs, receivedAtNs, entropy, header.machineId, header.hostname, header.mountScratch ? 1 : 0].join('\t') + '\n')
+    },
+  }
+}
+
+function answerWith(stream: MuxStream, header: PrepareHeader, line: string, onPrepared: () => void): void {
+  const [status, detail = '', guestNowMs = ''] = line.split('\t')
+  if (status !== 'ok') return stream.reset(detail)
+  const done = detail.split(',')
+  try {
+    if (header.mountScratch) mkdirSync('/work/repository', { recursive: true })
+    if (header.pids !== undefined) {
+      writeFileSync(PIDS_MAX, String(header.pids))
+      done.push('pids')
+    }
+  } catch (error) {
+    return stream.reset(error instanceof Error ? error.message : String(error))
+  }
+  onPrepared()
+  stream.write(Buffer.from(JSON.stringify(PrepareAcknowledgement.parse({ done, guestNowMs: Number(guestNowMs) }))))
+  stream.end()
+}

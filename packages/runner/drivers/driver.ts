@@ -1,0 +1,111 @@
+import type { Duplex } from 'node:stream'
+import type { ExecExit } from '@swarm/contract/guest-protocol.ts'
+import type { BuildProgress, Image } from '../images/image.ts'
+
+export interface VmSize {
+  vcpus: number
+  memoryMb: number
+  /** Size of the scratch disk (/work, /tmp, /root), MB of 2^20; a sparse file on the host. */
+  scratchMb: number
+}
+
+export interface VmLimits {
+  /** Host CPU time, in cores: 0.5 is half a core. */
+  cpuShare?: number
+  /** Processes and threads in the guest. */
+  pids?: number
+  /** The microVM is killed this many ms after it was restored. */
+  wallMs?: number
+  /** Bytes that may leave the guest by forwards; more is refused. */
+  egressBytes?: number
+}
+
+export interface ExecOptions {
+  argv: string[]
+  /** Absolute; /work by default. */
+  cwd?: string
+  /** Added to the guest's own (PATH, HOME, proxy variables). */
+  env?: Record<string, string>
+  stdin?: string | Uint8Array
+  /** The process group is killed after this many ms; the exit says timedOut. */
+  timeoutMs?: number
+  correlationId?: string
+  onStdout?(chunk: Uint8Array): void
+  onStderr?(chunk: Uint8Array): void
+  /** Kills the process group; exec then rejects with the signal's reason. */
+  signal?: AbortSignal
+  /** stdout and stderr together, 16 MiB by default; what is beyond is thrown away, and `truncated` says so. */
+  maxOutputBytes?: number
+}
+
+export type ExecResult = ExecExit & { stdout: string; stderr: string; truncated: boolean }
+
+export interface VmEnd {
+  /** Only `disposed` and `killed` were asked for. */
+  reason: 'disposed' | 'killed' | 'wall_clock' | 'crashed' | 'protocol_violation'
+  detail: string
+}
+
+export interface VmStats {
+  /** CPU time used on the host since its process began, ms. */
+  cpuMs: number
+  /** Resident and proportional memory of the VMM on the host (clones share their template's pages). */
+  rssBytes: number
+  pssBytes: number
+  /** Disk blocks that the scratch disk takes on the host. */
+  scratchBytes: number
+  /** Bytes of forwards that left the guest. */
+  egressBytes: number
+  openForwards: number
+  uptimeMs: number
+}
+
+export interface Vm extends AsyncDisposable {
+  readonly id: string
+  readonly driver: VmDriver['name']
+  readonly templateKey: string
+  /** When it was restored, ms since the epoch. */
+  readonly startedMs: number
+  /** From the call of restore to the acknowledgement of clock, randomness and scratch disk. */
+  readonly restoreMs: number
+  /** Where the repository is checked out, as processes in the VM see it. */
+  readonly workspace: string
+  /** Path of the agent program, as processes in the VM see it. */
+  readonly agentProgram: string
+  /**
+   * Runs a process to its end.
+   * @throws DomainError vm_ended when the VM is or gets over, invalid_input for a request that cannot be sent
+   */
+  exec(options: ExecOptions): Promise<ExecResult>
+  /** Who gets the connections that processes in the VM make to their proxy. Without a handler they are refused. */
+  onForward(handler: (stream: Duplex) => void): void
+  readonly ended: Promise<VmEnd>
+  stats(): Promise<VmStats>
+  pause(): Promise<void>
+  resume(): Promise<void>
+  kill(reason: string): Promise<void>
+}
+
+export interface Template {
+  /** SHA-256 (hex) of kernel, image, size, guest bundle, protocol version, VMM version and host CPU. */
+  readonly key: string
+  readonly image: Image
+  readonly size: VmSize
+  readonly directory: string
+  readonly builtAtMs: number
+}
+
+export interface RestoreOptions { id: string; limits: VmLimits; correlationId: string }
+
+/** One way of running microVMs. Get one by `selectDriver`. */
+export interface VmDriver extends AsyncDisposable {
+  readonly name: 'firecracker' | 'qemu' | 'process'
+  /** Whether what runs in its VMs is kept from the host. */
+  readonly isolates: boolean
+  /** Limits that this host cannot enforce, with the reason; to be shown, never ignored. */
+  readonly unenforced: readonly string[]
+  /** From the cache, or booted now. */
+  buildTemplate(image: Image, size: VmSize, onProgress?: (progress: BuildProgress) => void): Promise<Template>
+  /** Comes back when the guest has acknowledged clock, randomness, machine id, host name and scratch disk. */
+  restore(template: Template, options: RestoreOptions): Promise<Vm>
+}

@@ -1,0 +1,133 @@
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdir, mkdtemp } from 'node:fs/promises'
+import { createServer, type Server, type Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { join } from 'node:path'
+import { DomainError } from '@swarm/core/errors.ts'
+import { GUEST_AGENT_PROGRAM } from '@swarm/contract/guest-protocol.ts'
+import { bundleGuest } from '../../images/guest-bundle.ts'
+import type { BuildProgress, Image } from '../../images/image.ts'
+import type { ExecResult, RestoreOptions, Template, Vm, VmDriver, VmEnd, VmSize } from '../driver.ts'
+import { runProcess, type RunningProcess } from './run-process.ts'
+
+export interface ProcessDriverOptions {
+  stateDir: string
+  onNotice?: (notice: string) => void
+}
+
+const WARNING = 'THE PROCESS DRIVER ISOLATES NOTHING: agents run as this user, on this host, with its network and its files. For development of Swarm only.'
+
+/**
+ * "VMs" that are plain processes in a temporary folder, with the interface of the real ones. Paths under /work are mapped
+ * into that folder in argv, cwd and env. Only limits on wall clock and output hold.
+ */
+export async function createProcessDriver({ stateDir, onNotice = () => {} }: ProcessDriverOptions): Promise<VmDriver> {
+  process.stderr.write(`\n  ${'!'.repeat(WARNING.length)}\n  ${WARNING}\n  ${'!'.repeat(WARNING.length)}\n\n`)
+  onNotice(WARNING)
+  const base = join(stateDir, 'processes')
+  mkdirSync(base, { recursive: true })
+  const live = new Set<Vm>()
+
+  async function restore(template: Template, options: RestoreOptions): Promise<Vm> {
+    const startedAt = performance.now()
+    const folder = await mkdtemp(join(base, 'vm-'))
+    const [work, home, temporary] = [join(folder, 'work'), join(folder, 'home'), join(folder, 'tmp')]
+    for (const path of [join(work, 'repository'), home, temporary]) await mkdir(path, { recursive: true })
+    const agentProgram = join(template.directory, 'agent.mjs')
+    let handler: ((stream: Duplex) => void) | null = null
+    const proxy = await listen((socket) => (handler === null ? socket.destroy() : handler(socket)))
+    const ended = Promise.withResolvers<VmEnd>()
+    let ending: Promise<void> | null = null
+    const running = new Set<RunningProcess>()
+    const mapped = (text: string) => text.replace(/^\/work(?=\/|$)/, work).replace(/^\/tmp(?=\/|$)/, temporary).replace(GUEST_AGENT_PROGRAM, agentProgram)
+
+    const end = (reason: VmEnd['reason'], detail: string): Promise<void> => {
+      ending ??= (async () => {
+        clearTimeout(wallClock)
+        for (const each of running) each.kill()
+        await Promise.all([...running].map((each) => each.result))
+        await new Promise<void>((resolve) => {
+          proxy.server.close(() => resolve())
+          for (const socket of proxy.sockets) socket.destroy()
+        })
+        rmSync(folder, { recursive: true, force: true })
+        ended.resolve({ reason, detail })
+      })()
+      return ending
+    }
+    const wallClock = options.limits.wallMs === undefined ? undefined : setTimeout(() => void end('wall_clock', `it ran for ${options.limits.wallMs} ms`), options.limits.wallMs)
+
+    const vm: Vm = {
+      id: options.id, driver: 'process', templateKey: template.key, startedMs: Date.now(), restoreMs: performance.now() - startedAt,
+      workspace: join(work, 'repository'), agentProgram, ended: ended.promise,
+      async exec(request): Promise<ExecResult> {
+        if (ending !== null) throw new DomainError('vm_ended', { id: options.id, ...(await ended.promise) })
+        request.signal?.throwIfAborted()
+        const url = `http://127.0.0.1:${proxy.port}`
+        const env = Object.fromEntries(Object.entries({
+          PATH: process.env['PATH'] ?? '/usr/bin:/bin', LANG: 'C.UTF-8', TZ: 'UTC', GIT_TERMINAL_PROMPT: '0', HOME: home, TMPDIR: temporary,
+          http_proxy: url, https_proxy: url, all_proxy: url, HTTP_PROXY: url, HTTPS_PROXY: url, ALL_PROXY: url,
+          no_proxy: 'localhost,127.0.0.1,::1', NO_PROXY: 'localhost,127.0.0.1,::1', NODE_USE_ENV_PROXY: '1', NODE_USE_SYSTEM_CA: '1',
+          ...request.env,
+        }).map(([name, value]) => [name, mapped(value)]))
+        const child = runProcess({ ...request, argv: request.argv.map(mapped), cwd: mapped(request.cwd ?? '/work'), env })
+        running.add(child)
+        const result = await child.result.finally(() => running.delete(child))
+        request.signal?.throwIfAborted()
+        if (ending !== null) throw new DomainError('vm_ended', { id: options.id, ...(await ended.promise) })
+        return result
+      },
+      onForward: (next) => { handler = next },
+      async stats() {
+        return { cpuMs: 0, rssBytes: 0, pssBytes: 0, scratchBytes: 0, egressBytes: [...proxy.sockets].reduce((sum, socket) => sum + socket.bytesRead, 0), openForwards: proxy.sockets.size, uptimeMs: Date.now() - vm.startedMs }
+      },
+      async pause() {
+        for (const each of running) each.signal('SIGSTOP')
+      },
+      async resume() {
+        for (const each of running) each.signal('SIGCONT')
+      },
+      kill: (reason) => end('killed', reason),
+      [Symbol.asyncDispose]: () => end('disposed', 'it was no longer needed'),
+    }
+    live.add(vm)
+    void vm.ended.then(() => live.delete(vm))
+    return vm
+  }
+
+  return {
+    name: 'process', isolates: false, unenforced: ['cpu', 'memory', 'disk', 'pids', 'egress'].map((limit) => `${limit}: the process driver limits nothing`),
+    async buildTemplate(image: Image, size: VmSize, onProgress: (progress: BuildProgress) => void = () => {}): Promise<Template> {
+      onProgress({ phase: 'template', detail: WARNING })
+      const bundle = await bundleGuest()
+      const directory = join(base, `template-${bundle.digest.slice(0, 12)}`)
+      mkdirSync(directory, { recursive: true })
+      for (const [name, content] of bundle.files) writeFileSync(join(directory, name), content)
+      return { key: bundle.digest, image, size, directory, builtAtMs: Date.now() }
+    },
+    restore,
+    async [Symbol.asyncDispose]() {
+      await Promise.all([...live].map((vm) => vm[Symbol.asyncDispose]()))
+      rmSync(base, { recursive: true, force: true })
+    },
+  }
+}
+
+interface Listener { server: Server; port: number; sockets: Set<Socket> }
+
+function listen(onSocket: (socket: Socket) => void): Promise<Listener> {
+  const sockets: Listener['sockets'] = new Set()
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    sockets.add(socket)
+    socket.once('close', () => sockets.delete(socket))
+    socket.on('error', () => socket.destroy())
+    onSocket(socket)
+  })
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address()
+      resolve({ server, port: typeof address === 'object' && address !== null ? address.port : 0, sockets })
+    })
+  })
+}

@@ -1,0 +1,61 @@
+import { spawn } from 'node:child_process'
+import type { ExecOptions, ExecResult } from '../driver.ts'
+import { DEFAULT_OUTPUT_BYTES } from '../../vms/guest-exec.ts'
+
+export interface RunningProcess {
+  readonly result: Promise<ExecResult>
+  kill(): void
+  signal(signal: NodeJS.Signals): void
+}
+
+/** A process of this host under the rules of an exec: its group ends with it, timeout, output cap. */
+export function runProcess(options: ExecOptions & { cwd: string; env: Record<string, string> }): RunningProcess {
+  const startedAt = performance.now()
+  const child = spawn(options.argv[0] ?? '', options.argv.slice(1), { cwd: options.cwd, env: options.env, detached: true, stdio: ['pipe', 'pipe', 'pipe'] })
+  let budget = options.maxOutputBytes ?? DEFAULT_OUTPUT_BYTES
+  let [timedOut, truncated] = [false, false]
+  const texts = { stdout: [] as Buffer[], stderr: [] as Buffer[] }
+  const signal = (name: NodeJS.Signals) => {
+    if (child.pid === undefined) return
+    try {
+      process.kill(-child.pid, name)
+    } catch (error) {
+      if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error
+    }
+  }
+  const kill = () => signal('SIGKILL')
+  for (const name of ['stdout', 'stderr'] as const) {
+    child[name].on('data', (chunk: Buffer) => {
+      const kept = chunk.subarray(0, budget)
+      budget -= kept.length
+      truncated ||= kept.length < chunk.length
+      if (kept.length === 0) return
+      texts[name].push(kept)
+      if (name === 'stdout') options.onStdout?.(kept)
+      else options.onStderr?.(kept)
+    })
+  }
+  child.stdin.on('error', () => child.stdin.destroy()) // it may not read its stdin
+  child.stdin.end(options.stdin ?? '')
+  const timer = options.timeoutMs === undefined ? undefined : setTimeout(() => {
+    timedOut = true
+    kill()
+  }, options.timeoutMs)
+  options.signal?.addEventListener('abort', kill, { once: true })
+
+  const result = new Promise<ExecResult>((resolve) => {
+    const finish = (code: number | null, ended: string | null) => {
+      clearTimeout(timer)
+      options.signal?.removeEventListener('abort', kill)
+      const text = (name: 'stdout' | 'stderr') => Buffer.concat(texts[name]).toString('utf8')
+      resolve({ code, signal: ended, timedOut, truncated, wallMs: performance.now() - startedAt, stdout: text('stdout'), stderr: text('stderr') })
+    }
+    child.once('error', (error) => {
+      texts.stderr.push(Buffer.from(`cannot start ${options.argv[0]} in ${options.cwd}: ${error.message}\n`))
+      finish('code' in error && error.code === 'ENOENT' ? 127 : 126, null)
+    })
+    child.once('exit', kill)
+    child.once('close', finish)
+  })
+  return { result, kill, signal }
+}

@@ -1,0 +1,71 @@
+import { randomBytes } from 'node:crypto'
+import { mkdirSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { DomainError } from '@swarm/core/errors.ts'
+import { run } from '../../host/run.ts'
+import { removeCgroup } from '../../host/cgroup.ts'
+import type { VmJournal } from '../../vms/journal.ts'
+import type { Template } from '../driver.ts'
+import { startQemu, type QemuProcess } from './process.ts'
+
+/** A clone of a template that has loaded its state and waits, stopped, to become a microVM. */
+export interface Slot {
+  readonly name: string
+  readonly qemu: QemuProcess
+  readonly scratchDisk: string
+  /** Removes process, files, cgroups and the record. Idempotent. */
+  release(cgroups: readonly string[]): Promise<void>
+}
+
+export interface SlotPlaces { journal: VmJournal; volatile: string; disks: string; accelerator: 'tcg' | 'kvm' }
+
+export async function startSlot(template: Template, places: SlotPlaces): Promise<Slot> {
+  const name = `swarm-slot-${randomBytes(6).toString('hex')}`
+  const [sockets, disks] = [join(places.volatile, 'slots', name), join(places.disks, name)]
+  places.journal.add(name, [sockets, disks])
+  const removeFiles = () => {
+    for (const folder of [sockets, disks]) rmSync(folder, { recursive: true, force: true })
+    places.journal.remove(name)
+  }
+  try {
+    for (const folder of [sockets, disks]) mkdirSync(folder, { recursive: true, mode: 0o700 })
+    const scratchDisk = join(disks, 'scratch')
+    const copied = await run(['cp', '--sparse=always', '--reflink=auto', join(template.directory, 'scratch'), scratchDisk])
+    if (copied.code !== 0) throw new DomainError('vm_start_failed', { problem: copied.stderr.trim() })
+    const qemu = await startQemu({
+      name, accelerator: places.accelerator, image: template.image, size: template.size, memoryFile: join(template.directory, 'memory'), scratchDisk,
+      qmpSocket: join(sockets, 'qmp'), channelSocket: join(sockets, 'channel'), role: 'clone',
+    }, join(template.directory, 'state'), (process) => places.journal.update(name, { process }))
+    let released: Promise<void> | null = null
+    const slot: Slot = {
+      name, qemu, scratchDisk,
+      release(cgroups) {
+        released ??= (async () => {
+          qemu.qmp[Symbol.dispose]()
+          qemu.channel.destroy()
+          await qemu.kill()
+          for (const path of cgroups) await removeCgroup(path)
+          removeFiles()
+        })()
+        return released
+      },
+    }
+    try {
+      await load(qemu)
+    } catch (error) {
+      await slot.release([])
+      throw error
+    }
+    return slot
+  } catch (error) {
+    removeFiles()
+    throw error
+  }
+}
+
+async function load({ qmp }: QemuProcess): Promise<void> {
+  await qmp.command('migrate-set-capabilities', { capabilities: [{ capability: 'x-ignore-shared', state: true }, { capability: 'events', state: true }] })
+  const loaded = qmp.event('MIGRATION', ({ status }) => status === 'completed' || status === 'failed')
+  await qmp.command('migrate-incoming', { uri: 'fd:3' })
+  if ((await loaded)['status'] !== 'completed') throw new DomainError('vm_start_failed', { problem: 'QEMU could not load the template' })
+}

@@ -1,0 +1,130 @@
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statfsSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { z } from 'zod'
+import { GUEST_PROTOCOL_VERSION } from '@swarm/contract/guest-protocol.ts'
+import { DomainError } from '@swarm/core/errors.ts'
+import { isAlive, ownIdentity } from '../../host/processes.ts'
+import type { MachineFacts } from '../../host/machine.ts'
+import type { Image } from '../../images/image.ts'
+import { digestOf } from '../../images/inputs.ts'
+import type { Template, VmSize } from '../driver.ts'
+
+/** Raised when a template is made differently. */
+const TEMPLATE_FORMAT = 1
+/** Unused templates of images that still exist are kept this long. */
+const UNUSED_KEPT_MS = 7 * 24 * 3_600_000
+
+const Manifest = z.object({ key: z.string(), imageDigest: z.string(), imageDirectory: z.string(), size: z.object({ vcpus: z.number(), memoryMb: z.number(), scratchMb: z.number() }), builtAtMs: z.number() })
+type Manifest = z.infer<typeof Manifest>
+
+/**
+ * Where templates and sockets live: in memory, since a template's memory file on a plain disk made boots hang, and since a
+ * reboot then takes them away by itself. One folder per user and cache, so that two installations do not meet.
+ */
+export function volatileFolder(cache: string): string {
+  const base = existsSync('/dev/shm') ? '/dev/shm' : tmpdir()
+  return join(base, `swarm-${process.getuid?.() ?? 0}-${createHash('sha256').update(cache).digest('hex').slice(0, 8)}`)
+}
+
+export function templateKey(image: Image, size: VmSize, machine: MachineFacts, accelerator: string): string {
+  return digestOf(JSON.stringify([TEMPLATE_FORMAT, GUEST_PROTOCOL_VERSION, image.digest, size.vcpus, size.memoryMb, size.scratchMb, machine, accelerator]))
+}
+
+export const templatesFolder = (cache: string) => join(volatileFolder(cache), 'templates')
+
+/** @throws DomainError disk_full when the memory of a template and a few clones' sockets do not fit */
+export function requireTemplateSpace(cache: string, size: VmSize): void {
+  const path = volatileFolder(cache)
+  mkdirSync(path, { recursive: true, mode: 0o700 })
+  const { bavail, bsize } = statfsSync(path)
+  const neededBytes = size.memoryMb * 1024 * 1024
+  if (bavail * bsize < neededBytes) throw new DomainError('disk_full', { purpose: 'The template of the microVMs', path, neededBytes, freeBytes: bavail * bsize })
+}
+
+export function readTemplate(cache: string, key: string, image: Image): Template | null {
+  const directory = join(templatesFolder(cache), key)
+  const manifest = readManifest(directory)
+  if (manifest === null) return null
+  return { key, image, size: manifest.size, directory, builtAtMs: manifest.builtAtMs }
+}
+
+/** Makes a template whole at once: the folder has its name only when it is finished. */
+export function finishTemplate(cache: string, temporary: string, key: string, image: Image, size: VmSize): Template {
+  const manifest: Manifest = { key, imageDigest: image.digest, imageDirectory: image.directory, size, builtAtMs: Date.now() }
+  mkdirSync(join(temporary, 'users'))
+  writeFileSync(join(temporary, 'template.json'), JSON.stringify(manifest))
+  const directory = join(templatesFolder(cache), key)
+  renameSync(temporary, directory)
+  return { key, image, size, directory, builtAtMs: manifest.builtAtMs }
+}
+
+/** Says that this process uses a template, so that no other reclaims it. */
+export function markTemplateUsed(template: Template): Disposable {
+  const own = ownIdentity()
+  const path = join(template.directory, 'users', `${own.pid}-${own.startTicks}`)
+  writeFileSync(path, '')
+  return { [Symbol.dispose]: () => rmSync(path, { force: true }) }
+}
+
+export interface TemplateInfo { key: string; imageDigest: string; size: VmSize; builtAtMs: number; bytes: number; inUse: boolean; directory: string }
+
+/** Every finished template of this cache. */
+export function listTemplates(cache: string): TemplateInfo[] {
+  const folder = templatesFolder(cache)
+  if (!existsSync(folder)) return []
+  return readdirSync(folder).flatMap((name) => {
+    const directory = join(folder, name)
+    const manifest = readManifest(directory)
+    if (manifest === null) return []
+    const bytes = readdirSync(directory).reduce((sum, file) => sum + statSync(join(directory, file)).blocks * 512, 0)
+    return [{ key: manifest.key, imageDigest: manifest.imageDigest, size: manifest.size, builtAtMs: manifest.builtAtMs, bytes, inUse: isInUse(directory), directory }]
+  })
+}
+
+/** Removes templates that no living runner uses: all of them, or the stale ones. @returns what was removed and what is in use */
+export function removeTemplates(cache: string, which: 'all' | 'stale' = 'all'): { removed: string[]; inUse: string[] } {
+  const folder = templatesFolder(cache)
+  const [removed, inUse]: [string[], string[]] = [[], []]
+  for (const name of existsSync(folder) ? readdirSync(folder) : []) {
+    const directory = join(folder, name)
+    const builder = /^\.building-.*-(\d+)-(\d+)$/.exec(name)
+    if (builder !== null ? isAlive({ pid: Number(builder[1]), startTicks: Number(builder[2]) }) : isInUse(directory)) {
+      inUse.push(directory)
+      continue
+    }
+    if (which === 'stale' && builder === null && !isStale(readManifest(directory))) continue
+    rmSync(directory, { recursive: true, force: true })
+    removed.push(directory)
+  }
+  const root = volatileFolder(cache)
+  if (which === 'all' && inUse.length === 0 && existsSync(root) && !existsSync(join(root, 'slots'))) rmSync(root, { recursive: true, force: true })
+  return { removed, inUse }
+}
+
+/** The name of the folder in which this process builds a template. */
+export function buildingFolder(cache: string, key: string): string {
+  const own = ownIdentity()
+  return join(templatesFolder(cache), `.building-${key.slice(0, 12)}-${own.pid}-${own.startTicks}`)
+}
+
+function isInUse(directory: string): boolean {
+  const users = join(directory, 'users')
+  if (!existsSync(users)) return false
+  return readdirSync(users).some((name) => {
+    const [pid, startTicks] = name.split('-').map(Number)
+    return isAlive({ pid: pid ?? 0, startTicks: startTicks ?? 0 })
+  })
+}
+
+function isStale(manifest: Manifest | null): boolean {
+  return manifest === null || !existsSync(manifest.imageDirectory) || Date.now() - manifest.builtAtMs > UNUSED_KEPT_MS
+}
+
+function readManifest(directory: string): Manifest | null {
+  const path = join(directory, 'template.json')
+  if (!existsSync(path)) return null
+  const parsed = Manifest.safeParse(JSON.parse(readFileSync(path, 'utf8')))
+  return parsed.success ? parsed.data : null
+}

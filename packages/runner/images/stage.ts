@@ -1,0 +1,62 @@
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statfsSync } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
+import { DomainError } from '@swarm/core/errors.ts'
+import { run } from '../host/run.ts'
+
+/**
+ * A step whose result is a folder named by a key: made in a temporary folder beside it and renamed when it is whole, so
+ * that whatever kills the build leaves either nothing or everything. The caller holds the build lock.
+ */
+export async function stage(directory: string, build: (temporary: string) => Promise<void>): Promise<void> {
+  if (existsSync(directory)) return
+  const temporary = join(dirname(directory), `.building-${basename(directory)}`)
+  rmSync(temporary, { recursive: true, force: true })
+  mkdirSync(temporary, { recursive: true })
+  try {
+    await build(temporary)
+    renameSync(temporary, directory)
+  } finally {
+    rmSync(temporary, { recursive: true, force: true })
+  }
+}
+
+/** Removes what killed builds left. The caller holds the build lock. @returns the folders that were removed */
+export function removeLeftovers(cache: string): string[] {
+  const removed: string[] = []
+  for (const kind of ['debian', 'root', 'image']) {
+    const folder = join(cache, kind)
+    if (!existsSync(folder)) continue
+    for (const name of readdirSync(folder)) {
+      if (!name.startsWith('.building-')) continue
+      rmSync(join(folder, name), { recursive: true, force: true })
+      removed.push(join(folder, name))
+    }
+  }
+  return removed
+}
+
+/** @throws DomainError disk_full when less than `neededBytes` are free */
+export function requireSpace(path: string, neededBytes: number, purpose: string): void {
+  const { bavail, bsize } = statfsSync(path)
+  if (bavail * bsize < neededBytes) throw new DomainError('disk_full', { purpose, path, neededBytes, freeBytes: bavail * bsize })
+}
+
+/** Runs one tool of a build. @throws DomainError disk_full or image_build_failed, with the end of what the tool said */
+export async function runStep(step: string, directory: string, argv: readonly [string, ...string[]], options: { cwd?: string; env?: NodeJS.ProcessEnv; onStderr?: (text: string) => void } = {}): Promise<string> {
+  // The tool gets a chance to undo its mounts when the build itself is killed.
+  const result = await run(['setpriv', '--pdeathsig', 'TERM', ...argv], options)
+  if (result.code === 0) return result.stdout
+  const output = `${result.stderr}\n${result.stdout}`.trim()
+  if (/No space left on device|ENOSPC/i.test(output)) throw diskFull(directory)
+  throw new DomainError('image_build_failed', { step, output: output.slice(-1_500) })
+}
+
+/** Turns an ENOSPC of our own file operations into the same error as a tool's. */
+export function asDiskFull(error: unknown, directory: string): unknown {
+  return error instanceof Error && 'code' in error && error.code === 'ENOSPC' ? diskFull(directory) : error
+}
+
+function diskFull(directory: string): DomainError {
+  const { bavail, bsize } = statfsSync(existsSync(directory) ? directory : dirname(directory))
+  return new DomainError('disk_full', { purpose: 'The image build', path: directory, neededBytes: 'more', freeBytes: bavail * bsize })
+}

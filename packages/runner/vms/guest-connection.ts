@@ -1,0 +1,147 @@
+import { randomBytes } from 'node:crypto'
+import type { Duplex } from 'node:stream'
+import { DomainError } from '@swarm/core/errors.ts'
+import { createMux, type Mux, type MuxStream } from '@swarm/contract/channel.ts'
+import { HELLO_PREFIX, PrepareAcknowledgement, READY_LINE, type PrepareHeader } from '@swarm/contract/guest-protocol.ts'
+import type { ExecOptions, ExecResult } from '../drivers/driver.ts'
+import { collectExec, DEFAULT_OUTPUT_BYTES } from './guest-exec.ts'
+
+/** How long after its own timeout an exec may stay unanswered before the host gives it up. */
+const EXEC_GRACE_MS = 15_000
+/** What a guest may have said before its hello: a few ready lines. */
+const MAX_PREAMBLE_BYTES = 64 * 1024
+
+/** The host's end of a channel, over any byte stream. */
+export interface GuestConnection {
+  /** Waits until the guest says that it is ready; only while nothing else was sent (template). */
+  ready(): Promise<void>
+  hello(): Promise<void>
+  prepare(header: Omit<PrepareHeader, 'kind' | 'nowMs'>): Promise<PrepareAcknowledgement>
+  exec(options: ExecOptions): Promise<ExecResult>
+  onForward(handler: (stream: MuxStream) => void): void
+  /** How the channel ended: by the peer's close or by a violation. */
+  readonly closed: Promise<{ violation: string | null }>
+  close(): void
+}
+
+export function connectGuest(id: string, socket: Duplex): GuestConnection {
+  const closed = Promise.withResolvers<{ violation: string | null }>()
+  let onBytes: (bytes: Buffer) => void = () => {}
+  let forwardHandler: ((stream: MuxStream) => void) | null = null
+  const violate = (reason: string) => {
+    mux.fail(reason)
+    closed.resolve({ violation: reason })
+    socket.destroy()
+  }
+  const mux: Mux = createMux({
+    side: 'host',
+    send: (frame) => void (socket.writable && socket.write(frame)),
+    onOpen(stream) {
+      if (stream.header.kind === 'forward' && forwardHandler !== null) forwardHandler(stream)
+      else stream.reset('nobody takes such streams')
+    },
+    onFailure: violate,
+  })
+  socket.on('data', (bytes: Buffer) => onBytes(bytes))
+  socket.on('error', () => socket.destroy()) // 'close' follows
+  socket.on('close', () => {
+    mux.fail('the channel is closed')
+    closed.resolve({ violation: null })
+  })
+  const lost = () => closed.promise.then(({ violation }): never => {
+    throw new DomainError('vm_ended', { id, reason: 'channel', detail: violation ?? 'the channel was closed' })
+  })
+
+  /** Resolves with what follows the first occurrence of `text`; everything before is thrown away. */
+  function waitFor(text: string): Promise<Buffer> {
+    const found = Promise.withResolvers<Buffer>()
+    let seen = Buffer.alloc(0)
+    onBytes = (bytes) => {
+      seen = Buffer.concat([seen, bytes])
+      const at = seen.indexOf(text)
+      if (at >= 0) {
+        onBytes = () => {}
+        found.resolve(seen.subarray(at + text.length))
+      } else if (seen.length > MAX_PREAMBLE_BYTES) violate('the guest does not say hello')
+    }
+    return Promise.race([found.promise, lost()])
+  }
+
+  return {
+    closed: closed.promise,
+    close: () => void socket.destroy(),
+    onForward(handler) {
+      forwardHandler = handler
+    },
+    async ready() {
+      await waitFor(READY_LINE)
+    },
+    hello() {
+      const line = `${HELLO_PREFIX} ${randomBytes(16).toString('hex')}\n`
+      const done = Promise.withResolvers<void>()
+      let seen = Buffer.alloc(0)
+      onBytes = (bytes) => {
+        seen = Buffer.concat([seen, bytes])
+        const at = seen.indexOf(line)
+        if (at < 0) return seen.length > MAX_PREAMBLE_BYTES ? violate('the guest does not say hello') : undefined
+        onBytes = (frames) => mux.receive(frames)
+        done.resolve()
+        mux.receive(seen.subarray(at + line.length))
+      }
+      socket.write(line)
+      return Promise.race([done.promise, lost()])
+    },
+    prepare(header) {
+      const answer = Promise.withResolvers<PrepareAcknowledgement>()
+      let text = ''
+      mux.open({ kind: 'prepare', nowMs: Date.now(), ...header }, {
+        onData: (bytes) => { text += Buffer.from(bytes).toString('utf8') },
+        onEnd() {
+          try {
+            answer.resolve(PrepareAcknowledgement.parse(JSON.parse(text)))
+          } catch (error) {
+            answer.reject(new DomainError('vm_start_failed', { problem: 'its answer to prepare is not valid' }, { cause: error }))
+          }
+        },
+        onReset: (reason) => answer.reject(new DomainError('vm_start_failed', { problem: `it could not be prepared: ${reason}` })),
+      }).end()
+      return answer.promise
+    },
+    exec(options) {
+      options.signal?.throwIfAborted()
+      const answer = Promise.withResolvers<ExecResult>()
+      const { argv, cwd = '/work', env = {}, timeoutMs, correlationId, maxOutputBytes = DEFAULT_OUTPUT_BYTES } = options
+      const startedAt = performance.now()
+      const stream = openExec()
+      const onAbort = () => {
+        stream.reset('cancelled by the host')
+        answer.reject(options.signal?.reason)
+      }
+      const timer = timeoutMs === undefined ? undefined : setTimeout(() => {
+        stream.reset('no answer after the timeout')
+        answer.resolve({ code: null, signal: 'SIGKILL', timedOut: true, truncated: false, wallMs: performance.now() - startedAt, stdout: '', stderr: 'the guest did not answer after the timeout\n' })
+      }, timeoutMs + EXEC_GRACE_MS)
+      options.signal?.addEventListener('abort', onAbort, { once: true })
+      collectExec(stream, options, {
+        onExit: (result) => answer.resolve(result),
+        onReset: (reason) => answer.reject(mux.failed === null ? new DomainError('vm_refused', { id, problem: reason }) : new DomainError('vm_ended', { id, reason: 'channel', detail: reason })),
+        onViolation: violate,
+      })
+      if (options.stdin !== undefined) stream.write(Buffer.from(options.stdin))
+      stream.end()
+      return answer.promise.finally(() => {
+        clearTimeout(timer)
+        options.signal?.removeEventListener('abort', onAbort)
+      })
+
+      function openExec(): MuxStream {
+        try {
+          return mux.open({ kind: 'exec', argv, cwd, env, maxOutputBytes, ...(timeoutMs === undefined ? {} : { timeoutMs }), ...(correlationId === undefined ? {} : { correlationId }) })
+        } catch (error) {
+          if (error instanceof RangeError) throw new DomainError('invalid_input', { field: 'argv or env', problem: error.message }, { cause: error })
+          throw error
+        }
+      }
+    },
+  }
+}

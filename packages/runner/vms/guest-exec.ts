@@ -1,0 +1,74 @@
+import type { MuxStream } from '@swarm/contract/channel.ts'
+import { EXEC_TAG, ExecExit } from '@swarm/contract/guest-protocol.ts'
+import type { ExecOptions, ExecResult } from '../drivers/driver.ts'
+
+export const DEFAULT_OUTPUT_BYTES = 16 * 1024 * 1024
+/** No record of a well-behaved guest is longer: pipes are read 64 KiB at a time. */
+const MAX_RECORD_BYTES = 1024 * 1024
+
+interface ExecSink {
+  onExit(result: ExecResult): void
+  onReset(reason: string): void
+  /** The guest broke the rules of an exec stream. */
+  onViolation(reason: string): void
+}
+
+/** Collects an exec's records. The guest is not trusted: what exceeds the cap is dropped here as well. */
+export function collectExec(stream: MuxStream, options: ExecOptions, sink: ExecSink): void {
+  const cap = options.maxOutputBytes ?? DEFAULT_OUTPUT_BYTES
+  const kept: Record<number, Buffer[]> = { [EXEC_TAG.STDOUT]: [], [EXEC_TAG.STDERR]: [] }
+  let budget = cap
+  let truncated = false
+  let exit: ExecExit | null = null
+  let pending = Buffer.alloc(0)
+
+  const violate = (reason: string) => {
+    stream.reset(reason)
+    sink.onViolation(reason)
+  }
+
+  function onRecord(tag: number, bytes: Buffer): void {
+    if (tag === EXEC_TAG.EXIT) {
+      exit = parseExit(bytes)
+      return exit === null ? violate('an exit record that is not valid') : undefined
+    }
+    if (tag !== EXEC_TAG.STDOUT && tag !== EXEC_TAG.STDERR) return violate(`an exec record with tag ${tag}`)
+    const part = bytes.subarray(0, budget)
+    budget -= part.length
+    truncated ||= part.length < bytes.length
+    if (part.length === 0) return
+    kept[tag]?.push(part)
+    if (tag === EXEC_TAG.STDOUT) options.onStdout?.(part)
+    else options.onStderr?.(part)
+  }
+
+  stream.handlers = {
+    onData(bytes) {
+      pending = pending.length === 0 ? Buffer.from(bytes) : Buffer.concat([pending, bytes])
+      while (pending.length >= 5) {
+        const length = pending.readUInt32BE(1)
+        if (length > MAX_RECORD_BYTES) return violate(`an exec record of ${length} bytes`)
+        if (pending.length < 5 + length) break
+        const [tag, record] = [pending.readUInt8(0), pending.subarray(5, 5 + length)]
+        pending = pending.subarray(5 + length)
+        onRecord(tag, record)
+      }
+      stream.consumed(bytes.length)
+    },
+    onEnd() {
+      if (exit === null) return violate('an exec stream that ended without an exit')
+      stream.end()
+      const text = (tag: number) => Buffer.concat(kept[tag] ?? []).toString('utf8')
+      sink.onExit({ ...exit, truncated: truncated || exit.truncated, stdout: text(EXEC_TAG.STDOUT), stderr: text(EXEC_TAG.STDERR) })
+    },
+    onReset: (reason) => sink.onReset(reason),
+  }
+}
+
+function parseExit(bytes: Buffer): ExecExit | null {
+  try {
+    return ExecExit.parse(JSON.parse(bytes.toString('utf8')))
+  } catch {
+    return null
+  }
+}

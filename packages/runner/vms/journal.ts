@@ -1,0 +1,45 @@
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { z } from 'zod'
+import { ownIdentity, type ProcessIdentity } from '../host/processes.ts'
+
+const Identity = z.object({ pid: z.number().int(), startTicks: z.number().int() })
+
+/** What one microVM (or one process that waits to become one) holds on this host. Written before any of it exists. */
+export const VmRecord = z.object({
+  /** Name of the record and of the process (`swarm-slot-…`). */
+  slot: z.string(),
+  vmId: z.string().nullable(),
+  owner: Identity,
+  process: Identity.nullable(),
+  /** Folders to remove whole. */
+  folders: z.array(z.string()),
+  cgroups: z.array(z.string()),
+  createdAtMs: z.number(),
+})
+export type VmRecord = z.infer<typeof VmRecord>
+
+/** A folder with one JSON file per record; every write is a rename, so a kill leaves the old or the new one. */
+export interface VmJournal {
+  readonly directory: string
+  add(slot: string, folders: string[]): void
+  update(slot: string, change: Partial<Pick<VmRecord, 'vmId' | 'process' | 'cgroups'>>): void
+  remove(slot: string): void
+  records(): VmRecord[]
+}
+
+export function openVmJournal(directory: string, owner: ProcessIdentity = ownIdentity()): VmJournal {
+  mkdirSync(directory, { recursive: true, mode: 0o700 })
+  const path = (slot: string) => join(directory, `${slot}.json`)
+  const write = (record: VmRecord) => {
+    writeFileSync(`${path(record.slot)}.new`, JSON.stringify(record))
+    renameSync(`${path(record.slot)}.new`, path(record.slot))
+  }
+  return {
+    directory,
+    add: (slot, folders) => write({ slot, vmId: null, owner, process: null, folders, cgroups: [], createdAtMs: Date.now() }),
+    update: (slot, change) => write({ ...VmRecord.parse(JSON.parse(readFileSync(path(slot), 'utf8'))), ...change }),
+    remove: (slot) => rmSync(path(slot), { force: true }),
+    records: () => readdirSync(directory).filter((name) => name.endsWith('.json')).map((name) => VmRecord.parse(JSON.parse(readFileSync(join(directory, name), 'utf8')))),
+  }
+}
