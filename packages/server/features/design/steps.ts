@@ -17,7 +17,7 @@ export type MessagesRequest = DesignRequest & { readonly model: string }
  * One call of the model through the gateway, which reserves, retries, settles and records it. Resolves with the Messages API
  * response; what is not one is dealt with by the caller.
  */
-export type CallModel = (request: MessagesRequest, context: { role: 'designer'; step: string; sessionId: string; correlationId: string; signal?: AbortSignal }) => Promise<unknown>
+export type CallModel = (request: MessagesRequest, context: { role: 'designer'; step: string; projectId: string; sessionId: string; correlationId: string; signal: AbortSignal }) => Promise<unknown>
 
 export interface StepDependencies {
   readonly db: Database
@@ -51,7 +51,7 @@ async function answerOf(deps: StepDependencies, session: SessionRow, step: strin
   const digest = digestOf(full)
   const known = await stepAnswer(deps.db.read, session.id, step, digest)
   if (known) return fromJson(StoredAnswer, known.response).response
-  const response = await deps.callModel(full, { role: 'designer', step, sessionId: session.id, correlationId: session.correlation_id, signal })
+  const response = await deps.callModel(full, { role: 'designer', step, projectId: session.project_id, sessionId: session.id, correlationId: session.correlation_id, signal })
   const usable = submitted(response, schema).ok
   await deps.db.write(async (trx) => {
     await insertStep(trx, {
