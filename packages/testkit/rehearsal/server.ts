@@ -131,6 +131,8 @@ export async function startRehearsal(options: RehearsalOptions): Promise<Rehears
       })
     }
     if (end.complete) response.end()
+    // What was written arrives, then the connection ends without the last chunk; destroy() would take back what is not sent yet.
+    else if (cut && !over.aborted) response.socket?.end()
     else response.destroy()
   }
 
@@ -242,9 +244,18 @@ async function send(response: ServerResponse, request: MessagesRequest, answer: 
     const room = response.write(event)
     sent++
     bytes += Buffer.byteLength(event)
-    if (!room) await Promise.race([once(response, 'drain', { signal: over }).catch(() => undefined)])
+    if (!room) await drained(response, over)
   }
   return { started: true, complete: true, bytes }
+}
+
+/** Waits until more may be written; returns at once when the caller has gone. */
+async function drained(response: ServerResponse, over: AbortSignal): Promise<void> {
+  try {
+    await once(response, 'drain', { signal: over })
+  } catch (error) {
+    if (!over.aborted) throw error
+  }
 }
 
 /** Waits; false when the caller went away or the server is stopping. */

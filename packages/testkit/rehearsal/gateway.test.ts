@@ -1,0 +1,351 @@
+import { createHash } from 'node:crypto'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { PassThrough } from 'node:stream'
+import { fileURLToPath } from 'node:url'
+import Anthropic, { APIError } from '@anthropic-ai/sdk'
+import { costOf } from '@swarm/core/budgets/reserve.ts'
+import { priceOf } from '@swarm/core/budgets/prices.ts'
+import { DomainError } from '@swarm/core/errors.ts'
+import type { Database } from '@swarm/server/db/database.ts'
+import { eachDialect, type TestDatabase } from '@swarm/server/db/testing.ts'
+import { readEvents } from '@swarm/server/events/events.ts'
+import { createModelGateway, type GatewayOptions, type ModelGateway } from '@swarm/server/features/model/gateway.ts'
+import { askOnBreach, breachDecided } from '@swarm/server/features/model/breach.ts'
+import { createModelMetrics } from '@swarm/server/features/model/model-metrics.ts'
+import { anthropicProvider, rehearsalProvider } from '@swarm/server/features/model/providers.ts'
+import { addModelRoutes } from '@swarm/server/features/model/routes.ts'
+import { createHttp, type Http } from '@swarm/server/http/http.ts'
+import { mintToken } from '@swarm/server/http/tokens.ts'
+import { createLogger } from '@swarm/server/logger.ts'
+import { createMetrics } from '@swarm/server/metrics.ts'
+import type { ApprovalRequest } from '@swarm/server/ports.ts'
+import { afterEach, expect, it } from 'vitest'
+import { parseScript } from './script.ts'
+import { startRehearsal, type Rehearsal } from './server.ts'
+
+const MODEL = 'claude-opus-4-8'
+const UNLIMITED = { admin: 100_000, runner: 100_000, attempt: 100_000, check: 100_000, live: 100_000, anonymous: 100_000 }
+
+interface World extends AsyncDisposable {
+  db: Database; rehearsal: Rehearsal; gateway: ModelGateway; http: Http; url: string
+  client: Anthropic; token: string; blobs: Map<string, Uint8Array>; log: () => string; metrics: () => Promise<string>; asked: ApprovalRequest[]
+}
+
+/** A session with a ceiling, one ticket and its running attempt. */
+async function seed(db: Database, cap: number | null): Promise<string> {
+  return db.write(async (trx) => {
+    const now = Date.now()
+    await trx.insertInto('projects').values({ id: 'PRJ-1', slug: 'p', name: 'P', settings: '{}', created_at: now }).execute()
+    await trx.insertInto('repositories').values({ id: 'REP-1', project_id: 'PRJ-1', slug: 'r', default_branch: 'main', origin: null, created_at: now }).execute()
+    await trx.insertInto('design_sessions').values({
+      id: 'SES-1', project_id: 'PRJ-1', repository_id: 'REP-1', title: 'S', state: 'building', base_sha: 'a'.repeat(40), spec_version: 1, plan: null, plan_hash: null,
+      max_cost_micro_usd: cap, token_cap: 4_000, model_label: 'rehearsal', failure: null, correlation_id: 'corr-1', created_at: now, updated_at: now,
+    }).execute()
+    await trx.insertInto('tickets').values({
+      id: 'TKT-1', project_id: 'PRJ-1', repository_id: 'REP-1', session_id: 'SES-1', key: 'scoring', title: 'Score – rounds', description: '', acceptance: '[]', scope: '[]', requirements: '[]',
+      predicted_files: '[]', agent_name: 'developer', state: 'in_progress', hold_reason: null, priority: 0, wave: 0, story_points: 1, fence: 3, attempt_count: 2, failure_counts: '{}', evidence: '[]',
+      retry_at: null, branch: 'swarm/scoring', head_sha: null, ready_at: now, created_at: now, updated_at: now,
+    }).execute()
+    await trx.insertInto('attempts').values({
+      id: 'ATT-1', ticket_id: 'TKT-1', project_id: 'PRJ-1', number: 2, fence: 3, state: 'running', agent_name: 'developer', agent_version: 1, runner_id: null, claim_key: null, vm_id: null,
+      correlation_id: 'corr-attempt', base_sha: 'a'.repeat(40), start_sha: 'a'.repeat(40), head_sha: null, wip_sha: null, summary: null, lease_expires_at: null, deadline_at: now + 600_000,
+      activity_at: null, status_sequence: 0, failure_class: null, failure_reason: null, failure_message: null, evidence: null, gate: null, created_at: now, ended_at: null,
+    }).execute()
+    return (await mintToken(trx, { kind: 'attempt', subjectId: 'ATT-1', fence: 3 })).token
+  })
+}
+
+async function world(place: TestDatabase, scenes: string, options: { cap?: number | null; gateway?: Partial<GatewayOptions> } = {}): Promise<World> {
+  const stack = new AsyncDisposableStack()
+  const db = stack.use(await place.open())
+  const rehearsal = stack.use(await startRehearsal({ script: parseScript(`version: 1\nscenes:\n${scenes}`, { file: 'play.yaml', folder: '.' }) }))
+  const token = await seed(db, options.cap === undefined ? null : options.cap)
+  const lines: string[] = []
+  const sink = new PassThrough().on('data', (chunk: Buffer) => lines.push(chunk.toString()))
+  const logger = createLogger('info', sink)
+  const metrics = createMetrics()
+  const blobs = new Map<string, Uint8Array>()
+  const asked: ApprovalRequest[] = []
+  const gateway = createModelGateway({
+    db, provider: rehearsalProvider(rehearsal.url), log: logger, metrics: createModelMetrics(metrics.registry), backoffMs: 5,
+    keepBlob: async (bytes) => {
+      const digest = createHash('sha256').update(bytes).digest('hex')
+      blobs.set(digest, Buffer.from(bytes))
+      return digest
+    },
+    onBreach: askOnBreach({ request: async (_trx, request) => { asked.push(request); return 'APR-1' } }),
+    ...options.gateway,
+  })
+  const http = stack.use(await createHttp({ host: '127.0.0.1', port: 0, rateLimits: UNLIMITED, bodyLimitBytes: 1 << 20, trustedProxies: [], version: '0', closeDeadlineMs: 1_000 }, { db, logger, metrics }))
+  addModelRoutes(http, gateway, async () => 'PRJ-1')
+  const url = await http.listen()
+  return {
+    db, rehearsal, gateway, http, url, token, blobs, asked,
+    client: new Anthropic({ baseURL: `${url}/model`, apiKey: null, authToken: token, maxRetries: 0 }),
+    log: () => lines.join(''), metrics: () => metrics.registry.metrics(), [Symbol.asyncDispose]: () => stack.disposeAsync(),
+  }
+}
+
+const ask = (text = 'Begin.', extra: Partial<Anthropic.MessageCreateParamsNonStreaming> = {}): Anthropic.MessageCreateParamsNonStreaming => ({ model: MODEL, max_tokens: 2_000, messages: [{ role: 'user', content: text }], ...extra })
+const rows = (db: Database) => db.read.selectFrom('model_calls').selectAll().orderBy('created_at').orderBy('id').execute()
+async function refused(call: Promise<unknown>): Promise<{ status: number | undefined; type: string | null }> {
+  try {
+    await call
+  } catch (error) {
+    if (error instanceof APIError) return { status: error.status as number | undefined, type: error.type }
+    throw error
+  }
+  return expect.fail('the call was answered')
+}
+/** What the rehearsal says that it served, priced as the gateway prices it. */
+function servedCost(rehearsal: Rehearsal): number {
+  const price = priceOf(MODEL, Date.now()) ?? expect.fail('no price')
+  return rehearsal.calls().filter((call) => call.status === 200).reduce((sum, { usage }) => sum + costOf({ inputTokens: usage.input_tokens, outputTokens: usage.output_tokens, cacheReadTokens: usage.cache_read_input_tokens, cacheWrite5mTokens: usage.cache_creation_input_tokens, cacheWrite1hTokens: 0 }, price), 0)
+}
+const recordedCost = async (db: Database): Promise<number> => (await rows(db)).reduce((sum, row) => sum + (row.cost_micro_usd ?? 0), 0)
+
+const SAY = '  - { role: developer, ticket: scoring, title: "^Score – rounds$", attempt: 2, turns: [{ say: "hello {{ticket.id}}" }] }\n'
+const withFault = (fault: string): string => `  - turns:\n      - say: ${'a long answer '.repeat(200)}\n        ${fault}\n`
+const serverCaller = (extra: object = {}) => ({ kind: 'server' as const, projectId: 'PRJ-1', sessionId: 'SES-1', role: 'designer', step: 'skeleton', correlationId: 'corr-design', ...extra })
+
+const children: ReturnType<typeof spawn>[] = []
+afterEach(() => { for (const child of children.splice(0)) child.kill('SIGKILL') })
+
+eachDialect((_dialect, make) => {
+  it('streams an answer through, tells the rehearsal who asks, and records exactly what was served', async () => {
+    await using place = await make()
+    await using w = await world(place, SAY)
+    const message = await w.client.messages.stream(ask()).finalMessage()
+    expect(message).toMatchObject({ model: `rehearsal-${MODEL}`, content: [{ text: 'hello TKT-1' }] })
+    const [row] = await rows(w.db)
+    expect(row).toMatchObject({ project_id: 'PRJ-1', session_id: 'SES-1', ticket_id: 'TKT-1', attempt_id: 'ATT-1', state: 'settled', estimated: 0, provider: 'rehearsal', status: 200, tries: 1, input_tokens: message.usage.input_tokens, output_tokens: message.usage.output_tokens, correlation_id: 'corr-attempt' })
+    expect(row?.cost_micro_usd).toBe(servedCost(w.rehearsal))
+    expect(w.rehearsal.calls()[0]?.callId).toBe(row?.id)
+    expect(JSON.parse(Buffer.from(w.blobs.get(row?.request_digest ?? '') ?? []).toString())).toMatchObject({ model: MODEL })
+    expect(Buffer.from(w.blobs.get(row?.response_digest ?? '') ?? []).toString()).toContain('event: message_stop')
+    expect((await readEvents(w.db.read, null, 10, { types: ['model:call'] })).events).toMatchObject([{ correlationId: 'corr-attempt', data: { costMicroUsd: row?.cost_micro_usd, ticketId: 'TKT-1', sessionId: 'SES-1', estimated: false } }])
+    expect(await w.metrics()).toContain(`swarm_model_cost_micro_usd_total{provider="rehearsal",model="${MODEL}"} ${row?.cost_micro_usd}`)
+    expect(w.log()).toContain('model call')
+    expect(w.log()).not.toContain(w.token)
+  })
+
+  it('passes the first bytes on before the answer is complete', async () => {
+    await using place = await make()
+    await using w = await world(place, '  - turns: [{ say: slow, silence: { ms: 60000, afterEvents: 3 } }]\n')
+    const stream = w.client.messages.stream(ask())
+    await new Promise<void>((resolve) => stream.on('streamEvent', (event) => { if (event.type === 'content_block_start') resolve() }))
+    expect(await rows(w.db)).toMatchObject([{ state: 'open' }])
+    stream.abort()
+    await expect(stream.finalMessage()).rejects.toThrow()
+  })
+
+  it('answers a request that is not streamed, and says that it must not be retried', async () => {
+    await using place = await make()
+    await using w = await world(place, SAY)
+    const { data, response } = await w.client.messages.create(ask()).withResponse()
+    expect(data.content).toMatchObject([{ text: 'hello TKT-1' }])
+    expect(Object.fromEntries(response.headers)).toMatchObject({ 'x-should-retry': 'false', 'x-swarm-rehearsal': 'true', 'x-swarm-call-id': expect.stringMatching(/^CAL-/) })
+  })
+
+  it.each([[429, 1], [529, 3], [500, 2], [503, 1]])('tries again after %i, so that the caller never sees it', async (status, times) => {
+    await using place = await make()
+    await using w = await world(place, withFault(`fail: { status: ${status}, retryAfter: 0.05, times: ${times} }`))
+    await w.client.messages.stream(ask()).finalMessage()
+    expect(await rows(w.db)).toMatchObject([{ status: 200, tries: times + 1, estimated: 0 }])
+    expect(await recordedCost(w.db)).toBe(servedCost(w.rehearsal))
+  })
+
+  it('waits as long as Retry-After says', async () => {
+    await using place = await make()
+    await using w = await world(place, withFault('fail: { status: 529, retryAfter: 0.6 }'))
+    const startedAt = performance.now()
+    await w.client.messages.create(ask())
+    expect(performance.now() - startedAt).toBeGreaterThanOrEqual(595)
+  })
+
+  it('passes the refusal on when it stays, at no cost', async () => {
+    await using place = await make()
+    await using w = await world(place, withFault('fail: { status: 529, times: 99 }'), { gateway: { tries: 3 } })
+    expect(await refused(w.client.messages.create(ask()))).toEqual({ status: 529, type: 'overloaded_error' })
+    expect(await rows(w.db)).toMatchObject([{ status: 529, tries: 3, cost_micro_usd: 0, state: 'settled' }])
+  })
+
+  it('does not repeat what the provider calls a bad request', async () => {
+    await using place = await make()
+    await using w = await world(place, '  - turns: [{ expect: [nothing says this], say: x }]\n')
+    expect(await refused(w.client.messages.create(ask()))).toEqual({ status: 400, type: 'rehearsal_expectation_unmet' })
+    expect(w.rehearsal.status().unmet).toHaveLength(1)
+    expect(await rows(w.db)).toMatchObject([{ tries: 1, cost_micro_usd: 0 }])
+  })
+
+  it('does not repeat a stream that was cut after content, and records the whole reservation as an estimate', async () => {
+    await using place = await make()
+    await using w = await world(place, withFault('cut: { afterEvents: 5 }'))
+    await expect(w.client.messages.stream(ask()).finalMessage()).rejects.toThrow()
+    await expect.poll(async () => (await rows(w.db)).map((row) => row.state)).toEqual(['settled'])
+    const [row] = await rows(w.db)
+    expect(row).toMatchObject({ estimated: 1, tries: 1, status: 200 })
+    expect(row?.cost_micro_usd).toBe(row?.reserved_micro_usd)
+    expect(await recordedCost(w.db)).toBeGreaterThanOrEqual(servedCost(w.rehearsal))
+  })
+
+  it('repeats what was cut before its first byte, paying for both', async () => {
+    await using place = await make()
+    await using w = await world(place, withFault('cut: { afterEvents: 0 }'))
+    await w.client.messages.stream(ask()).finalMessage()
+    expect((await rows(w.db)).map((row) => row.estimated)).toEqual([1, 0])
+    expect(await recordedCost(w.db)).toBeGreaterThanOrEqual(servedCost(w.rehearsal))
+  })
+
+  it('repeats a call whose provider stays silent', async () => {
+    await using place = await make()
+    await using w = await world(place, withFault('silence: { ms: 60000 }'), { gateway: { silenceMs: 150 } })
+    expect((await w.client.messages.stream(ask()).finalMessage()).stop_reason).toBe('end_turn')
+    expect((await rows(w.db)).map((row) => row.estimated)).toEqual([1, 0])
+    expect(w.log()).toContain('no byte for 150 ms')
+  })
+
+  it('passes broken tool input on as it came: the agent must cope with it', async () => {
+    await using place = await make()
+    await using w = await world(place, '  - turns: [{ tools: [{ name: bash, input: { command: ls } }], malformed: true }]\n')
+    let json = ''
+    for await (const event of await w.client.messages.create({ ...ask(), stream: true })) if (event.type === 'content_block_delta' && event.delta.type === 'input_json_delta') json += event.delta.partial_json
+    expect(json).toBe('{"command"'.slice(0, json.length))
+    expect(await rows(w.db)).toMatchObject([{ estimated: 0 }])
+  })
+
+  it('refuses models, options and content that it has no price for, and never calls for them', async () => {
+    await using place = await make()
+    await using w = await world(place, SAY)
+    expect(await refused(w.client.messages.create(ask('x', { model: 'unknown-model' })))).toEqual({ status: 400, type: 'model_unpriced' })
+    expect(await refused(w.client.messages.create(ask('x', { speed: 'fast' })))).toEqual({ status: 400, type: 'model_option_unpriced' })
+    expect(await refused(w.client.messages.create(ask('x', { tools: [{ type: 'web_search_20250305', name: 'web_search' }] })))).toEqual({ status: 400, type: 'model_option_unpriced' })
+    expect(await refused(w.client.messages.create(ask('x', { messages: [{ role: 'user', content: [{ type: 'image', source: { type: 'url', url: 'https://example.org/a.png' } }] }] })))).toEqual({ status: 400, type: 'model_option_unpriced' })
+    expect(await refused(w.client.messages.create({ ...ask(), messages: [] }))).toEqual({ status: 400, type: 'model_request_invalid' })
+    expect(w.rehearsal.calls()).toEqual([])
+    expect(await rows(w.db)).toEqual([])
+  })
+
+  it('refuses strangers, runners, and attempts that are over or have lost their fence', async () => {
+    await using place = await make()
+    await using w = await world(place, SAY)
+    const as = (authToken: string): Promise<{ status: number | undefined; type: string | null }> => refused(new Anthropic({ baseURL: `${w.url}/model`, apiKey: null, authToken, maxRetries: 0 }).messages.create(ask()))
+    expect((await as('none')).status).toBe(401)
+    expect((await as((await w.db.write((trx) => mintToken(trx, { kind: 'runner', subjectId: 'RUN-1' }))).token)).status).toBe(403)
+    expect(await as((await w.db.write((trx) => mintToken(trx, { kind: 'attempt', subjectId: 'ATT-1', fence: 2 }))).token)).toEqual({ status: 409, type: 'attempt_over' })
+    await w.db.write((trx) => trx.updateTable('attempts').set({ state: 'failed' }).where('id', '=', 'ATT-1').execute())
+    expect(await as(w.token)).toEqual({ status: 409, type: 'attempt_over' })
+    expect(w.rehearsal.calls()).toEqual([])
+  })
+
+  it('20 calls at once under one ceiling never overshoot it, and those that fit are all served', async () => {
+    await using place = await make()
+    // A call reserves about 1,050 tokens × $5 + 2,000 × $25 = 55,000 µ$ and costs far less: only one or two fit at a time.
+    const cap = 120_000
+    await using w = await world(place, SAY, { cap })
+    let highest = 0
+    const watching = new AbortController()
+    const unsubscribe = w.db.wake.on('events', () => { void w.db.read.selectFrom('model_calls').select((eb) => eb.fn.sum<number>(eb.fn.coalesce('cost_micro_usd', 'reserved_micro_usd')).as('sum')).executeTakeFirst().then((row) => { highest = Math.max(highest, Number(row?.sum ?? 0)) }).catch(() => watching.abort()) })
+    const results = await Promise.allSettled(Array.from({ length: 20 }, () => w.client.messages.stream(ask()).finalMessage()))
+    unsubscribe()
+    expect(results.map((result) => result.status)).toEqual(Array.from({ length: 20 }, () => 'fulfilled'))
+    expect(highest).toBeLessThanOrEqual(cap)
+    expect(watching.signal.aborted).toBe(false)
+    expect(await recordedCost(w.db)).toBe(servedCost(w.rehearsal))
+    expect(await recordedCost(w.db)).toBeLessThanOrEqual(cap)
+  })
+
+  it('asks for a shorter answer when little is left, then stops with 402 and asks a person once', async () => {
+    await using place = await make()
+    // The input bound is at most 1,200 tokens = 6,000 µ$; the rest allows between 1,024 and 2,000 tokens at 25 µ$ each.
+    await using w = await world(place, SAY, { cap: 40_000 })
+    await w.client.messages.create(ask())
+    const sent: unknown = JSON.parse(Buffer.from([...w.blobs.values()].find((bytes) => Buffer.from(bytes).toString().startsWith('{"model"')) ?? []).toString())
+    expect(sent).toMatchObject({ max_tokens: 2_000 })
+    const [first] = await rows(w.db)
+    expect(first?.reserved_micro_usd).toBeLessThanOrEqual(40_000)
+    await w.db.write((trx) => trx.updateTable('design_sessions').set({ max_cost_micro_usd: 20_000 }).execute())
+    expect(await refused(w.client.messages.create(ask()))).toEqual({ status: 402, type: 'budget_exhausted' })
+    expect(await refused(w.client.messages.create(ask()))).toEqual({ status: 402, type: 'budget_exhausted' })
+    expect((await rows(w.db)).map((row) => row.state)).toEqual(['settled', 'refused', 'refused'])
+    expect((await readEvents(w.db.read, null, 10, { types: ['budget:breach'] })).events).toHaveLength(2)
+    expect(w.asked.map((request) => [request.kind, request.payload])).toEqual([1, 2].map(() => ['budget_breach', { ceiling: 'session', id: 'SES-1', capMicroUsd: 20_000, proposedCapMicroUsd: 40_000 }]))
+    const approval = { id: 'APR-1', kind: 'budget_breach', subjectKind: 'session', subjectId: 'SES-1', projectId: 'PRJ-1', payload: w.asked[0]?.payload, payloadHash: '', decidedBy: 'admin', correlationId: 'corr-1' }
+    await w.db.write((trx) => breachDecided.approved(trx, approval))
+    expect((await w.client.messages.create(ask())).stop_reason).toBe('end_turn')
+    await expect(w.db.write((trx) => breachDecided.approved(trx, approval))).rejects.toBeInstanceOf(DomainError)
+  })
+
+  it('bounds a conversation that goes on by what was measured, so that its reservations stay small', async () => {
+    await using place = await make()
+    await using w = await world(place, '  - turns: [{ say: one }, { say: two }]\n')
+    const long = 'x'.repeat(40_000)
+    await w.client.messages.create(ask(long))
+    await w.client.messages.create({ ...ask(), messages: [{ role: 'user', content: long }, { role: 'assistant', content: 'one' }, { role: 'user', content: 'go on' }] })
+    const [first, second] = await rows(w.db)
+    expect(second?.reserved_micro_usd ?? Infinity).toBeLessThan((first?.reserved_micro_usd ?? 0) - 100_000)
+    expect(second?.cost_micro_usd).toBeLessThanOrEqual(second?.reserved_micro_usd ?? 0)
+  })
+
+  it('serves steps of the server by the same path, also where the model cannot be forced to a tool', async () => {
+    await using place = await make()
+    await using w = await world(place, '  - { role: designer, step: skeleton, turns: [{ json: { epics: [{ key: a }] }, cut: { afterEvents: 4 } }] }\n')
+    const body = { model: 'claude-opus-5-5', max_tokens: 2_000, messages: [{ role: 'user', content: 'Plan.' }], tools: [{ name: 'submit', input_schema: { type: 'object' } }], tool_choice: { type: 'tool', name: 'submit' } }
+    const result = await w.gateway.callModel(body, serverCaller(), new AbortController().signal)
+    expect(result.message.content).toMatchObject([{ type: 'tool_use', name: 'submit', input: { epics: [{ key: 'a' }] } }])
+    expect(await rows(w.db)).toMatchObject([{ estimated: 1, role: 'designer', step: 'skeleton', session_id: 'SES-1', ticket_id: null }, { estimated: 0 }])
+    await expect(w.gateway.callModel(body, serverCaller({ step: 'unknown' }), new AbortController().signal)).rejects.toMatchObject({ code: 'model_refused' })
+  })
+
+  it('says that the provider is out of reach, at no cost', async () => {
+    await using place = await make()
+    const closed = createServer().listen(0, '127.0.0.1')
+    await once(closed, 'listening')
+    const { port } = closed.address() as AddressInfo
+    closed.close()
+    await using w = await world(place, SAY, { gateway: { provider: anthropicProvider(() => 'sk-ant-never-shown-0123456789', `http://127.0.0.1:${port}`), tries: 2 } })
+    expect(await refused(w.client.messages.create(ask()))).toEqual({ status: 502, type: 'model_unavailable' })
+    expect(await recordedCost(w.db)).toBe(0)
+    expect(w.log() + JSON.stringify(await readEvents(w.db.read, null, 100))).not.toContain('sk-ant')
+  })
+
+  it('adds the real key and only it, and keeps it out of everything', async () => {
+    await using place = await make()
+    const seen: Array<NodeJS.Dict<string | string[]>> = []
+    const api = createServer((request, response) => { seen.push(request.headers); response.writeHead(401, { 'content-type': 'application/json' }).end('{"type":"error","error":{"type":"authentication_error","message":"invalid x-api-key"}}') }).listen(0, '127.0.0.1')
+    await once(api, 'listening')
+    try {
+      await using w = await world(place, SAY, { gateway: { provider: anthropicProvider(() => 'sk-ant-real-key-0123456789', `http://127.0.0.1:${(api.address() as AddressInfo).port}`) } })
+      expect(await refused(w.client.messages.create(ask()))).toEqual({ status: 401, type: 'authentication_error' })
+      expect(seen).toHaveLength(1)
+      expect(seen[0]).toMatchObject({ 'x-api-key': 'sk-ant-real-key-0123456789' })
+      expect(JSON.stringify(seen)).not.toContain(w.token)
+      expect(Object.keys(seen[0] ?? {}).filter((name) => name.startsWith('x-swarm'))).toEqual([])
+      expect(w.log() + JSON.stringify([await rows(w.db), await readEvents(w.db.read, null, 100)]) + [...w.blobs.values()].map(String).join('')).not.toContain('sk-ant')
+    } finally {
+      api.close()
+      api.closeAllConnections()
+    }
+  })
+
+  it('settles what a killed server left open to the whole reservation, once', async () => {
+    await using place = await make()
+    await using w = await world(place, '  - turns: [{ say: never, silence: { ms: 600000 } }]\n', { cap: 60_000 })
+    // A process of its own makes the call and is killed in the middle of it.
+    const child = spawn(process.execPath, [fileURLToPath(new URL('./gateway-caller.ts', import.meta.url)), w.rehearsal.url, place.home, place.databaseUrl ?? ''], { stdio: ['ignore', 'ignore', 'inherit'] })
+    children.push(child)
+    await expect.poll(async () => (await rows(w.db)).map((row) => row.state), { timeout: 15_000 }).toEqual(['open'])
+    const exited = once(child, 'exit')
+    child.kill('SIGKILL')
+    await exited
+    expect(await w.gateway.settleDead()).toBe(1)
+    const [row] = await rows(w.db)
+    expect(row).toMatchObject({ state: 'settled', estimated: 1, cost_micro_usd: row?.reserved_micro_usd })
+    expect(await w.gateway.settleDead()).toBe(0)
+    expect(await refused(w.client.messages.create(ask()))).toMatchObject({ status: 402 })
+  }, 30_000)
+})
+
