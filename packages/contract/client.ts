@@ -5,7 +5,7 @@ import { ApiError, ErrorBody } from './errors.ts'
 
 type Input<S extends z.ZodType> = z.input<S>
 /** Parts that the endpoint declares are asked for; parts that accept nothing may be left out. */
-type Part<Name extends string, S extends z.ZodType> = undefined extends Input<S> ? { [K in Name]?: Input<S> } : { [K in Name]: Input<S> }
+type Part<Name extends string, S extends z.ZodType> = undefined extends Input<S> ? { [K in Name]?: Input<S> } : object extends Input<S> ? { [K in Name]?: Input<S> } : { [K in Name]: Input<S> }
 type CallInput<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType> = Part<'params', P> & Part<'query', Q> & Part<'body', B>
 
 export interface CallOptions {
@@ -50,7 +50,10 @@ export function createClient(options: ClientOptions): Client {
   const base = options.baseUrl.replace(/\/+$/, '')
   return {
     call: async (endpoint, input, { signal, correlationId, headers: extra } = {}) => {
-      const { params, query, body } = (input ?? {}) as { params?: Record<string, unknown>, query?: Record<string, unknown>, body?: unknown }
+      const given = (input ?? {}) as { params?: Record<string, unknown>, query?: Record<string, unknown>, body?: unknown }
+      const { params, query } = given
+      // An endpoint whose body has only optional fields still wants one.
+      const body = given.body === undefined && endpoint.body !== undefined ? {} : given.body
       const headers = new Headers({ accept: 'application/json', ...extra })
       const token = typeof options.token === 'function' ? await options.token() : options.token
       if (token !== undefined) headers.set('authorization', `Bearer ${token}`)

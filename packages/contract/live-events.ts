@@ -6,7 +6,7 @@ import { z } from 'zod'
  *   client → server   {subscribe: {rooms, cursor}}   replaces the earlier subscription; cursor null = from now on
  *   server → client   {type: 'phase', phase: 'backfill' | 'live', cursor}
  *                     {type: 'event', cursor, event}  each event of the rooms once, in order, from the cursor on
- *                     {type: 'heartbeat', cursor}     every 15 s; resuming from this cursor misses nothing
+ *                     {type: 'heartbeat', cursor}     every 15 s, with a ping: who does not answer it is cut off (1006)
  *                     {type: 'error', error}          the subscription was refused; the connection stays
  *
  * After a subscription the server says `backfill`, sends what happened since the cursor, then says `live`. Keep the last
@@ -29,8 +29,6 @@ export const LIVE_CLOSE_CODES = {
   unauthenticated: 4401,
   /** More than 1 MiB was waiting to be sent: resume from the last cursor. */
   slow_consumer: 4408,
-  /** No answer to a ping. */
-  silent: 4409,
   /** The server is stopping: connect again in a moment. */
   stopping: 1001,
 } as const

@@ -17,7 +17,8 @@ export interface TestDatabase extends AsyncDisposable {
   open(options?: Partial<DatabaseOptions>): Promise<Database>
 }
 
-async function sqlitePlace(): Promise<TestDatabase> {
+/** A place for tests that are not about the database. */
+export async function sqlitePlace(): Promise<TestDatabase> {
   const home = mkdtempSync(join(tmpdir(), 'swarm-db-'))
   return {
     dialect: 'sqlite', home, databaseUrl: undefined,

@@ -77,8 +77,9 @@ export async function createHttp(config: HttpConfig, deps: { db: Database, logge
   })
   await app.register(helmet, { contentSecurityPolicy: { directives: { 'upgrade-insecure-requests': null } } })
   await app.register(rateLimit, { global: false })
-  addAuthentication(app, db, config.rateLimits)
+  // Before authentication: its hooks close the sockets of refused upgrades, which nobody else would.
   await app.register(websocket, { options: { maxPayload: 64 * 1024 } })
+  addAuthentication(app, db, config.rateLimits)
 
   app.setErrorHandler((error, request, reply) => sendError(error, request, reply, request.routeOptions.bodyLimit ?? config.bodyLimitBytes))
   app.setNotFoundHandler((request) => {
@@ -88,6 +89,10 @@ export async function createHttp(config: HttpConfig, deps: { db: Database, logge
     const route = request.is404 ? 'unknown' : request.routeOptions.url ?? 'unknown'
     metrics.httpSeconds.observe({ method: request.method, route, status: reply.statusCode }, reply.elapsedTime / 1000)
     request.log.info({ method: request.method, route, status: reply.statusCode, durationMs: Math.round(reply.elapsedTime), principal: request.principal?.kind }, 'request')
+  })
+
+  app.addHook('onRequestAbort', async (request) => {
+    request.log.info({ method: request.method, route: request.routeOptions.url ?? 'unknown', principal: request.principal?.kind }, 'the client left before its answer')
   })
 
   await addOpenApi(app, config.version)

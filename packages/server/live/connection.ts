@@ -56,17 +56,22 @@ export function serveConnection(socket: WebSocket, principal: Principal | null, 
 
   async function subscribe(request: LiveSubscribe['subscribe']): Promise<void> {
     subscription?.abort.abort()
+    subscription = undefined
     const mine: Subscription = { rooms: new Set(request.rooms), cursor: request.cursor ?? hub.cursor, phase: 'backfill', waiting: [], abort: new AbortController() }
-    // A client of another replica may be ahead of this one's hub: what the hub gives later is skipped up to its cursor.
+    // Refuses a cursor that is not one before anything else is said.
+    if (request.cursor !== null) await deps.events.read(request.cursor, 1, LIVE_FILTER)
     subscription = mine
-    const first = request.cursor === null ? { events: [], cursor: mine.cursor, behind: false } : await deps.events.read(mine.cursor, BACKFILL_PAGE, LIVE_FILTER)
     send({ type: 'phase', phase: 'backfill', cursor: mine.cursor })
-    for (let page = first; !mine.abort.signal.aborted; page = await deps.events.read(mine.cursor, BACKFILL_PAGE, LIVE_FILTER)) {
+    for (let more = request.cursor !== null; more && !mine.abort.signal.aborted;) {
+      // The hub's pages so far lie before the end of this read, or the read is full and there is another one.
+      mine.waiting.length = 0
+      const page = await deps.events.read(mine.cursor, BACKFILL_PAGE, LIVE_FILTER)
       deliver(mine, page, send)
+      more = page.events.length === BACKFILL_PAGE
       if (socket.bufferedAmount > MOST_BUFFERED_BYTES / 2) await drained(socket, mine.abort.signal)
-      if (page.events.length < BACKFILL_PAGE) break
     }
     if (mine.abort.signal.aborted) return
+    // A client that comes from another replica may be ahead of this one's hub: deliver skips up to its cursor.
     for (const page of mine.waiting.splice(0)) deliver(mine, page, send)
     mine.phase = 'live'
     send({ type: 'phase', phase: 'live', cursor: mine.cursor })
