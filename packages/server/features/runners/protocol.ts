@@ -40,6 +40,8 @@ export interface RunnerProtocolDependencies {
   readonly checks: CheckSource
   readonly aboutCheck: (trx: Trx, checkId: string) => Promise<{ ticketId: string | null; projectId: string }>
   readonly storeBlob: (content: string) => Promise<string>
+  /** When the next ticket that waits for its retry may be claimed. */
+  readonly nextRetryAt: () => Promise<number | null>
 }
 
 /** /claim, /heartbeat, /status, /complete, /fail, /release (contract/runner-protocol.ts says what each means). */
@@ -64,7 +66,9 @@ export function registerRunnerProtocol(deps: RunnerProtocolDependencies): void {
       const work = await take(runner, body.kinds, body.claimKey)
       const left = until - deps.now()
       if (work || left <= 0) return { work }
-      await latch.wait({ signal, timeoutMs: Math.min(left, NET_MS) })
+      const retryAt = await deps.nextRetryAt()
+      const untilRetry = retryAt === null ? NET_MS : Math.max(1, retryAt - deps.now() + 1)
+      await latch.wait({ signal, timeoutMs: Math.min(left, NET_MS, untilRetry) })
     }
   })
 

@@ -100,3 +100,10 @@ export async function expiredAttempts(db: Db, now: number, limit: number): Promi
 export async function runningOn(db: Db, runnerId: string): Promise<AttemptRow[]> {
   return db.selectFrom('attempts').selectAll().where('runner_id', '=', runnerId).where('state', '=', 'running').execute()
 }
+
+/** When the next lease or deadline of a running attempt ends. */
+export async function earliestLeaseEnd(db: Db): Promise<number | null> {
+  const row = await db.selectFrom('attempts').select((eb) => [eb.fn.min('lease_expires_at').as('lease'), eb.fn.min('deadline_at').as('deadline')]).where('state', '=', 'running').executeTakeFirst()
+  const times = [row?.lease, row?.deadline].flatMap((at) => at == null ? [] : [Number(at)])
+  return times.length === 0 ? null : Math.min(...times)
+}
