@@ -4,11 +4,11 @@ import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { basename, join } from 'node:path'
 
 /**
- * Per user and cache the runner keeps a folder in memory: `templates` in it stay between runs on purpose (set-up makes the first
+ * Per user and cache the runner keeps a folder in memory: `templates` (and the lock on making them) in it stay between runs on purpose (set-up makes the first
  * before any test), all else in it belongs to running microVMs. A new folder of this name is a test's own cache, left behind.
  */
 const VOLATILE_FOLDER = /^swarm-\d+-[0-9a-f]{8}$/
-const KEPT_IN_VOLATILE_FOLDER = 'templates'
+const KEPT_IN_VOLATILE_FOLDER = ['templates', 'lock']
 /** Tools that keep a cache of their own in the folder for temporary files. */
 const FOREIGN_TEMPORARY = /^(node-compile-cache|vitest-|v8-compile-cache)/
 const MARKER = 'SWARM_TEST_RUN'
@@ -26,10 +26,11 @@ export function snapshot({ temporaryFolder }) {
  * What is there now and was not before, and what the run's own marks give away.
  * @param {Map<string, Thing>} before
  * @param {{ temporaryFolder: string, runId: string }} run
+ * @param {typeof snapshot} [look] how the machine is looked at, before as well
  * @returns {string[]} one line each
  */
-export function leaksSince(before, { temporaryFolder, runId }) {
-  const left = [...snapshot({ temporaryFolder })].filter(([key]) => !before.has(key)).map(([key]) => key)
+export function leaksSince(before, { temporaryFolder, runId }, look = snapshot) {
+  const left = [...look({ temporaryFolder })].filter(([key]) => !before.has(key)).map(([key]) => key)
   const processes = processesOf(runId).map(({ pid, command }) => `process ${pid} ${command}`)
   return [...processes, ...left, ...temporaryFiles(temporaryFolder)]
 }
@@ -74,7 +75,7 @@ function sharedMemory() {
   return entries('/dev/shm').flatMap((entry) => {
     const path = join('/dev/shm', entry)
     if (!VOLATILE_FOLDER.test(entry)) return [name(path)]
-    return [name(path), ...entries(path).filter((inner) => inner !== KEPT_IN_VOLATILE_FOLDER).map((inner) => name(join(path, inner)))]
+    return [name(path), ...entries(path).filter((inner) => !KEPT_IN_VOLATILE_FOLDER.includes(inner)).map((inner) => name(join(path, inner)))]
   })
 }
 

@@ -23,7 +23,7 @@ afterEach(() => rmSync(root, { recursive: true, force: true }))
 function runTests(files, { args = [], env = {} } = {}) {
   for (const [name, body] of Object.entries(files)) writeFileSync(join(root, 'packages', 'core', name), `import { describe, expect, test } from 'vitest'\n${body}\n`)
   return new Promise((resolve) => {
-    execFile(process.execPath, [join(root, 'scripts', 'test.mjs'), ...args], { env: { ...process.env, CI: '', ...env } }, (error, stdout, stderr) => {
+    execFile(process.execPath, [join(root, 'scripts', 'test.mjs'), ...args], { env: { ...process.env, CI: '', SWARM_TEST_SHARED_MACHINE: '1', ...env } }, (error, stdout, stderr) => {
       resolve({ code: error ? Number(error.code) : 0, lines: stdout.trim().split('\n'), output: stdout + stderr })
     })
   })
