@@ -60,6 +60,7 @@ already_decided: { status: 409, fault: 'user', message: '{kind} {id} was already
   token_cap_too_small: { status: 422, fault: 'user', message: 'A token cap of {cap} is too small: {what} needs {needed} tokens in one request.', remedy: 'Set a token cap of at least {needed}, or make that part of the spec shorter.' },
   plan_invalid: { status: 422, fault: 'user', message: 'The plan is still not valid after {rounds} repair rounds: {findings}', remedy: 'Make the spec clearer in these places, or try again with "retry" on the design session.' },
   design_answer_malformed: { status: 502, fault: 'ours', message: 'The model answered step {step} twice with something that is not usable: {problem}', remedy: 'Try again with "retry" on the design session: finished steps are not paid again.' },
+  build_incomplete: { status: 409, fault: 'user', message: 'The build is over, but {failed} of {total} tickets failed and {cancelled} were cancelled.', remedy: 'Take the failed tickets up again with "swarm ticket retry", then the design session with "retry".' },
   repository_without_commits: { status: 422, fault: 'user', message: 'Repository {repository} has no commit on {branch}.', remedy: 'Make a first commit there ("git commit --allow-empty -m start") and import it again.' },
   // images and microVMs
   tools_missing: { status: 500, fault: 'user', message: '{purpose} needs programs that are not installed.', remedy: 'Install them: apt-get install {packages}' },

@@ -5,7 +5,7 @@ import { mergeEpics, mergeTickets, patched, spelledAs } from '@swarm/core/design
 import { checkPlan, skeletonFindings, type CheckedPlan, type Epic, type PlanFinding, type PlanTicket } from '@swarm/core/design/plan.ts'
 import { expandRequest, repairRequest, skeletonRequest, widen, type DesignContext, type RepairItem } from '@swarm/core/design/requests.ts'
 import type { Requirement } from '@swarm/core/design/spec.ts'
-import { shorten } from '@swarm/core/design/text.ts'
+import { shorten, utf8Bytes } from '@swarm/core/design/text.ts'
 import type { z } from 'zod'
 import { EpicRepairAnswer, ExpandAnswer, SkeletonAnswer, TicketRepairAnswer } from './answers.ts'
 
@@ -14,7 +14,8 @@ export type Ask = <T extends z.ZodType>(step: string, request: DesignRequest, sc
 
 /** Rounds in which the model may repair what validation found. */
 export const MAX_REPAIR_ROUNDS = 2
-const MAX_REQUIREMENTS_PER_EXPANSION = 20
+/** So that the tickets of one answer stay well below what a model writes in one go. */
+const MAX_REQUIREMENTS_PER_EXPANSION = 40
 
 export interface Designed extends CheckedPlan { readonly epics: readonly Epic[] }
 
@@ -46,15 +47,15 @@ export async function designPlan(context: DesignContext, ask: Ask): Promise<Desi
 }
 
 /**
- * Finds out before anything is paid whether each requirement fits under the cap by itself.
+ * Finds out before anything is paid whether the largest requirement fits under the cap by itself.
  * @throws DomainError token_cap_too_small {cap, needed, what}
  */
 export function assertFits(context: DesignContext): void {
   const epic: Epic = { key: 'e'.repeat(63), title: 'e'.repeat(120), requirements: [], dependsOn: [] }
-  for (const requirement of context.spec.requirements) {
-    takeChunk([requirement], context.cap, (items, detail) => skeletonRequest(context, 'skeleton:999', items, [epic], detail), { what: whatOf })
-    takeChunk([requirement], context.cap, (items, detail) => expandRequest(context, `expand:${epic.key}:999`, epic, items, [], detail), { what: whatOf })
-  }
+  const size = (requirement: Requirement): number => utf8Bytes(JSON.stringify([requirement.id, requirement.text]))
+  const largest = context.spec.requirements.reduce((most, requirement) => (size(requirement) > size(most) ? requirement : most))
+  takeChunk([largest], context.cap, (items, detail) => skeletonRequest(context, 'skeleton:999', items, [epic], detail), { what: whatOf })
+  takeChunk([largest], context.cap, (items, detail) => expandRequest(context, `expand:${epic.key}:999`, epic, items, [], detail), { what: whatOf })
 }
 
 async function skeleton(context: DesignContext, ask: Ask): Promise<Epic[]> {

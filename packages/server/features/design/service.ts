@@ -180,11 +180,12 @@ export function createDesign(deps: DesignDependencies): DesignService {
         const built = (await ticketStates(trx, sessionId)).length > 0
         if (!sessionCan.retry({ state: session.state as SessionState })) throw new DomainError('illegal_transition', { kind: 'session', id: sessionId, from: session.state, to: 'retry' })
         const moved = await moveSession(trx, session, built ? 'resume' : 'retry', { patch: { failure: null }, now: deps.now(), correlationId })
-        if (!built) {
+        if (built) await service.completeIfDone(trx, sessionId, correlationId)
+        else {
           await deleteSteps(trx, sessionId, ledNowhere.map((step) => step.request_digest))
           afterCommit(trx, () => start(sessionId))
         }
-        return moved
+        return built ? requireSession(trx, sessionId) : moved
       })
     },
 
@@ -211,7 +212,8 @@ export function createDesign(deps: DesignDependencies): DesignService {
       }])
       if (total === 0 || over < total) return false
       const complete = count('failed') === 0 && count('done') > 0
-      const failure: StoredFailure = { code: 'internal', message: `${count('failed')} of ${total} tickets failed, ${count('cancelled')} were cancelled.`, remedy: 'Retry the failed tickets with "swarm ticket retry", then the session.' }
+      const unfinished = new DomainError('build_incomplete', { failed: count('failed'), cancelled: count('cancelled'), total })
+      const failure: StoredFailure = { code: unfinished.code, message: unfinished.message, remedy: unfinished.remedy }
       await moveSession(trx, session, complete ? 'complete' : 'fail', { now: deps.now(), correlationId, ...(complete ? {} : { patch: { failure: json(failure) }, reason: failure.message }) })
       return true
     },
