@@ -258,14 +258,32 @@ eachDialect((_dialect, make) => {
     expect(await recordedCost(w.db)).toBeLessThanOrEqual(cap)
   })
 
+  it('records at least what was served and stays under the ceiling while calls are refused, cut and silent', async () => {
+    await using place = await make()
+    const cap = 600_000
+    const faults = ['fail: { status: 529, times: 3 }', 'cut: { afterEvents: 4, times: 4 }', 'silence: { ms: 60000, times: 2 }', 'cut: { afterEvents: 0, times: 2 }', 'malformed: true']
+    const scenes = faults.map((fault, i) => `  - { role: role${i}, turns: [{ say: ${'word '.repeat(100 * (i + 1))}, tools: [{ name: bash, input: { command: ls } }], ${fault} }] }\n`).join('')
+    await using w = await world(place, scenes, { cap, gateway: { silenceMs: 200 } })
+    const results = await Promise.allSettled(Array.from({ length: 30 }, (_, i) => w.client.messages.stream(ask(`Call ${i}`), { headers: { 'x-swarm-role': `role${i % faults.length}` } }).finalMessage()))
+    await expect.poll(async () => (await rows(w.db)).filter((row) => row.state === 'open').length).toBe(0)
+    expect(results.some((result) => result.status === 'fulfilled')).toBe(true)
+    expect(results.some((result) => result.status === 'rejected')).toBe(true)
+    expect(await recordedCost(w.db)).toBeGreaterThanOrEqual(servedCost(w.rehearsal))
+    expect(await recordedCost(w.db)).toBeLessThanOrEqual(cap)
+    expect((await rows(w.db)).filter((row) => row.estimated === 1).length).toBeGreaterThanOrEqual(6)
+  }, 30_000)
+
   it('asks for a shorter answer when little is left, then stops with 402 and asks a person once', async () => {
     await using place = await make()
     // The input bound is at most 1,200 tokens = 6,000 µ$; the rest allows between 1,024 and 2,000 tokens at 25 µ$ each.
     await using w = await world(place, SAY, { cap: 40_000 })
     await w.client.messages.create(ask())
-    const sent: unknown = JSON.parse(Buffer.from([...w.blobs.values()].find((bytes) => Buffer.from(bytes).toString().startsWith('{"model"')) ?? []).toString())
-    expect(sent).toMatchObject({ max_tokens: 2_000 })
     const [first] = await rows(w.db)
+    const sent = JSON.parse(Buffer.from(w.blobs.get(first?.request_digest ?? '') ?? []).toString()) as { max_tokens: number }
+    expect(sent.max_tokens).toBeGreaterThanOrEqual(1_024)
+    expect(sent.max_tokens).toBeLessThan(2_000)
+    // All that was left, but for the part of a token's price.
+    expect(first?.reserved_micro_usd).toBeGreaterThan(39_970)
     expect(first?.reserved_micro_usd).toBeLessThanOrEqual(40_000)
     await w.db.write((trx) => trx.updateTable('design_sessions').set({ max_cost_micro_usd: 20_000 }).execute())
     expect(await refused(w.client.messages.create(ask()))).toEqual({ status: 402, type: 'budget_exhausted' })

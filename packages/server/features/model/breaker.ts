@@ -4,12 +4,19 @@ import { setTimeout as after } from 'node:timers/promises'
 const FAILURES_TO_OPEN = 5
 const OPEN_MS = 10_000
 
+/** Time, handed in by tests. */
+export interface BreakerClock {
+  now(): number
+  /** Rejects when `signal` aborts. */
+  sleep(ms: number, signal: AbortSignal): Promise<void>
+}
+
 /**
  * One provider's circuit breaker, shared by all calls. While it is open, calls wait instead of failing, so that an overload
  * burns no attempts; then one call probes and the others go on when it was answered.
  */
-export function createBreaker(now: () => number = Date.now) {
-  let closedUntil = 0
+export function createBreaker(clock: BreakerClock = { now: Date.now, sleep: (ms, signal) => after(ms, undefined, { signal }) }) {
+  let closedUntil = 0 // ms since the epoch; no call is tried before
   let failures = 0
   let probing: PromiseWithResolvers<void> | null = null
   return {
@@ -17,14 +24,14 @@ export function createBreaker(now: () => number = Date.now) {
     async pass(signal: AbortSignal): Promise<void> {
       for (;;) {
         signal.throwIfAborted()
-        const waitMs = closedUntil - now()
-        if (waitMs > 0) await after(waitMs, undefined, { signal })
+        const waitMs = closedUntil - clock.now()
+        if (waitMs > 0) await clock.sleep(waitMs, signal)
         else if (failures < FAILURES_TO_OPEN) return
         else if (probing === null) {
           probing = Promise.withResolvers()
           return
         } else {
-          await Promise.race([probing.promise, after(OPEN_MS, undefined, { signal })])
+          await unlessAborted(probing.promise, signal)
         }
       }
     },
@@ -37,8 +44,8 @@ export function createBreaker(now: () => number = Date.now) {
     /** The provider is overloaded or out of reach. @param retryAfterMs what it asked for, if it did. */
     failed(retryAfterMs: number | null): void {
       failures++
-      if (retryAfterMs !== null) closedUntil = Math.max(closedUntil, now() + retryAfterMs)
-      else if (failures >= FAILURES_TO_OPEN) closedUntil = Math.max(closedUntil, now() + OPEN_MS)
+      if (retryAfterMs !== null) closedUntil = Math.max(closedUntil, clock.now() + retryAfterMs)
+      else if (failures >= FAILURES_TO_OPEN) closedUntil = Math.max(closedUntil, clock.now() + OPEN_MS)
       probing?.resolve()
       probing = null
     },
@@ -49,4 +56,15 @@ export function createBreaker(now: () => number = Date.now) {
     },
   }
 }
-export type Breaker = ReturnType<typeof createBreaker>
+
+/** Waits for the probe, whose end always comes: it resolves with its verdict or when its caller gives up. */
+async function unlessAborted(promise: Promise<void>, signal: AbortSignal): Promise<void> {
+  const gone = Promise.withResolvers<never>()
+  const abort = (): void => gone.reject(signal.reason)
+  signal.addEventListener('abort', abort, { once: true })
+  try {
+    await Promise.race([promise, gone.promise])
+  } finally {
+    signal.removeEventListener('abort', abort)
+  }
+}

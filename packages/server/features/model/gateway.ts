@@ -100,11 +100,12 @@ export function createModelGateway(options: GatewayOptions): ModelGateway {
     if (!price) throw new DomainError('model_unpriced', { model: request.model })
     const patience = AbortSignal.any([signal, AbortSignal.timeout(options.patienceMs ?? 240_000)])
     const whole = AbortSignal.any([signal, AbortSignal.timeout(LONGEST_CALL_MS - 60_000)])
-    const requestDigest = await options.keepBlob(Buffer.from(JSON.stringify(request)))
 
     for (let tries = 1; ; tries++) {
       const open = await reserve(caller, prepared, price, patience)
+      const sent = JSON.stringify({ ...request, max_tokens: open.maxTokens })
       const settle = async (outcome: Partial<Outcome>): Promise<CallResult> => {
+        const requestDigest = await options.keepBlob(Buffer.from(sent))
         const recorded = await ledger.settle(open, request.model, price, { status: null, usage: null, tries, requestDigest, responseDigest: null, ...outcome })
         options.metrics.call({ provider: provider.label, model: request.model, status: outcome.status ?? 0, costMicroUsd: recorded.costMicroUsd, usage: outcome.usage ?? null })
         return { callId: open.id, status: outcome.status ?? 0, ...recorded }
@@ -112,7 +113,7 @@ export function createModelGateway(options: GatewayOptions): ModelGateway {
       let opened: Opened
       let tried = 0
       try {
-        ({ opened, tried } = await tryUntilServed(open, request, tries, whole, patience))
+        ({ opened, tried } = await tryUntilServed(open, sent, request.stream === true, tries, whole, patience))
       } catch (error) {
         // Given up before anything was sent, or while nobody knows what the model did with it.
         await settle({ usage: error instanceof NotSent ? NOTHING_SERVED : null })
@@ -144,8 +145,7 @@ export function createModelGateway(options: GatewayOptions): ModelGateway {
   }
 
   /** Repeats a call that the provider refused for the moment. Its reservation stays: a refusal costs nothing. */
-  async function tryUntilServed(open: OpenCall, request: PreparedRequest['request'], triesBefore: number, whole: AbortSignal, patience: AbortSignal): Promise<{ opened: Opened; tried: number }> {
-    const body = JSON.stringify({ ...request, max_tokens: open.maxTokens })
+  async function tryUntilServed(open: OpenCall, body: string, streamed: boolean, triesBefore: number, whole: AbortSignal, patience: AbortSignal): Promise<{ opened: Opened; tried: number }> {
     for (let tried = 0; ; tried++) {
       try {
         await breaker.pass(patience)
@@ -156,7 +156,7 @@ export function createModelGateway(options: GatewayOptions): ModelGateway {
       try {
         opened = asRefusal(await openUpstream(provider, {
           body, signal: whole, headers: requestHeaders(provider, open),
-          silenceMs: request.stream === true ? options.silenceMs ?? 60_000 : options.wholeAnswerMs ?? 600_000,
+          silenceMs: streamed ? options.silenceMs ?? 60_000 : options.wholeAnswerMs ?? 600_000,
         }))
       } catch (error) {
         breaker.released()
