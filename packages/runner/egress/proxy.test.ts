@@ -89,7 +89,7 @@ describe('the routes to Swarm', () => {
       request.on('end', () => response.end('end'))
     })
     const { port } = await guest({ serverPort: await listen(server) })
-    const request = http.request({ port, host: '127.0.0.1', method: 'POST', path: 'http://model.swarm.internal/v1/messages', headers: { host: 'model.swarm.internal', 'transfer-encoding': 'chunked' } })
+    const request = http.request({ port, host: '127.0.0.1', method: 'POST', path: 'http://model.swarm.internal/v1/messages', headers: { host: 'model.swarm.internal', 'transfer-encoding': 'chunked', connection: 'close' } })
     request.flushHeaders()
     const response = await new Promise<IncomingMessage>((resolve, reject) => request.once('response', resolve).once('error', reject))
     expect(upstream).toBeDefined()

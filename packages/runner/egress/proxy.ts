@@ -146,6 +146,9 @@ export function createEgressProxy(options: EgressOptions): EgressProxy {
       return
     }
     upstream.on('error', () => stream.destroy())
+    // Two pipelines and the listeners above are more than the ten at which Node suspects a leak; they end with the tunnel.
+    stream.setMaxListeners(24)
+    upstream.setMaxListeners(24)
     stream.once('close', () => upstream.destroy())
     stream.write('HTTP/1.1 200 Connection Established\r\n\r\n')
     const first = await firstChunk(stream)
