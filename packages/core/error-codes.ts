@@ -92,6 +92,7 @@ already_decided: { status: 409, fault: 'user', message: '{kind} {id} was already
   repository_exists: { status: 409, fault: 'user', message: 'The project has a repository {slug} already.', remedy: 'Choose another slug, or import into the one that exists.' },
   no_origin: { status: 409, fault: 'user', message: 'Repository {repository} was made by Swarm and has no origin to push to.', remedy: 'Clone it from Swarm instead.' },
   push_refused: { status: 409, fault: 'user', message: 'The origin {origin} did not take branch {branch}: {problem}.', remedy: 'Commit or stash what is open there, take its new commits into Swarm by importing again, and push again.' },
+  push_forbidden: { status: 403, fault: 'user', message: 'The ref {ref} may not be written or deleted by this token.', remedy: 'Push to a ref under {prefix}/.' },
   push_too_large: { status: 413, fault: 'user', message: 'The push is larger than {limitBytes} bytes.', remedy: 'Leave large or generated files out of the commit.' },
   swarm_yml_invalid: { status: 422, fault: 'user', message: 'swarm.yml, line {line}: {problem}', remedy: 'Correct that line; docs/git.md shows the whole format.' },
   change_not_open: { status: 409, fault: 'user', message: 'Change {changeId} is not what was approved: it is {state} at {headSha}.', remedy: 'Look at the change as it is now and decide about that.' },

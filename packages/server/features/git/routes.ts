@@ -3,6 +3,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Readable } from 'node:stream'
 import type { Read } from '../../db/database.ts'
 import type { HttpTarget } from '../../http/register.ts'
+import { MAX_COMMAND_BYTES } from './commands.ts'
 import { refRules, refSettings } from './refs.ts'
 import { serveGit, type GitService } from './serve.ts'
 
@@ -17,8 +18,6 @@ export interface GitDependencies {
 
 /** Wants and haves of one fetch: 50 bytes a line, so more than a million of them. */
 const MAX_FETCH_REQUEST_BYTES = 64 * 1024 * 1024
-/** Commands of a push that come before its pack. */
-const COMMAND_BYTES = 64 * 1024
 
 /** `/git/<project>/<repository>`: fetch and push over smart HTTP, for admin, attempt and check tokens. */
 export function registerGit(http: HttpTarget, deps: GitDependencies): void {
@@ -30,8 +29,9 @@ export function registerGit(http: HttpTarget, deps: GitDependencies): void {
     const stream = await serveGit({
       path: repository.path, service, settings: refSettings(service, rules, deps.maxPushBytes), body,
       gzip: request.headers['content-encoding'] === 'gzip' || request.headers['content-encoding'] === 'x-gzip',
-      maxBodyBytes: service === 'upload-pack' ? MAX_FETCH_REQUEST_BYTES : deps.maxPushBytes + COMMAND_BYTES,
-      signal: request.signal,
+      pushPrefix: service === 'receive-pack' ? rules.push : null,
+      maxBodyBytes: service === 'upload-pack' ? MAX_FETCH_REQUEST_BYTES : deps.maxPushBytes + MAX_COMMAND_BYTES,
+      signal: request.gone,
       onFailure: (exitCode, stderr) => { request.log.info({ repository: repository.id, service, exitCode, stderr, principal: request.principal.id }, 'git ended with an error') },
     })
     return reply.header('cache-control', 'no-cache, max-age=0, must-revalidate').header('pragma', 'no-cache').header('expires', 'Fri, 01 Jan 1980 00:00:00 GMT')

@@ -4,6 +4,7 @@ import { Readable } from 'node:stream'
 import { createGunzip } from 'node:zlib'
 import { DomainError } from '@swarm/core/errors.ts'
 import { gitEnvironment, SAFE_CONFIG } from '@swarm/git/run.ts'
+import { withAllowedCommands } from './commands.ts'
 
 export type GitService = 'upload-pack' | 'receive-pack'
 
@@ -16,6 +17,8 @@ export interface ServeInput {
   readonly body: Readable | null
   /** Whether the body is compressed, as git's client does with long requests. */
   readonly gzip: boolean
+  /** The only prefix that a push may write under. */
+  readonly pushPrefix: string | null
   /** Most bytes of the body once decompressed. */
   readonly maxBodyBytes: number
   /** Ends git: the client has gone. */
@@ -26,11 +29,13 @@ export interface ServeInput {
 /** A pkt-line: four hexadecimal digits of the length with themselves, then the text. */
 const packet = (text: string) => `${(text.length + 4).toString(16).padStart(4, '0')}${text}`
 const IDLE_SECONDS = 300
+/** How long a push whose client has gone may take to end by itself. */
+const GRACE_MS = 10_000
 
 /**
  * One request of git's smart HTTP protocol, answered by git's own `upload-pack` or `receive-pack`; nothing is buffered in
  * either direction. GIT_PROTOCOL is never set, so that protocol v0 is spoken: v2 would serve commits of hidden refs by id.
- * Errors: `git_missing`, `push_too_large` (when git has not answered yet).
+ * Errors: `git_missing`; of the body, when git has not answered yet: `push_too_large`, `push_forbidden`, `invalid_input`.
  */
 export async function serveGit(input: ServeInput): Promise<Readable> {
   const child = spawn('git', [
@@ -42,10 +47,18 @@ export async function serveGit(input: ServeInput): Promise<Readable> {
   stdin.on('error', () => undefined)
   let said = ''
   stderr.setEncoding('utf8').on('data', (text: string) => { said = (said + text).slice(-2_000) })
-  // SIGTERM lets receive-pack remove its quarantine folder.
-  const stop = () => { child.kill('SIGTERM') }
+  // A signal makes receive-pack (since git 2.39) leave its quarantine folder behind; the end of its input does not.
+  let grace: NodeJS.Timeout | undefined
+  const stop = () => {
+    if (input.service === 'upload-pack') child.kill('SIGTERM')
+    else {
+      stdin.destroy()
+      grace ??= setTimeout(() => child.kill('SIGTERM'), GRACE_MS)
+    }
+  }
   input.signal.addEventListener('abort', stop, { once: true })
   child.once('close', (code) => {
+    clearTimeout(grace)
     input.signal.removeEventListener('abort', stop)
     if (code !== 0 && !input.signal.aborted) input.onFailure(code, said.trim())
   })
@@ -59,25 +72,38 @@ export async function serveGit(input: ServeInput): Promise<Readable> {
     stdin.end()
     return prefixed(`${packet(`# service=git-${input.service}\n`)}0000`, stdout)
   }
-  const fed = feed(input.gzip ? input.body.pipe(createGunzip()) : input.body, stdin, input.maxBodyBytes)
+  const plain = input.gzip ? input.body.pipe(createGunzip()) : input.body
+  const bytes = limited(plain, input.maxBodyBytes)
+  const fed = feed(input.pushPrefix === null ? bytes : withAllowedCommands(bytes, input.pushPrefix), stdin).catch((error: unknown) => {
+    // The rest is read and dropped, so that the client gets to read the answer.
+    plain.resume()
+    throw error
+  })
   fed.catch(stop)
-  // Headers go out with git's first bytes, so that a body that is refused before can still be answered by a status.
-  const first = once(stdout, 'readable')
+  const answer = stdout[Symbol.asyncIterator]()
+  const first = answer.next()
+  // Headers go out with git's first bytes, so that a body that is refused before can still be answered by a status. When it
+  // is refused later, git is ended and the answer cut short, which the client sees.
   await Promise.race([first, fed.then(() => first)])
-  // A failure of the body after the answer has begun ends git; the answer is then cut short, which the client sees.
-  return stdout
+  return Readable.from((async function* () {
+    const { value, done } = await first
+    if (!done) yield value
+    yield* { [Symbol.asyncIterator]: () => answer }
+  })(), { objectMode: false })
 }
 
-async function feed(body: Readable, stdin: NodeJS.WritableStream, limit: number): Promise<void> {
+async function* limited(body: Readable, limit: number): AsyncGenerator<Buffer, void, undefined> {
   let bytes = 0
   for await (const chunk of body.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
     bytes += chunk.length
-    if (bytes > limit) {
-      body.resume()
-      throw new DomainError('push_too_large', { limitBytes: limit })
-    }
-    if (!stdin.writable) continue
-    if (!stdin.write(chunk)) await Promise.race([once(stdin, 'drain'), once(stdin, 'close')])
+    if (bytes > limit) throw new DomainError('push_too_large', { limitBytes: limit })
+    yield chunk
+  }
+}
+
+async function feed(body: AsyncIterable<Buffer>, stdin: NodeJS.WritableStream): Promise<void> {
+  for await (const chunk of body) {
+    if (stdin.writable && !stdin.write(chunk)) await Promise.race([once(stdin, 'drain'), once(stdin, 'close')])
   }
   stdin.end()
 }
