@@ -33,6 +33,7 @@ export async function openPostgres(options: DatabaseOptions & { databaseUrl: str
     connectionString: options.databaseUrl, types, application_name: 'swarm',
     // An idle transaction holds the horizon of every event reader back.
     idle_in_transaction_session_timeout: 10_000,
+    connectionTimeoutMillis: 5_000,
   }
   const pool = new pg.Pool({ ...connection, max: options.poolSize ?? 20 })
   // Without a listener the loss of an idle connection would end the process; the pool itself replaces it.

@@ -160,6 +160,21 @@ eachDialect((dialect, make) => {
     await expect(readEvents(db.read, old, 10)).rejects.toMatchObject({ code: 'cursor_expired' })
   })
 
+  test.runIf(dialect === 'postgres')('the listening connection comes back after it was cut, and waiters are woken', async () => {
+    await using place = await make()
+    await using here = await place.open()
+    await using elsewhere = await place.open()
+    const follower = followEvents(here, null, AbortSignal.timeout(20_000))
+    const first = follower.next()
+    await sql`select pg_terminate_backend(pid) from pg_stat_activity where query like 'listen %' and datname = current_database()`.execute(elsewhere.read)
+    await append(elsewhere, event('T1'))
+    expect((await first).value?.subject.id).toBe('T1')
+    const second = follower.next()
+    await append(elsewhere, event('T2'))
+    expect((await second).value?.subject.id).toBe('T2')
+    await follower.return()
+  })
+
   test('cursors compare in reading order', async () => {
     await using place = await make()
     await using db = await place.open()

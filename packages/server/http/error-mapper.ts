@@ -3,6 +3,9 @@ import { DomainError } from '@swarm/core/errors.ts'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { hasZodFastifySchemaValidationErrors, isResponseSerializationError } from 'fastify-type-provider-zod'
 
+/** Codes of PostgreSQL and of its sockets that say that it stops, starts or is not there. */
+const DATABASE_GONE = new Set(['ECONNREFUSED', '57P01', '57P02', '57P03', '08000', '08003', '08006'])
+
 /** The one place where errors become answers: our own by their code, the framework's by its code, anything else `internal`. */
 export function toDomainError(error: unknown, request: Pick<FastifyRequest, 'id' | 'headers'>, bodyLimitBytes: number): DomainError {
   if (error instanceof DomainError) return error
@@ -18,6 +21,7 @@ export function toDomainError(error: unknown, request: Pick<FastifyRequest, 'id'
     case 'FST_ERR_RESPONSE_SERIALIZATION': return new DomainError('response_invalid', { correlationId: request.id }, { cause: error })
     default:
   }
+  if (DATABASE_GONE.has(code)) return new DomainError('database_unavailable', { problem: code }, { cause: error })
   if (error instanceof SyntaxError && 'statusCode' in error && error.statusCode === 400) {
     return new DomainError('invalid_input', { problem: 'the body is not JSON', field: 'body' })
   }
