@@ -10,7 +10,7 @@ const KNOWN = new Set(['R', 'REQ', 'FR', 'NFR', 'US', 'UC', 'BR', 'FEAT', 'RULE'
 /** Names with a number that open sentences without being ids: "UTF-8 files", "ISO-8601: …". */
 const NEVER = new Set(['UTF', 'ISO', 'RFC', 'SHA', 'MD', 'HTTP', 'TLS', 'SSL', 'IPV', 'IP', 'ES', 'MP', 'WCAG', 'CO', 'X', 'COVID', 'GPT', 'EN', 'RS', 'CRC', 'BASE'])
 
-const ID = '[A-Z]{1,10}(?:-[A-Z]{1,10})*[-_]?\\d{1,6}(?:[.-]\\d{1,4})*[a-z]?|(?:Req|Requirement|Feature|Story|Rule)[- ]\\d{1,6}|\\d{1,3}(?:\\.\\d{1,3})+'
+const ID = '[A-Z]{1,10}(?:-[A-Z]{1,10})*[-_]?\\d{1,6}(?:[.-]\\d{1,4})*[a-z]?|(?:Req|Requirement|Feature|Story|Rule)[- ]\\d{1,6}|[1-9]\\d?(?:\\.[1-9]\\d?)+(?!\\s*(?:%|x|[kMG]i?B|m?s|mm|cm|px|MHz|GHz)\\b)'
 const FORMS = [
   // **R1** text · `R1` text · [R1] text · (R1): text · **R1:** text
   { pattern: new RegExp(`^(?:\\*\\*|__|\`|\\[|\\()+(${ID})[:.]?(?:\\*\\*|__|\`|\\]|\\))+(?!\\()\\s*(?:[:.)–—-]\\s*)?([\\s\\S]*)$`), loose: false, open: '' },

@@ -76,6 +76,25 @@ describe('reading a spec', () => {
     expect(ids('\ufeff---\r\ntitle: x\r\n---\r\n# T\r\n<!-- - R1 gone\r\n- R2 gone -->\r\n## Requirements\r\n- R3 stays\r\n\r\n```md\r\n- R4 gone\r\n```\r\n')).toEqual(['R3'])
   })
 
+  it('takes a table of what is listed elsewhere for a summary or an index, not for a repetition', () => {
+    const details = '## Functional requirements\n\n### REQ-1: Login\nPeople log in.\n'
+    const table = '## Requirements summary\n\n| ID | Title |\n|---|---|\n| REQ-1 | Login |\n\n'
+    for (const text of [`# T\n${details}${table}`, `# T\n${table}${details}`]) {
+      expect(parseSpec(text).requirements.map(({ id, text: words }) => [id, words])).toEqual([['REQ-1', 'Login\nPeople log in.']])
+    }
+    expect(failure('# T\n## Requirements\n| ID | What |\n|---|---|\n| R1 | a |\n| R1 | b |').code).toBe('spec_duplicate_requirement')
+  })
+
+  it('reads the labels of a requirement as sections of it, each up to the next', () => {
+    const spec = parseSpec('# T\n\n### REQ-1: Login\n\n**Description**:\nPeople log in.\n\n**Acceptance Criteria**:\n- [ ] wrong password is refused\n\n**Rationale**:\nSafety.\n\n### REQ-2: Logout\nThey leave.')
+    expect(spec.requirements.map(({ id, text }) => [id, text])).toEqual([['REQ-1', 'Login\nPeople log in.\nSafety.'], ['REQ-2', 'Logout\nThey leave.']])
+    expect(spec.acceptance).toEqual([{ text: 'wrong password is refused', line: 9, requirement: 'REQ-1' }])
+  })
+
+  it('does not take figures for ids', () => {
+    expect(ids('# T\n## Rules\n- 1.5 GB of memory\n- 2.5 MB of disk\n- 3.5 kB of text')).toEqual([expect.stringMatching(/^R-/), expect.stringMatching(/^R-/), expect.stringMatching(/^R-/)])
+  })
+
   it('lets a later section speak of a requirement by its id', () => {
     expect(ids('# T\n## Requirements\n- R1 one\n## Notes\n- R1: comes from law')).toEqual(['R1'])
   })

@@ -45,8 +45,8 @@ export interface Spec {
   readonly outOfScope: readonly string[]
 }
 
-interface Candidate { text: string; line: number; section: number; depth: number; parent: Candidate | null; id: ExplicitId | null; nestedIds: boolean }
-interface DraftSection { title: string; level: number; line: number; kind: SectionKind; text: string[]; ownerLine: number | null }
+interface Candidate { kind: 'heading' | 'item' | 'row' | 'paragraph'; text: string; line: number; section: number; depth: number; parent: Candidate | null; id: ExplicitId | null; nestedIds: boolean }
+interface DraftSection { title: string; level: number; line: number; kind: SectionKind; text: string[]; ownerLine: number | null; labelOf?: SectionKind }
 
 /**
  * Reads a Markdown spec. Requirements are: what carries an id (`- R1 …`, `**FR-3:** …`, `### REQ-12 …`, a table row) outside
@@ -75,18 +75,20 @@ export function parseSpec(markdown: string): Spec {
   let stack: Candidate[] = []
   let heading: Candidate | null = null
 
-  for (const block of blocks) {
+  for (let index = 0; index < blocks.length; index++) {
+    const block = blocks[index]
+    if (!block) continue
     if (block.kind === 'heading') {
       stack = []
       const id = block === titleBlock ? null : explicitIdOf(block.text, trusted)
       const parent = [...sections].reverse().find((section) => section.level < block.level) ?? null
       const own = block === titleBlock ? 'other' : kindOf(block.text)
-      const kind = own === 'other' ? parent?.kind ?? 'other' : own
+      const kind = own === 'other' ? parent?.labelOf ?? parent?.kind ?? 'other' : own
       const asRequirement = id !== null && isRequirementPlace(kind)
       // A heading below a requirement's heading still speaks about that requirement.
       const inherited = heading !== null && parent !== null && parent.ownerLine === heading.line
       if (asRequirement) {
-        heading = { text: id.rest, line: block.line, section: sections.length, depth: 0, parent: null, id, nestedIds: false }
+        heading = { kind: 'heading', text: id.rest, line: block.line, section: sections.length, depth: 0, parent: null, id, nestedIds: false }
         candidates.push(heading)
       } else if (!inherited) heading = null
       sections.push({ title: plain(id && asRequirement ? `${id.id} ${id.rest}` : block.text), level: block.level, line: block.line, kind, text: [], ownerLine: heading?.line ?? null })
@@ -94,10 +96,14 @@ export function parseSpec(markdown: string): Spec {
     }
     const section = sections.at(-1)
     if (!section) continue
-    const label = block.kind === 'paragraph' ? labelKind(block.text) : null
-    if (label !== null) {
-      sections.push({ ...section, kind: label, text: [], line: block.line })
+    const label = block.kind === 'paragraph' ? labelOf(block.text) : null
+    if (label) {
+      // Another label ends what the one before it began.
+      const base = section.labelOf ?? section.kind
+      sections.push({ ...section, kind: label.kind === 'other' ? base : label.kind, labelOf: base, text: [], line: block.line })
       stack = []
+      if (label.rest === '') continue
+      blocks.splice(index + 1, 0, { kind: 'paragraph', text: label.rest, line: block.line + 1 })
       continue
     }
     if (block.kind === 'code') {
@@ -124,7 +130,7 @@ export function parseSpec(markdown: string): Spec {
     if (heading && !id && !parent) { heading.text += block.kind === 'item' ? `\n${'  '.repeat(block.depth)}- ${text}` : `\n${text}`; continue }
     if (id) {
       for (let above = parent; above; above = above.parent) above.nestedIds = true
-      const candidate: Candidate = { text: id.rest, line: block.line, section: sections.length - 1, depth, parent, id, nestedIds: false }
+      const candidate: Candidate = { kind: block.kind, text: id.rest, line: block.line, section: sections.length - 1, depth, parent, id, nestedIds: false }
       candidates.push(candidate)
       stack.push(candidate)
     } else if (block.kind === 'paragraph') {
@@ -132,7 +138,7 @@ export function parseSpec(markdown: string): Spec {
     } else if (parent) {
       parent.text += `\n${'  '.repeat(depth - parent.depth - 1)}- ${text}`
     } else {
-      const candidate: Candidate = { text, line: block.line, section: sections.length - 1, depth, parent: null, id: null, nestedIds: false }
+      const candidate: Candidate = { kind: block.kind, text, line: block.line, section: sections.length - 1, depth, parent: null, id: null, nestedIds: false }
       candidates.push(candidate)
       stack.push(candidate)
     }
@@ -164,7 +170,7 @@ function choose(candidates: readonly Candidate[], sections: readonly DraftSectio
   return sections.flatMap((section, index) => (isRequirementPlace(section.kind) ? section.text : [])
     .flatMap((text) => text.split(/(?<=[.!?])\s+/))
     .filter((sentence) => /\b(?:must|shall|should|needs? to|has to)\b/i.test(sentence))
-    .map((text): Candidate => ({ text: text.replace(/\s+/g, ' '), line: section.line, section: index, depth: 0, parent: null, id: null, nestedIds: false })))
+    .map((text): Candidate => ({ kind: 'paragraph', text: text.replace(/\s+/g, ' '), line: section.line, section: index, depth: 0, parent: null, id: null, nestedIds: false })))
 }
 
 function identify(chosen: readonly Candidate[], sections: readonly DraftSection[]): Requirement[] {
@@ -176,6 +182,14 @@ function identify(chosen: readonly Candidate[], sections: readonly DraftSection[
     if (!first) { seen.set(key, candidate); return true }
     // Elsewhere than among the requirements an id at the start of a line is a remark about that requirement.
     if (sections[first.section]?.kind === 'requirements' && sections[candidate.section]?.kind !== 'requirements') return false
+    // A table beside the requirements themselves (an index before them, a summary behind them) says nothing new.
+    if (candidate.kind === 'row' && (first.kind !== 'row' || first.section !== candidate.section)) return false
+    if (first.kind === 'row' && candidate.kind !== 'row') {
+      first.text = candidate.text
+      first.line = candidate.line
+      first.section = candidate.section
+      return false
+    }
     throw new DomainError('spec_duplicate_requirement', { id: candidate.id.id, line: candidate.line, firstLine: first.line })
   })
   const taken = new Set(seen.keys())
@@ -208,12 +222,14 @@ function kindOf(title: string): SectionKind {
   return KINDS.find(([, pattern]) => pattern.test(title))?.[0] ?? 'other'
 }
 
-/** A line such as `**Acceptance criteria:**` works as a heading for the list below it. */
-function labelKind(text: string): SectionKind | null {
-  const label = /^[*_]{0,2}([^\n:*_]{3,40}?)[*_]{0,2}:[*_]{0,2}$/.exec(text)?.[1]
+/** A line such as `**Acceptance criteria:**` works as a heading for what stands below it; `rest` is the text in the same paragraph. */
+function labelOf(text: string): { kind: SectionKind; rest: string } | null {
+  const [first = '', ...rest] = text.split('\n')
+  const label = /^(?:\*\*|__)?([^\n:*_]{3,40}?)(?:\*\*|__)?:(?:\*\*|__)?$/.exec(first)?.[1]
   if (!label) return null
   const kind = kindOf(label)
-  return kind === 'other' ? null : kind
+  // A plain "For example:" is prose; what is set in bold, or means a kind of section, is a label.
+  return kind === 'other' && !/^(?:\*\*|__)/.test(first) ? null : { kind, rest: rest.join('\n') }
 }
 
 function textOf(block: Exclude<Block, { kind: 'heading' | 'code' }>): string {
