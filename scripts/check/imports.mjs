@@ -24,8 +24,9 @@ const problems = [
   ...unread.map((file) => `${file} was not read`),
 ]
 if (imports === 0) problems.push('no import was read')
+// Said in either case: a reading that collapses is then seen even among violations.
+pass(`${read.size} modules, ${imports} imports`)
 if (problems.length > 0) fail(problems)
-else pass(`${read.size} modules, ${imports} imports`)
 
 function sourceFiles(folder) {
   return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {

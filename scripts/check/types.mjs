@@ -1,9 +1,12 @@
-// Types, and the two rules that need them.    node scripts/check/types.mjs [folder with a tsconfig.json]
+// Types, and the rules that the linter does not have.    node scripts/check/types.mjs [folder with a tsconfig.json]
 import { relative, resolve } from 'node:path'
 import ts from 'typescript'
 import { fail, pass } from './outcome.mjs'
 
 const LONGEST_MESSAGE = 500
+
+/** Who may read settings from the environment: the one reader of each deployable, tests, and git's list of what it passes on. */
+const ENVIRONMENT_READERS = /^packages\/([^/]+\/config\.ts|testkit\/.*|git\/run\.ts|.*\.test\.ts|.*\/testing[^/]*\.ts)$|^bench\//
 
 const root = resolve(process.argv[2] ?? '.')
 const config = ts.getParsedCommandLineOfConfigFile(resolve(root, 'tsconfig.json'), {}, {
@@ -26,6 +29,7 @@ function visit(node, file) {
   }
   // Tests do it on purpose, to see it refused.
   if (ts.isCallExpression(node) && !file.fileName.endsWith('.test.ts')) checkUnitOfWriting(node, file)
+  if (ts.isPropertyAccessExpression(node) && node.getText(file) === 'process.env') checkEnvironment(node, file)
   ts.forEachChild(node, (child) => visit(child, file))
 }
 
@@ -69,6 +73,15 @@ function checkUnitOfWriting(call, file) {
     else ts.forEachChild(node, look)
   }
   look(unit.body)
+}
+
+/** `{ ...process.env, … }` for a child and looking in PATH read no setting. */
+function checkEnvironment(node, file) {
+  if (ENVIRONMENT_READERS.test(relative(root, file.fileName))) return
+  const { parent } = node
+  if (ts.isSpreadAssignment(parent)) return
+  const name = ts.isPropertyAccessExpression(parent) ? parent.name.text : ts.isElementAccessExpression(parent) && ts.isStringLiteral(parent.argumentExpression) ? parent.argumentExpression.text : undefined
+  if (name !== 'PATH') report(file, node, 'settings-are-read-in-config', 'process.env is read in config.ts alone; take the setting as an argument')
 }
 
 function report(file, node, rule, text) {
