@@ -74,6 +74,7 @@ already_decided: { status: 409, fault: 'user', message: '{kind} {id} was already
   vm_refused: { status: 500, fault: 'ours', message: 'microVM {id} refused a request: {problem}', remedy: 'Try again in a new microVM.' },
   vm_limit_unenforceable: { status: 500, fault: 'user', message: 'This host cannot enforce the limit {limit}: {problem}', remedy: 'Give the runner a writable cgroup, or leave that limit out.' },
   // model gateway
+  model_not_configured: { status: 503, fault: 'user', message: 'No model is configured: there is no key of the model API, and no rehearsal script.', remedy: 'Set ANTHROPIC_API_KEY, or give a script with --rehearsal FILE ("swarm rehearsal init SPEC" writes one to start from).' },
   model_unpriced: { status: 400, fault: 'user', message: 'There is no price for the model {model}, so no budget can hold it.', remedy: 'Use a model of the price table, or add a row for it to modelPrices in the configuration.' },
   model_option_unpriced: { status: 400, fault: 'user', message: 'The request uses {option}, which may cost more than its tokens show.', remedy: 'Leave {option} out: the model gateway takes only what it has a price for.' },
   model_request_invalid: { status: 400, fault: 'user', message: 'This is no request of the Messages API: {problem}', remedy: 'Correct {field}; the format is that of POST /v1/messages.' },

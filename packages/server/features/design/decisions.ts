@@ -8,7 +8,7 @@ import type { DecisionReaction } from '../../ports.ts'
 import { insertSpecVersion, type SessionRow, specVersion } from './queries.ts'
 import type { DesignDependencies } from './service.ts'
 import { digestOf, StoredSpec } from './stored.ts'
-import { moveSession, requireSession } from './transition.ts'
+import { lockSession, moveSession } from './transition.ts'
 
 /** What both approvals carry: the plan that they are about. */
 const AboutPlan = z.looseObject({ planHash: z.string() })
@@ -22,14 +22,14 @@ type Refused = Parameters<DecisionReaction['rejected']>[1]
  */
 export function registerDecisions(deps: DesignDependencies, start: (sessionId: string) => void): void {
   const shown = async (trx: Trx, approval: Decided): Promise<{ session: SessionRow; plan: Plan }> => {
-    const session = await requireSession(trx, approval.subjectId)
+    const session = await lockSession(trx, approval.subjectId)
     // The hash says what the person saw; a plan that was made anew since is another matter.
     if (session.plan === null || AboutPlan.parse(approval.payload).planHash !== session.plan_hash) throw new DomainError('payload_changed', { id: approval.id })
     return { session, plan: fromJson(Plan, session.plan) }
   }
 
   const refused = async (trx: Trx, approval: Refused): Promise<void> => {
-    const session = await requireSession(trx, approval.subjectId)
+    const session = await lockSession(trx, approval.subjectId)
     const change = { now: deps.now(), correlationId: approval.correlationId, reason: approval.reason }
     if (approval.status === 'rejected') {
       await moveSession(trx, session, 'cancel', change)

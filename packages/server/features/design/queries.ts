@@ -1,5 +1,6 @@
 import type { SessionState } from '@swarm/core/design/session.ts'
 import type { Kysely, Selectable, Updateable } from 'kysely'
+import { forUpdate } from '../../db/dialect.ts'
 import type { DesignSessionsTable, DesignStepsTable, Schema, SpecVersionsTable } from '../../db/schema.ts'
 
 export type SessionRow = Selectable<DesignSessionsTable>
@@ -9,6 +10,10 @@ type Db = Kysely<Schema>
 
 export async function sessionById(db: Db, id: string): Promise<SessionRow | undefined> {
   return db.selectFrom('design_sessions').selectAll().where('id', '=', id).executeTakeFirst()
+}
+
+export async function lockedSession(db: Db, id: string): Promise<SessionRow | undefined> {
+  return forUpdate(db, db.selectFrom('design_sessions').selectAll().where('id', '=', id)).executeTakeFirst()
 }
 
 export async function insertSession(db: Db, row: SessionRow): Promise<void> {
@@ -70,4 +75,12 @@ export async function unbookedStepCost(db: Db, sessionId: string, step: string):
 export async function ticketStates(db: Db, sessionId: string): Promise<{ state: string; count: number }[]> {
   const rows = await db.selectFrom('tickets').select(['state', ({ fn }) => fn.countAll<number | string>().as('count')]).where('session_id', '=', sessionId).groupBy('state').execute()
   return rows.map((row) => ({ state: row.state, count: Number(row.count) }))
+}
+
+/** A session that is being built and whose tickets are all over. */
+export async function endedBuild(db: Db): Promise<SessionRow | undefined> {
+  return db.selectFrom('design_sessions').selectAll().where('state', '=', 'building')
+    .where((eb) => eb.exists(eb.selectFrom('tickets').select('tickets.id').whereRef('tickets.session_id', '=', 'design_sessions.id')))
+    .where((eb) => eb.not(eb.exists(eb.selectFrom('tickets').select('tickets.id').whereRef('tickets.session_id', '=', 'design_sessions.id').where('tickets.state', 'not in', ['done', 'failed', 'cancelled']))))
+    .limit(1).executeTakeFirst()
 }

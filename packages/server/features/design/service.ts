@@ -16,7 +16,7 @@ import { deleteSteps, insertSession, insertSpecVersion, sessionIdsIn, specVersio
 import { analyseCommit, baseCommit } from './repository.ts'
 import { journaledAsk, type CallModel } from './steps.ts'
 import { digestOf, StoredAnswer, type StoredFailure, StoredSpec } from './stored.ts'
-import { moveSession, requireSession } from './transition.ts'
+import { lockSession, moveSession, requireSession } from './transition.ts'
 
 export interface DesignDependencies {
   readonly db: Database
@@ -129,7 +129,7 @@ export function createDesign(deps: DesignDependencies): DesignService {
       : { code: 'internal', message: error instanceof Error ? error.message : String(error), remedy: 'Look in the server log, then try again with "retry" on the design session.' }
     if (!(error instanceof DomainError) || error.fault === 'ours') deps.onError(error, `designing ${session.id}`)
     await deps.db.write(async (trx) => {
-      const current = await requireSession(trx, session.id)
+      const current = await lockSession(trx, session.id)
       if (current.state !== 'input' && current.state !== 'ready_for_docs') return
       await moveSession(trx, current, 'fail', { patch: { failure: json(failure) }, reason: failure.message, now: deps.now(), correlationId: session.correlation_id })
     })
@@ -163,7 +163,7 @@ export function createDesign(deps: DesignDependencies): DesignService {
 
     async cancel(sessionId, correlationId) {
       const row = await deps.db.write(async (trx) => {
-        const moved = await moveSession(trx, await requireSession(trx, sessionId), 'cancel', { now: deps.now(), correlationId })
+        const moved = await moveSession(trx, await lockSession(trx, sessionId), 'cancel', { now: deps.now(), correlationId })
         await deps.approvals.cancelFor(trx, { kind: 'session', id: sessionId }, 'the design session was cancelled', correlationId)
         return moved
       })
@@ -176,7 +176,7 @@ export function createDesign(deps: DesignDependencies): DesignService {
       // Answers that led nowhere are asked for anew; all others stay paid.
       const ledNowhere = steps.filter((step) => step.step.startsWith('repair:') || !fromJson(StoredAnswer, step.response).usable)
       return deps.db.write(async (trx) => {
-        const session = await requireSession(trx, sessionId)
+        const session = await lockSession(trx, sessionId)
         const built = (await ticketStates(trx, sessionId)).length > 0
         if (!sessionCan.retry({ state: session.state as SessionState })) throw new DomainError('illegal_transition', { kind: 'session', id: sessionId, from: session.state, to: 'retry' })
         const moved = await moveSession(trx, session, built ? 'resume' : 'retry', { patch: { failure: null }, now: deps.now(), correlationId })
@@ -185,7 +185,7 @@ export function createDesign(deps: DesignDependencies): DesignService {
           await deleteSteps(trx, sessionId, ledNowhere.map((step) => step.request_digest))
           afterCommit(trx, () => start(sessionId))
         }
-        return built ? requireSession(trx, sessionId) : moved
+        return built ? lockSession(trx, sessionId) : moved
       })
     },
 
@@ -200,7 +200,7 @@ export function createDesign(deps: DesignDependencies): DesignService {
     },
 
     async completeIfDone(trx, sessionId, correlationId) {
-      const session = await requireSession(trx, sessionId)
+      const session = await lockSession(trx, sessionId)
       if (session.state !== 'building') return false
       const states = await ticketStates(trx, sessionId)
       const total = states.reduce((sum, { count }) => sum + count, 0)

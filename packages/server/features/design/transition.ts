@@ -4,11 +4,18 @@ import type { Updateable } from 'kysely'
 import type { DesignSessionsTable } from '../../db/schema.ts'
 import type { Trx } from '../../db/unit.ts'
 import { appendEvents } from '../../events/events.ts'
-import { moveSessionRow, sessionById, type SessionRow } from './queries.ts'
+import { lockedSession, moveSessionRow, sessionById, type SessionRow } from './queries.ts'
 
 /** @throws DomainError not_found */
 export async function requireSession(db: Parameters<typeof sessionById>[0], id: string): Promise<SessionRow> {
   const session = await sessionById(db, id)
+  if (!session) throw new DomainError('not_found', { kind: 'session', id })
+  return session
+}
+
+/** The same, held against other writers until the unit ends: for decisions that must not lose against a step of Swarm's own. */
+export async function lockSession(trx: Trx, id: string): Promise<SessionRow> {
+  const session = await lockedSession(trx, id)
   if (!session) throw new DomainError('not_found', { kind: 'session', id })
   return session
 }

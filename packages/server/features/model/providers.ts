@@ -1,3 +1,6 @@
+import type { Config } from '@swarm/contract/config.ts'
+import { DomainError } from '@swarm/core/errors.ts'
+
 /** Where model calls go. A value, so that one gateway serves all: the API itself, a rehearsal, or a compatible service. */
 export interface ModelProvider {
   /** Shown wherever a call is shown. */
@@ -27,4 +30,19 @@ export function compatibleProvider(baseUrl: string, key: () => string): ModelPro
 
 function trim(url: string): string {
   return url.replace(/\/+$/, '')
+}
+
+/**
+ * The provider that the settings name. `auto` is the Claude API where there is a key, else a rehearsal where there is an
+ * address. Where there is neither the server starts all the same, and every model call says what to set.
+ */
+export function providerOf(model: Config['model']): ModelProvider {
+  const key = (): string => {
+    if (model.apiKey === undefined) throw new DomainError('model_not_configured', {})
+    return model.apiKey.reveal()
+  }
+  const wanted = model.provider === 'auto' ? (model.apiKey !== undefined ? 'anthropic' : 'rehearsal') : model.provider
+  if (wanted === 'anthropic') return anthropicProvider(key, model.baseUrl)
+  if (model.baseUrl === undefined) return { label: wanted, baseUrl: '', credentials: () => { throw new DomainError('model_not_configured', {}) }, tellsWhoAsks: false }
+  return wanted === 'rehearsal' ? rehearsalProvider(model.baseUrl) : compatibleProvider(model.baseUrl, key)
 }

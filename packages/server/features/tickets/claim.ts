@@ -13,7 +13,7 @@ export interface ClaimRules {
   readonly leaseTtlMs: number
   /** Tickets worked on at once over all projects. */
   readonly concurrency: number
-  concurrencyOf(projectId: string): Promise<number>
+  concurrencyOf(trx: Trx, projectId: string): Promise<number>
   agentVersion(trx: Trx, name: string): Promise<{ version: number; minutes: number } | undefined>
 }
 
@@ -29,7 +29,7 @@ export async function claimTicket(trx: Trx, deps: TicketDependencies, rules: Cla
   if (working.length >= rules.concurrency) return null
   for (const ticket of await claimCandidates(trx, now, CANDIDATES)) {
     const inProject = working.filter((other) => other.project_id === ticket.project_id).length
-    if (inProject >= await rules.concurrencyOf(ticket.project_id)) continue
+    if (inProject >= await rules.concurrencyOf(trx, ticket.project_id)) continue
     const files = JSON.parse(ticket.predicted_files) as string[]
     const inTheWay = active.some((other) => other.id !== ticket.id && other.repository_id === ticket.repository_id
       && overlap(files, JSON.parse(other.predicted_files) as string[]).length > 0)

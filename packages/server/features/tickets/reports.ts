@@ -130,3 +130,18 @@ export async function releaseAttempt(trx: Trx, deps: TicketDependencies, runnerI
   if (working) await moveTicket(trx, ticket, 'ready', { patch, reason: report.reason, correlationId: attempt.correlation_id, now, attemptId: attempt.id })
   else await trx.updateTable('tickets').set(patch).where('id', '=', ticket.id).where('fence', '=', attempt.fence).execute()
 }
+
+/** What the runner protocol calls, with the feature's own dependencies filled in. */
+export function attemptReports(deps: TicketDependencies) {
+  return {
+    recordStatus: (trx: Trx, runnerId: string, report: Parameters<typeof recordStatus>[3]) => recordStatus(trx, deps, runnerId, report),
+    complete: (trx: Trx, runnerId: string, report: Parameters<typeof completeAttempt>[3]) => completeAttempt(trx, deps, runnerId, report),
+    fail: (trx: Trx, runnerId: string, report: Parameters<typeof failAttempt>[3]) => failAttempt(trx, deps, runnerId, report),
+    release: (trx: Trx, runnerId: string, report: Parameters<typeof releaseAttempt>[3]) => releaseAttempt(trx, deps, runnerId, report),
+    async about(trx: Trx, attemptId: string): Promise<{ ticketId: string; projectId: string }> {
+      const attempt = await attemptById(trx, attemptId)
+      if (!attempt) throw new DomainError('not_found', { kind: 'attempt', id: attemptId })
+      return { ticketId: attempt.ticket_id, projectId: attempt.project_id }
+    },
+  }
+}
