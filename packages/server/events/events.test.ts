@@ -1,4 +1,5 @@
 import { sql } from 'kysely'
+import pg from 'pg'
 import { expect, test } from 'vitest'
 import { withCorrelationId } from '../correlation.ts'
 import type { Database } from '../db/database.ts'
@@ -174,6 +175,22 @@ eachDialect((dialect, make) => {
     expect((await second).value?.subject.id).toBe('T2')
     await follower.return()
   })
+
+  test.runIf(dialect === 'postgres')('an event behind a transaction that is not ours comes soon after its end, though nothing tells of it', async () => {
+    await using place = await make()
+    await using db = await place.open()
+    const stranger = new pg.Client({ connectionString: place.databaseUrl })
+    await stranger.connect()
+    await stranger.query('begin; select pg_current_xact_id()')
+    await append(db, event('T1'))
+    const follower = followEvents(db, null, AbortSignal.timeout(20_000))
+    const first = follower.next()
+    expect(await Promise.race([first, db.read.selectFrom('meta').selectAll().execute().then(() => 'not yet')])).toBe('not yet')
+    await stranger.query('commit')
+    await stranger.end()
+    expect((await first).value?.subject.id).toBe('T1')
+    await follower.return()
+  }, 10_000)
 
   test('cursors compare in reading order', async () => {
     await using place = await make()
