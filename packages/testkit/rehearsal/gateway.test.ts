@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net'
 import { PassThrough } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import Anthropic, { APIError } from '@anthropic-ai/sdk'
+import { resolveSettings } from '@swarm/contract/config.ts'
 import { costOf } from '@swarm/core/budgets/reserve.ts'
 import { priceOf } from '@swarm/core/budgets/prices.ts'
 import { DomainError } from '@swarm/core/errors.ts'
@@ -15,7 +16,7 @@ import { readEvents } from '@swarm/server/events/events.ts'
 import { createModelGateway, type GatewayOptions, type ModelGateway } from '@swarm/server/features/model/gateway.ts'
 import { askOnBreach, breachDecided } from '@swarm/server/features/model/breach.ts'
 import { createModelMetrics } from '@swarm/server/features/model/model-metrics.ts'
-import { anthropicProvider, rehearsalProvider } from '@swarm/server/features/model/providers.ts'
+import { anthropicProvider, providerOf, rehearsalProvider } from '@swarm/server/features/model/providers.ts'
 import { addModelRoutes } from '@swarm/server/features/model/routes.ts'
 import { createHttp, type Http } from '@swarm/server/http/http.ts'
 import { mintToken } from '@swarm/server/http/tokens.ts'
@@ -328,6 +329,25 @@ eachDialect((_dialect, make) => {
     expect(await refused(w.client.messages.create(ask()))).toEqual({ status: 502, type: 'model_unavailable' })
     expect(await recordedCost(w.db)).toBe(0)
     expect(w.log() + JSON.stringify(await readEvents(w.db.read, null, 100))).not.toContain('sk-ant')
+  })
+
+  it('says what to set where no model is configured, before any money is set aside', async () => {
+    await using place = await make()
+    const { config } = resolveSettings({ env: {}, argv: { home: place.home, cache: place.home }, userFolder: place.home })
+    await using w = await world(place, SAY, { gateway: { provider: providerOf(config.model) } })
+    expect(await refused(w.client.messages.create(ask()))).toMatchObject({ status: 503 })
+    await expect(w.gateway.callModel({ ...ask() }, serverCaller(), new AbortController().signal)).rejects.toMatchObject({ code: 'model_not_configured', remedy: expect.stringMatching(/ANTHROPIC_API_KEY.*--rehearsal/) })
+    expect(await rows(w.db)).toEqual([])
+  })
+
+  it('ends and settles the calls that run when the server stops', async () => {
+    await using place = await make()
+    await using w = await world(place, '  - turns: [{ say: never, silence: { ms: 600000 } }]\n')
+    const waiting = expect(w.gateway.callModel({ ...ask() }, serverCaller(), new AbortController().signal)).rejects.toThrow()
+    await expect.poll(async () => (await rows(w.db)).map((row) => row.state)).toEqual(['open'])
+    await w.gateway[Symbol.asyncDispose]()
+    expect(await rows(w.db)).toMatchObject([{ state: 'settled', estimated: 1 }])
+    await waiting
   })
 
   it('adds the real key and only it, and keeps it out of everything', async () => {

@@ -78,9 +78,9 @@ export async function startRehearsal(options: RehearsalOptions): Promise<Rehears
     if (options.logFile) await appendFile(options.logFile, `${JSON.stringify(call)}\n`)
   }
 
-  /** Whether a fault of this place still has to be met; counts it if so. */
-  function due(place: string, kind: string, times: number): boolean {
-    const key = `${place}: ${kind}`
+  /** Whether a fault of this place still has to be met; counts it if so. The attempt is no part of the place: a fault that ends one is over in the next. */
+  function due(found: Found, asking: Asking, kind: string, times: number): boolean {
+    const key = [found.sceneIndex, asking.ticketId || asking.ticketKey, asking.step, asking.turn, kind].join('/')
     const met = faults.get(key) ?? 0
     if (met >= times) return false
     faults.set(key, met + 1)
@@ -111,14 +111,14 @@ export async function startRehearsal(options: RehearsalOptions): Promise<Rehears
     const gone = new AbortController()
     response.once('close', () => gone.abort())
     const over = AbortSignal.any([gone.signal, stopping.signal])
-    if (turn.fail && due(place, 'fail', turn.fail.times)) {
+    if (turn.fail && due(found, asking, 'fail', turn.fail.times)) {
       await record({ ...base, status: turn.fail.status, complete: false, fault: `fail ${turn.fail.status}`, usage: nothing })
       if (turn.fail.retryAfter !== undefined) response.setHeader('retry-after', String(turn.fail.retryAfter))
       return sendError(response, turn.fail.status, FAIL_TYPES[turn.fail.status], `the rehearsal script lets this call fail (${place})`)
     }
-    const broken = turn.malformed !== undefined && due(place, 'malformed', turn.malformed === true ? 1 : turn.malformed.times)
-    const cut = turn.cut && due(place, 'cut', turn.cut.times) ? turn.cut : null
-    const silence = turn.silence && due(place, 'silence', turn.silence.times) ? turn.silence : null
+    const broken = turn.malformed !== undefined && due(found, asking, 'malformed', turn.malformed === true ? 1 : turn.malformed.times)
+    const cut = turn.cut && due(found, asking, 'cut', turn.cut.times) ? turn.cut : null
+    const silence = turn.silence && due(found, asking, 'silence', turn.silence.times) ? turn.silence : null
     const answer = makeAnswer(request, asking, turn, broken)
     if (!await waited(turn.delay, over)) return
     const end = await send(response, request, answer, { cut, silence }, over)

@@ -63,8 +63,8 @@ const LONGEST_RETRY_AFTER_MS = 120_000
 export const LONGEST_CALL_MS = 30 * 60_000
 const RETRIED = new Set([408, 429, 500, 502, 503, 504, 529])
 
-export interface ModelGateway {
-  readonly provider: ModelProvider
+/** Disposing of it ends the calls that run, and waits until they are settled. */
+export interface ModelGateway extends AsyncDisposable {
   /** Makes one call and passes its answer on as it comes. Throws DomainErrors before `start`, CutAnswerError after it. */
   call(body: unknown, caller: Caller, sink: AnswerSink, signal: AbortSignal): Promise<CallResult>
   /** The same, for steps in the server: streams inside, returns the whole message. Throws model_unavailable when there is none. */
@@ -75,6 +75,8 @@ export interface ModelGateway {
 
 export function createModelGateway(options: GatewayOptions): ModelGateway {
   const { db, provider } = options
+  const stopping = new AbortController()
+  const running = new Set<Promise<unknown>>()
   const ledger = createLedger({ db, provider: provider.label, ...(options.onBreach ? { onBreach: options.onBreach } : {}) })
   const conversations = createConversations()
   const breaker = createBreaker()
@@ -94,6 +96,17 @@ export function createModelGateway(options: GatewayOptions): ModelGateway {
   }
 
   async function call(body: unknown, caller: Caller, sink: AnswerSink, signal: AbortSignal): Promise<CallResult> {
+    provider.credentials() // throws model_not_configured where there is none, before money is set aside
+    const promise = callOnce(body, caller, sink, AbortSignal.any([signal, stopping.signal]))
+    running.add(promise)
+    try {
+      return await promise
+    } finally {
+      running.delete(promise)
+    }
+  }
+
+  async function callOnce(body: unknown, caller: Caller, sink: AnswerSink, signal: AbortSignal): Promise<CallResult> {
     const prepared = prepareRequest(body)
     const { request } = prepared
     const price = priceOf(request.model, Date.now(), options.prices)
@@ -240,14 +253,21 @@ export function createModelGateway(options: GatewayOptions): ModelGateway {
         return { ...result, message: follower.message() }
       } catch (error) {
         // Nobody outside has seen the beginning of this answer, so here a cut one may be asked for again.
-        if (!(error instanceof CutAnswerError) || signal.aborted) throw error
+        if (!(error instanceof CutAnswerError) || signal.aborted || stopping.signal.aborted) throw error
         if (tries >= maxTries) throw new DomainError('model_unavailable', { provider: provider.label, problem: error.message, tries }, { cause: error })
         await pause(tries, null, signal)
       }
     }
   }
 
-  return { provider, call, callModel, settleDead: () => ledger.settleDead(LONGEST_CALL_MS) }
+  return {
+    call, callModel,
+    settleDead: () => ledger.settleDead(LONGEST_CALL_MS),
+    [Symbol.asyncDispose]: async () => {
+      stopping.abort(new Error('the server is stopping'))
+      await Promise.allSettled(running)
+    },
+  }
 }
 
 /** The call was given up before it was sent: nothing can have been served. */

@@ -39,11 +39,11 @@ export async function openUpstream(provider: ModelProvider, options: OpenOptions
     timer = setTimeout(() => stop.abort(new SilenceError(options.silenceMs)), options.silenceMs)
   }
   const signal = AbortSignal.any([stop.signal, options.signal])
+  const headers = { ...options.headers, ...provider.credentials(), 'content-type': 'application/json' }
   listen()
   try {
     const response = await fetch(`${provider.baseUrl}/v1/messages`, {
-      method: 'POST', redirect: 'error', signal, body: options.body,
-      headers: { ...options.headers, ...provider.credentials(), 'content-type': 'application/json' },
+      method: 'POST', redirect: 'error', signal, body: options.body, headers,
     })
     listen()
     const chunks = (response.body ?? new ReadableStream<Uint8Array>({ start: (controller) => controller.close() }))[Symbol.asyncIterator]()
