@@ -1,0 +1,68 @@
+import { z } from 'zod'
+import { endpoint } from '../endpoint.ts'
+import { pageOf, PageQuery, Time } from './shared.ts'
+
+const Sha = z.string().regex(/^[0-9a-f]{40}([0-9a-f]{24})?$/)
+
+/** What an approval of kind `merge` shows, and so exactly what it authorises. */
+export const MergePayload = z.object({
+  changeId: z.string(), ticketId: z.string(), title: z.string(), headSha: Sha, baseSha: Sha,
+  files: z.number().int(), additions: z.number().int(), deletions: z.number().int(),
+  checks: z.array(z.object({ name: z.string(), command: z.string(), exitCode: z.number().int().nullable() })),
+  /** The gate's warnings, and what else a person should know. */
+  warnings: z.array(z.string()),
+})
+export type MergePayload = z.infer<typeof MergePayload>
+
+export const MERGE_ENTRY_STATES = ['queued', 'checking', 'merged', 'returned', 'cancelled'] as const
+export const MergeEntry = z.object({
+  changeId: z.string(), ticketId: z.string(), headSha: Sha, state: z.enum(MERGE_ENTRY_STATES),
+  /** Main when the candidate was built, and the candidate: what lands when its checks pass. */
+  baseSha: Sha.nullable(), candidateSha: Sha.nullable(), checkId: z.string().nullable(),
+  /** Times in a row that main moved between the checks and the merge. */
+  losses: z.number().int(), reason: z.string().nullable(), updatedAt: Time,
+})
+export type MergeEntry = z.infer<typeof MergeEntry>
+
+/** The one change of a ticket, whatever the number of its attempts. */
+export const Change = z.object({
+  id: z.string(), projectId: z.string(), repositoryId: z.string(), ticketId: z.string(), branch: z.string(),
+  title: z.string(), state: z.enum(['open', 'merged', 'closed']),
+  baseSha: Sha, headSha: Sha, mergedSha: Sha.nullable(), createdAt: Time, updatedAt: Time,
+})
+export type Change = z.infer<typeof Change>
+
+const ById = z.object({ changeId: z.string() })
+const ByRepository = z.object({ repositoryId: z.string() })
+
+export const listChanges = endpoint({
+  method: 'GET', path: '/api/changes', access: ['admin'], tag: 'changes', summary: 'Lists changes, newest first',
+  query: PageQuery.extend({ projectId: z.string().optional(), ticketId: z.string().optional(), state: z.enum(['open', 'merged', 'closed']).optional() }), response: pageOf(Change),
+})
+export const showChange = endpoint({
+  method: 'GET', path: '/api/changes/:changeId', access: ['admin'], tag: 'changes', summary: 'Shows a change with its evidence and its place in the merge queue; by its id or its ticket\'s',
+  params: ById, response: Change.extend({ body: z.string(), evidence: z.unknown(), merge: MergeEntry.nullable() }),
+})
+export const diffChange = endpoint({
+  method: 'GET', path: '/api/changes/:changeId/diff', access: ['admin'], tag: 'changes', summary: 'The change as unified diff text and figures per file',
+  params: ById,
+  response: z.object({
+    baseSha: Sha, headSha: Sha,
+    files: z.array(z.object({ path: z.string(), oldPath: z.string().nullable(), /** Null for binaries. */ additions: z.number().int().nullable(), deletions: z.number().int().nullable() })),
+    /** At most 4 MiB; `truncated` says that it was cut. */
+    patch: z.string(), truncated: z.boolean(),
+  }),
+})
+export const MergeQueue = z.object({ repositoryId: z.string(), pausedReason: z.string().nullable(), entries: z.array(MergeEntry) })
+export const showMergeQueue = endpoint({
+  method: 'GET', path: '/api/changes/queue/:repositoryId', access: ['admin'], tag: 'changes', summary: 'The merge queue of a repository: what waits, in order, and why it stands still, if it does',
+  params: ByRepository, response: MergeQueue,
+})
+export const pauseMergeQueue = endpoint({
+  method: 'POST', path: '/api/changes/queue/:repositoryId/pause', access: ['admin'], tag: 'changes', summary: 'Stops merging into a repository; what is under way waits',
+  params: ByRepository, body: z.object({ reason: z.string().min(1).max(2_000) }), response: MergeQueue,
+})
+export const resumeMergeQueue = endpoint({
+  method: 'POST', path: '/api/changes/queue/:repositoryId/resume', access: ['admin'], tag: 'changes', summary: 'Goes on merging; a base that was red is checked again',
+  params: ByRepository, response: MergeQueue,
+})

@@ -1,0 +1,108 @@
+import type { Selectable, Updateable } from 'kysely'
+import type { Read } from '../../db/database.ts'
+import type { AttemptsTable, ChangesTable, CheckRunsTable, MergeEntriesTable, TicketsTable } from '../../db/schema.ts'
+import type { Trx } from '../../db/unit.ts'
+
+type Db = Read | Trx
+export type ChangeRow = Selectable<ChangesTable>
+export type EntryRow = Selectable<MergeEntriesTable>
+export type CheckRow = Selectable<CheckRunsTable>
+export type AttemptRow = Selectable<AttemptsTable>
+export type TicketRow = Selectable<TicketsTable>
+
+/** Entries that the queue still has to deal with. */
+export const LIVE_ENTRY_STATES = ['queued', 'checking'] as const
+
+export async function changeById(db: Db, id: string): Promise<ChangeRow | undefined> {
+  return await db.selectFrom('changes').selectAll().where((where) => where.or([where('id', '=', id), where('ticket_id', '=', id)])).executeTakeFirst()
+}
+export async function changePage(db: Db, filter: { projectId?: string | undefined; ticketId?: string | undefined; state?: string | undefined }, before: { at: number; id: string } | null, limit: number): Promise<ChangeRow[]> {
+  let query = db.selectFrom('changes').selectAll().orderBy('created_at', 'desc').orderBy('id', 'desc').limit(limit)
+  if (filter.projectId !== undefined) query = query.where('project_id', '=', filter.projectId)
+  if (filter.ticketId !== undefined) query = query.where('ticket_id', '=', filter.ticketId)
+  if (filter.state !== undefined) query = query.where('state', '=', filter.state)
+  if (before) query = query.where((where) => where.or([where('created_at', '<', before.at), where.and([where('created_at', '=', before.at), where('id', '<', before.id)])]))
+  return await query.execute()
+}
+export async function openChanges(db: Db): Promise<ChangeRow[]> {
+  return await db.selectFrom('changes').selectAll().where('state', '=', 'open').execute()
+}
+/** The ticket's one change: made, or moved to a new head. Returns its id. */
+export async function upsertChange(trx: Trx, row: ChangeRow): Promise<string> {
+  const { id: _, ticket_id: __, created_at: ___, ...next } = row
+  await trx.insertInto('changes').values(row).onConflict((conflict) => conflict.column('ticket_id').doUpdateSet(next)).execute()
+  return (await trx.selectFrom('changes').select('id').where('ticket_id', '=', row.ticket_id).executeTakeFirstOrThrow()).id
+}
+export async function moveChange(trx: Trx, change: { id: string; headSha: string }, patch: Updateable<ChangesTable>): Promise<boolean> {
+  const result = await trx.updateTable('changes').set(patch).where('id', '=', change.id).where('head_sha', '=', change.headSha).where('state', '=', 'open').executeTakeFirst()
+  return result.numUpdatedRows === 1n
+}
+
+export async function ticketOf(db: Db, id: string): Promise<TicketRow> {
+  return await db.selectFrom('tickets').selectAll().where('id', '=', id).executeTakeFirstOrThrow()
+}
+export async function nextGating(db: Db): Promise<AttemptRow | undefined> {
+  return await db.selectFrom('attempts').selectAll().where('state', '=', 'gating').orderBy('created_at').orderBy('id').limit(1).executeTakeFirst()
+}
+/** An attempt whose check run has come to an end, with that run. */
+export async function nextVerdict(db: Db): Promise<{ attempt: AttemptRow; check: CheckRow } | undefined> {
+  const check = await db.selectFrom('check_runs').innerJoin('attempts', 'attempts.id', 'check_runs.attempt_id').selectAll('check_runs')
+    .where('attempts.state', '=', 'verifying').where('check_runs.purpose', '=', 'attempt').where('check_runs.state', 'in', ['passed', 'failed', 'error', 'cancelled'])
+    .orderBy('check_runs.ended_at').orderBy('check_runs.id').limit(1).executeTakeFirst()
+  if (!check) return undefined
+  const attempt = await db.selectFrom('attempts').selectAll().where('id', '=', check.attempt_id).executeTakeFirstOrThrow()
+  return { attempt, check }
+}
+export async function attemptsOf(db: Db, ticketId: string): Promise<AttemptRow[]> {
+  return await db.selectFrom('attempts').selectAll().where('ticket_id', '=', ticketId).orderBy('number').execute()
+}
+
+export async function entryOf(db: Db, changeId: string): Promise<EntryRow | undefined> {
+  return await db.selectFrom('merge_entries').selectAll().where('change_id', '=', changeId).executeTakeFirst()
+}
+/** Per repository whose queue is not paused, the entry that is at work, else the one that has waited longest. */
+export async function nextEntries(db: Db): Promise<EntryRow[]> {
+  const rows = await db.selectFrom('merge_entries').leftJoin('merge_queues', 'merge_queues.repository_id', 'merge_entries.repository_id').selectAll('merge_entries')
+    .where('merge_entries.state', 'in', LIVE_ENTRY_STATES).where('merge_queues.paused_reason', 'is', null)
+    .orderBy('merge_entries.repository_id').orderBy('merge_entries.state').orderBy('merge_entries.created_at').orderBy('merge_entries.change_id').execute()
+  const first = new Map<string, EntryRow>()
+  for (const row of rows) if (!first.has(row.repository_id)) first.set(row.repository_id, row)
+  return [...first.values()]
+}
+export async function liveEntries(db: Db, repositoryId: string): Promise<EntryRow[]> {
+  return await db.selectFrom('merge_entries').selectAll().where('repository_id', '=', repositoryId).where('state', 'in', LIVE_ENTRY_STATES)
+    .orderBy('state').orderBy('created_at').orderBy('change_id').execute()
+}
+export async function upsertEntry(trx: Trx, row: EntryRow): Promise<void> {
+  const { change_id: _, ...next } = row
+  await trx.insertInto('merge_entries').values(row).onConflict((conflict) => conflict.column('change_id').doUpdateSet(next)).execute()
+}
+/** Compare-and-set on everything that a step of the queue relies on: false when another replica was first. */
+export async function moveEntry(trx: Trx, entry: EntryRow, patch: Updateable<MergeEntriesTable>): Promise<boolean> {
+  let update = trx.updateTable('merge_entries').set(patch).where('change_id', '=', entry.change_id).where('state', '=', entry.state).where('head_sha', '=', entry.head_sha).where('losses', '=', entry.losses)
+  update = entry.candidate_sha === null ? update.where('candidate_sha', 'is', null) : update.where('candidate_sha', '=', entry.candidate_sha)
+  return (await update.executeTakeFirst()).numUpdatedRows === 1n
+}
+export async function queueState(db: Db, repositoryId: string): Promise<{ paused_reason: string | null; updated_at: number } | undefined> {
+  return await db.selectFrom('merge_queues').select(['paused_reason', 'updated_at']).where('repository_id', '=', repositoryId).executeTakeFirst()
+}
+export async function setQueue(trx: Trx, repositoryId: string, pausedReason: string | null, now: number): Promise<void> {
+  const values = { paused_reason: pausedReason, updated_at: now }
+  await trx.insertInto('merge_queues').values({ repository_id: repositoryId, ...values }).onConflict((conflict) => conflict.column('repository_id').doUpdateSet(values)).execute()
+}
+export async function useApproval(trx: Trx, id: string, now: number): Promise<void> {
+  await trx.updateTable('approvals').set({ used_at: now }).where('id', '=', id).where('used_at', 'is', null).execute()
+}
+
+export async function checkById(db: Db, id: string): Promise<CheckRow | undefined> {
+  return await db.selectFrom('check_runs').selectAll().where('id', '=', id).executeTakeFirst()
+}
+/** Whether this tree has ever passed this plan. */
+export async function hasPassed(db: Db, repositoryId: string, treeSha: string, planDigest: string): Promise<boolean> {
+  return (await db.selectFrom('check_runs').select('id').where('repository_id', '=', repositoryId).where('tree_sha', '=', treeSha).where('plan_digest', '=', planDigest).where('state', '=', 'passed').executeTakeFirst()) !== undefined
+}
+/** The newest run of the base on this tree since `since`. */
+export async function baseRun(db: Db, repositoryId: string, treeSha: string, planDigest: string, since: number): Promise<CheckRow | undefined> {
+  return await db.selectFrom('check_runs').selectAll().where('purpose', '=', 'base').where('repository_id', '=', repositoryId).where('tree_sha', '=', treeSha).where('plan_digest', '=', planDigest)
+    .where('created_at', '>=', since).orderBy('created_at', 'desc').orderBy('id', 'desc').executeTakeFirst()
+}

@@ -1,0 +1,119 @@
+import type { CheckWork } from '@swarm/contract/runner-protocol.ts'
+import { CheckResult } from '@swarm/contract/runner-protocol.ts'
+import { planPassed } from '@swarm/core/checks/plan.ts'
+import { DomainError } from '@swarm/core/errors.ts'
+import { z } from 'zod'
+import type { Database } from '../../db/database.ts'
+import { fromJson, json } from '../../db/json.ts'
+import { signal, type Trx } from '../../db/unit.ts'
+import { mintToken } from '../../http/tokens.ts'
+import type { CheckSource } from '../../ports.ts'
+import { checkById, expiredChecks, heldBy, moveCheck, nextQueued, releaseDueChecks, runningOf, type CheckRow } from './queries.ts'
+import { StoredPlan, transition } from './service.ts'
+
+export interface CheckSourceDependencies {
+  readonly db: Database
+  readonly now: () => number
+  readonly leaseTtlMs: number
+  readonly beatMs: number
+  /** Points refs/swarm/checks/<check> at the commit. */
+  readonly setRef: (repositoryId: string, ref: string, sha: string) => Promise<void>
+  readonly place: (repositoryId: string) => Promise<{ projectSlug: string; repositorySlug: string; egressAllow: readonly string[] }>
+}
+
+/** Tries of one run before it is given up: faults of runners and microVMs, never a red result. */
+const MAX_TRIES = 5
+const FIRST_DELAY_MS = 1_000
+const MAX_DELAY_MS = 300_000
+/** Kept per check in the row; what the runner sends is the tail already. */
+const MAX_OUTPUT_CHARS = 65_536
+/** Expired leases handled in one unit. */
+const BATCH = 50
+
+/** Check runs as work for runners (ports.ts). */
+export function createCheckSource(deps: CheckSourceDependencies): CheckSource {
+  const { db } = deps
+
+  /** Back into the queue after a fault that says nothing about the commit; given up after five tries. */
+  async function again(trx: Trx, row: CheckRow, reason: string): Promise<void> {
+    const now = deps.now()
+    const free = { runner_id: null, claim_key: null, vm_id: null, failure: reason }
+    if (row.tries >= MAX_TRIES) await transition(trx, row, 'error', { ...free, lease_expires_at: null, ended_at: now })
+    else await transition(trx, row, 'queued', { ...free, lease_expires_at: now + Math.min(MAX_DELAY_MS, FIRST_DELAY_MS * 2 ** (row.tries - 1)) })
+  }
+  /** The run when this runner holds it under this fence; the outcome it already has when it was reported before. */
+  async function held(trx: Trx, runnerId: string, id: string, fence: number): Promise<CheckRow> {
+    const row = await checkById(trx, id)
+    if (!row || row.fence !== fence || row.runner_id !== runnerId || (row.state !== 'running' && row.ended_at === null)) throw new DomainError('stale_fence', { attemptId: id, fence })
+    return row
+  }
+
+  /** Runners that wait are woken when the delay of a retry is over. */
+  async function releaseDue(trx: Trx, now: number): Promise<number> {
+    const due = await releaseDueChecks(trx, now)
+    if (due > 0) signal(trx, 'work')
+    return due
+  }
+
+  return {
+    async claim(trx, runner, claimKey) {
+      const mine = await heldBy(trx, runner.id, claimKey)
+      if (mine) return { id: mine.id, fence: mine.fence }
+      const now = deps.now()
+      const next = await nextQueued(trx, now)
+      if (!next) return null
+      const fence = next.fence + 1
+      const taken = await transition(trx, next, 'running', {
+        fence, tries: next.tries + 1, runner_id: runner.id, claim_key: claimKey, vm_id: null, lease_expires_at: now + deps.leaseTtlMs, started_at: now, status_sequence: -1,
+      })
+      return taken ? { id: next.id, fence } : null
+    },
+
+    async describe(id, fence): Promise<CheckWork> {
+      const row = await checkById(db.read, id)
+      if (!row || row.fence !== fence || row.state !== 'running') throw new DomainError('stale_fence', { attemptId: id, fence })
+      const plan = fromJson(StoredPlan, row.plan)
+      const place = await deps.place(row.repository_id)
+      await deps.setRef(row.repository_id, `refs/swarm/checks/${id}`, row.commit_sha)
+      const expiresAt = deps.now() + plan.limits.minutes * 60_000 + deps.leaseTtlMs
+      const { token } = await db.write((trx) => mintToken(trx, { kind: 'check', subjectId: id, fence, expiresAt }))
+      return {
+        kind: 'check', checkId: id, fence, leaseTtlMs: deps.leaseTtlMs, beatMs: deps.beatMs, token, correlationId: row.correlation_id,
+        projectSlug: place.projectSlug, repositorySlug: place.repositorySlug, limits: plan.limits, egressAllow: [...place.egressAllow],
+        image: plan.image, setup: plan.setup, commitSha: row.commit_sha, checks: plan.checks,
+      }
+    },
+
+    async heartbeat(trx, runnerId, holding) {
+      const stop: { id: string; reason: string }[] = []
+      for (const item of holding) {
+        const renewed = await moveCheck(trx, { id: item.id, state: 'running', fence: item.fence }, { lease_expires_at: deps.now() + deps.leaseTtlMs, ...(item.vmId === null ? {} : { vm_id: item.vmId }) })
+        if (!renewed || (await checkById(trx, item.id))?.runner_id !== runnerId) stop.push({ id: item.id, reason: 'stale_fence' })
+      }
+      return stop
+    },
+
+    async reconcile(trx, runnerId) {
+      for (const row of await runningOf(trx, runnerId)) await again(trx, row, 'the runner restarted and no longer holds it')
+    },
+
+    async expire(trx, now) {
+      const rows = await expiredChecks(trx, now, BATCH)
+      for (const row of rows) await again(trx, row, 'the runner was not heard from within the lease')
+      return rows.length + await releaseDue(trx, now)
+    },
+
+    async complete(trx, runnerId, input) {
+      const row = await held(trx, runnerId, input.id, input.fence)
+      if (row.state !== 'running') return
+      const results = z.array(CheckResult).parse(input.results).map((result) => ({ ...result, output: result.output.slice(-MAX_OUTPUT_CHARS) }))
+      const passed = input.passed && planPassed(fromJson(StoredPlan, row.plan), results)
+      await transition(trx, row, passed ? 'passed' : 'failed', { results: json({ results, reusedFrom: null }), failure: null, ended_at: deps.now(), lease_expires_at: null })
+    },
+
+    async fail(trx, runnerId, input) {
+      const row = await held(trx, runnerId, input.id, input.fence)
+      if (row.state === 'running') await again(trx, row, `${input.reason}: ${input.message}`.slice(0, 4_000))
+    },
+  }
+}
