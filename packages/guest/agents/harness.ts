@@ -1,13 +1,14 @@
 import { execFileSync, spawn } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { build } from 'esbuild'
 import type { z } from 'zod'
 import { AgentEvent, type AgentOutcome, type AgentTask } from '@swarm/contract/agent-protocol.ts'
-import { bundleAgent } from './bundle.ts'
 
 /*
- * For the tests of this folder: the real bundle, run as a real process in a real git repository.
+ * For the tests of this folder: the program in one file, as it is in the image, run as a real process in a real git repository.
  */
 
 export interface AgentRun {
@@ -25,10 +26,12 @@ export interface Harness extends Disposable {
 }
 
 export async function agentHarness(): Promise<Harness> {
-  const { mkdirSync, writeFileSync } = await import('node:fs')
   const folder = mkdtempSync(path.join(tmpdir(), 'swarm-agent-test-'))
   const program = path.join(folder, 'agent.mjs')
-  await bundleAgent(program)
+  await build({
+    entryPoints: [fileURLToPath(new URL('main.ts', import.meta.url))], outfile: program, bundle: true, platform: 'node', format: 'esm', target: 'node24', logLevel: 'error',
+    banner: { js: "import{createRequire as swarmRequire}from'node:module';const require=swarmRequire(import.meta.url);" },
+  })
   let count = 0
   return {
     folder,

@@ -1,6 +1,10 @@
-import { execFile } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import http, { type IncomingMessage, type ServerResponse } from 'node:http'
 import net, { type AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
 import { promisify } from 'node:util'
 import { afterEach, describe, expect, test } from 'vitest'
 import { compilePolicy } from './policy.ts'
@@ -129,6 +133,41 @@ describe('the routes to Swarm', () => {
     expect(server.seen).toMatchObject([{ url: '/git/PRJ-1/REP-1/info/refs?service=git-upload-pack', headers: { authorization: 'Bearer attempt-token' } }])
   })
 
+  test('let real git clone, and push a pack in chunks', async () => {
+    const folder = await mkdtemp(path.join(tmpdir(), 'swarm-egress-git-'))
+    cleanups.push(() => rm(folder, { recursive: true, force: true }))
+    const encodings: string[] = []
+    const server = http.createServer((request, response) => {
+      const url = new URL(request.url ?? '', 'http://x')
+      if (request.method === 'POST') encodings.push(request.headers['transfer-encoding'] ?? 'length')
+      const backend = spawn('git', ['http-backend'], { env: { PATH: process.env['PATH'], GIT_PROJECT_ROOT: folder, GIT_HTTP_EXPORT_ALL: '1', PATH_INFO: url.pathname.replace('/git/', '/'), QUERY_STRING: url.search.slice(1), REQUEST_METHOD: request.method, CONTENT_TYPE: request.headers['content-type'], HTTP_CONTENT_ENCODING: request.headers['content-encoding'], REMOTE_USER: request.headers.authorization === 'Bearer attempt-token' ? 'attempt' : undefined } })
+      const out: Buffer[] = []
+      backend.stdin.on('error', () => undefined)
+      request.pipe(backend.stdin)
+      backend.stdout.on('data', (chunk: Buffer) => out.push(chunk))
+      backend.once('close', () => {
+        const all = Buffer.concat(out)
+        const end = all.indexOf('\r\n\r\n')
+        const headers = Object.fromEntries(all.subarray(0, end).toString('latin1').split('\r\n').map((line) => line.split(': ')))
+        response.writeHead(Number.parseInt(headers['Status'] ?? '200', 10), { 'content-type': headers['Content-Type'] }).end(all.subarray(end + 4))
+      })
+    })
+    const { port, refusals } = await guest({ serverPort: await listen(server) })
+    const env = { PATH: process.env['PATH'], HOME: folder, http_proxy: `http://127.0.0.1:${port}`, GIT_TERMINAL_PROMPT: '0', GIT_AUTHOR_NAME: 'Test', GIT_AUTHOR_EMAIL: 'test@localhost', GIT_COMMITTER_NAME: 'Test', GIT_COMMITTER_EMAIL: 'test@localhost' }
+    const git = (cwd: string, ...args: string[]): Promise<unknown> => promisify(execFile)('git', args, { cwd, env })
+    await git(folder, 'init', '--quiet', '--bare', 'PRJ-1/REP-1')
+    await git(folder, 'clone', '--quiet', 'http://git.swarm.internal/PRJ-1/REP-1', 'clone')
+    const clone = path.join(folder, 'clone')
+    await writeFile(path.join(clone, 'noise'), randomBytes(3_000_000))
+    await git(clone, 'add', 'noise')
+    await git(clone, 'commit', '--quiet', '--message', 'Noise')
+    await git(clone, 'push', '--quiet', 'origin', 'HEAD:refs/heads/work')
+    const { stdout } = await promisify(execFile)('git', ['-C', path.join(folder, 'PRJ-1/REP-1'), 'cat-file', '-s', 'refs/heads/work:noise'])
+    expect(stdout.trim()).toBe('3000000')
+    expect(encodings).toContain('chunked')
+    expect(refusals).toEqual([])
+  })
+
   test.each([
     ['GET', 'model.swarm.internal', '/v1/messages', 'egress_route_unknown'], ['POST', 'model.swarm.internal', '/v1/models', 'egress_route_unknown'], ['POST', 'model.swarm.internal', '/v1/messages/../../api/tickets', 'egress_route_unknown'],
     ['POST', 'model.swarm.internal', '//evil/v1/messages', 'egress_route_unknown'], ['GET', 'git.swarm.internal', '/PRJ-1/../info/refs?service=git-upload-pack', 'egress_route_unknown'], ['GET', 'git.swarm.internal', '/PRJ-1/REP-1/config', 'egress_route_unknown'],
@@ -181,6 +220,16 @@ describe('hosts of the allow-list', () => {
     const { stdout } = await promisify(execFile)('curl', ['--silent', `http://registry.test:${registry.port}/x`], { env })
     expect(stdout).toBe('hello')
     await expect(promisify(execFile)('git', ['ls-remote', 'http://elsewhere.test/repo'], { env })).rejects.toThrow(/403/)
+  })
+
+  test("work with Node's own fetch, which tunnels", async () => {
+    const registry = await recorder()
+    const { port } = await guest({ registryPort: registry.port })
+    const script = `const r = await fetch('http://registry.test:${registry.port}/f', {method: 'POST', body: 'hi'}); console.log(r.status, await r.text()); console.log((await fetch('http://evil.test/')).status)`
+    const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', script], { env: { NODE_USE_ENV_PROXY: '1', http_proxy: `http://127.0.0.1:${port}` } }).catch((error: { stdout: string; stderr: string }) => ({ stdout: error.stdout + error.stderr }))
+    expect(stdout).toMatch(/^200 hello\n/)
+    expect(stdout).toMatch(/403/)
+    expect(registry.seen).toMatchObject([{ url: '/f', body: 'hi' }])
   })
 
   test('end with the byte budget, which is stated', async () => {
