@@ -143,17 +143,14 @@ async function watched<T>(run: () => Promise<T>, options: DatabaseOptions): Prom
   const turn = setImmediate(() => { yielded = true })
   const startedAt = performance.now()
   const cpuBefore = process.threadCpuUsage()
-  try {
-    return await run()
-  } finally {
-    clearImmediate(turn)
-    const durationMs = performance.now() - startedAt
-    const cpu = process.threadCpuUsage(cpuBefore)
-    const limit = options.slowUnitMs ?? 50
-    if (durationMs > limit) options.onSlowUnit?.({ durationMs, yielded })
-    // Strict looks at the processor's time, since a busy machine's wall clock would fail innocent units.
-    if (options.strictUnits && (yielded || (cpu.user + cpu.system) / 1000 > limit)) {
-      throw new Error(yielded ? 'a unit awaited something other than its trx' : `a unit took ${Math.round(durationMs)} ms; the limit is ${limit} ms`)
-    }
+  const done = await run().finally(() => { clearImmediate(turn) })
+  const durationMs = performance.now() - startedAt
+  const cpu = process.threadCpuUsage(cpuBefore)
+  const limit = options.slowUnitMs ?? 50
+  if (durationMs > limit) options.onSlowUnit?.({ durationMs, yielded })
+  // Strict looks at the processor's time, since a busy machine's wall clock would fail innocent units.
+  if (options.strictUnits && (yielded || (cpu.user + cpu.system) / 1000 > limit)) {
+    throw new Error(yielded ? 'a unit awaited something other than its trx' : `a unit took ${Math.round(durationMs)} ms; the limit is ${limit} ms`)
   }
+  return done
 }

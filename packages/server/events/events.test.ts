@@ -5,6 +5,7 @@ import { withCorrelationId } from '../correlation.ts'
 import type { Database } from '../db/database.ts'
 import { eachDialect } from '../db/testing.ts'
 import { appendEvents, compareCursors, currentCursor, followEvents, readEvents, type NewEvent } from './events.ts'
+import { readSettled } from './testing.ts'
 
 const event = (id: string, projectId = 'PRJ-1'): NewEvent => ({ type: 'ticket:update', projectId, subject: { kind: 'ticket', id }, data: { state: 'ready' } })
 const append = (db: Database, ...events: NewEvent[]): Promise<void> => db.write((trx) => appendEvents(trx, events))
@@ -14,11 +15,11 @@ eachDialect((dialect, make) => {
     await using place = await make()
     await using db = await place.open()
     await withCorrelationId('corr-12345678', () => append(db, { ...event('T1'), at: 5 }, event('T2')))
-    const { events, cursor } = await readEvents(db.read, null, 10)
+    const { events, cursor } = await readSettled(db, null, 10)
     expect(events[0]).toMatchObject({ type: 'ticket:update', projectId: 'PRJ-1', subject: { kind: 'ticket', id: 'T1' }, data: { state: 'ready' }, correlationId: 'corr-12345678', at: 5 })
     expect(events.map(({ subject }) => subject.id)).toEqual(['T1', 'T2'])
-    expect((await readEvents(db.read, cursor, 10)).events).toEqual([])
-    expect((await readEvents(db.read, events[0]?.cursor ?? '', 10)).events.map(({ subject }) => subject.id)).toEqual(['T2'])
+    expect((await readSettled(db, cursor, 10)).events).toEqual([])
+    expect((await readSettled(db, events[0]?.cursor ?? '', 10)).events.map(({ subject }) => subject.id)).toEqual(['T2'])
   })
 
   test('a unit that fails leaves no event', async () => {
@@ -28,7 +29,7 @@ eachDialect((dialect, make) => {
       await appendEvents(trx, [event('T1')])
       throw new Error('no')
     })).rejects.toThrow('no')
-    expect((await readEvents(db.read, null, 10)).events).toEqual([])
+    expect((await readSettled(db, null, 10)).events).toEqual([])
   })
 
   test('the database refuses to change, delete, replace or truncate events', async () => {
@@ -41,17 +42,17 @@ eachDialect((dialect, make) => {
       ? sql`truncate events`
       : sql`replace into events (seq, type, subject_kind, subject_id, data, correlation_id, at) values (1, 'x', 'x', 'x', '{}', 'x', 1)`
     await expect(db.write((trx) => forbidden.execute(trx))).rejects.toThrow('append-only')
-    expect((await readEvents(db.read, null, 10)).events).toMatchObject([{ type: 'ticket:update' }])
+    expect((await readSettled(db, null, 10)).events).toMatchObject([{ type: 'ticket:update' }])
   })
 
   test('a filter leaves out the rest and its cursor passes them', async () => {
     await using place = await make()
     await using db = await place.open()
     await append(db, event('T1', 'PRJ-1'), event('T2', 'PRJ-2'), event('T3', 'PRJ-1'))
-    const page = await readEvents(db.read, null, 10, { projectId: 'PRJ-2', types: ['ticket:update'] })
+    const page = await readSettled(db, null, 10, { projectId: 'PRJ-2', types: ['ticket:update'] })
     expect(page.events.map(({ subject }) => subject.id)).toEqual(['T2'])
-    expect((await readEvents(db.read, page.cursor, 10)).events).toEqual([])
-    expect((await readEvents(db.read, null, 10, { subject: { kind: 'ticket', id: 'T3' } })).events).toHaveLength(1)
+    expect((await readSettled(db, page.cursor, 10)).events).toEqual([])
+    expect((await readSettled(db, null, 10, { subject: { kind: 'ticket', id: 'T3' } })).events).toHaveLength(1)
   })
 
   test('a cursor of another epoch, or none of ours, is refused', async () => {
@@ -93,6 +94,7 @@ eachDialect((dialect, make) => {
     await using place = await make()
     await using db = await place.open()
     await append(db, event('old'))
+    await readSettled(db)
     const abort = new AbortController()
     const seen: string[] = []
     const reader = (async (from: string) => {
@@ -136,7 +138,7 @@ eachDialect((dialect, make) => {
     expect(await readEvents(db.read, null, 10)).toMatchObject({ events: [], behind: true })
     release()
     await older
-    const { events } = await readEvents(db.read, null, 10)
+    const { events } = await readSettled(db, null, 10)
     expect(events.map(({ subject }) => subject.id)).toEqual(['older', 'newer'])
   })
 
@@ -157,7 +159,7 @@ eachDialect((dialect, make) => {
     }
     await using db = await place.open()
     await append(db, event('T3'))
-    expect((await readEvents(db.read, null, 10)).events.map(({ subject }) => subject.id)).toEqual(['T1', 'T2', 'T3'])
+    expect((await readSettled(db, null, 10)).events.map(({ subject }) => subject.id)).toEqual(['T1', 'T2', 'T3'])
     await expect(readEvents(db.read, old, 10)).rejects.toMatchObject({ code: 'cursor_expired' })
   })
 
@@ -183,9 +185,12 @@ eachDialect((dialect, make) => {
     await stranger.connect()
     await stranger.query('begin; select pg_current_xact_id()')
     await append(db, event('T1'))
+    // The last signal that there will be: the NOTIFY of that commit, come back.
+    using latch = db.wake.latch('events')
+    expect(await latch.wait({ timeoutMs: 5_000 })).toBe('woken')
     const follower = followEvents(db, null, AbortSignal.timeout(20_000))
     const first = follower.next()
-    expect(await Promise.race([first, db.read.selectFrom('meta').selectAll().execute().then(() => 'not yet')])).toBe('not yet')
+    for (let reads = 0; reads < 3; reads += 1) expect(await readEvents(db.read, null, 1)).toMatchObject({ events: [], behind: true })
     await stranger.query('commit')
     await stranger.end()
     expect((await first).value?.subject.id).toBe('T1')
@@ -197,7 +202,7 @@ eachDialect((dialect, make) => {
     await using db = await place.open()
     await append(db, event('T1'))
     await append(db, event('T2'))
-    const [first, second] = (await readEvents(db.read, null, 10)).events
+    const [first, second] = (await readSettled(db, null, 10)).events
     expect(compareCursors(first?.cursor ?? '', second?.cursor ?? '')).toBe(-1)
     expect(compareCursors(second?.cursor ?? '', second?.cursor ?? '')).toBe(0)
   })

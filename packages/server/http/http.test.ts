@@ -14,6 +14,7 @@ import { z } from 'zod'
 import type { Feature } from '../app.ts'
 import { eachDialect, sqlitePlace } from '../db/testing.ts'
 import { appendEvents } from '../events/events.ts'
+import { readSettled } from '../events/testing.ts'
 import { startTestServer } from '../testing.ts'
 import type { Http } from './http.ts'
 import { register } from './register.ts'
@@ -102,7 +103,7 @@ eachDialect((dialect, make) => {
     expect(await post('application/json', '{"__proto__":{"inner":{"title":"x"}}}')).toEqual([400, 'invalid_input'])
     expect(await post('text/xml', '<a/>')).toEqual([415, 'unsupported_media_type'])
     expect(await post('application/json', JSON.stringify({ inner: { title: 'x'.repeat(1_100_000) } }))).toEqual([413, 'body_too_large'])
-    expect((await server.context.events.read(null, 10)).events).toEqual([])
+    expect((await readSettled(server.context.db)).events).toEqual([])
   })
 
   test('errors become answers by their code, and what is inside of a fault stays in the log', async () => {
@@ -139,7 +140,7 @@ eachDialect((dialect, make) => {
     await using place = await make()
     await using server = await startTestServer(place, { features: [feature] })
     await server.admin.call(echo, { params: { name: 'abc' }, body: { inner: { title: 'x' } } }, { correlationId: 'mine-12345678' })
-    expect((await server.context.events.read(null, 1)).events[0]?.correlationId).toBe('mine-12345678')
+    expect((await readSettled(server.context.db)).events[0]?.correlationId).toBe('mine-12345678')
     expect(server.log.some((line) => line['msg'] === 'request' && line['correlationId'] === 'mine-12345678' && line['route'] === '/api/test/:name')).toBe(true)
     const bad = await fetch(`${server.url}/health`, { headers: { 'x-correlation-id': 'no spaces "allowed"' } })
     expect(bad.headers.get('x-correlation-id')).toMatch(/^[0-9a-f-]{36}$/)
