@@ -53,8 +53,8 @@ export interface RepositoryAccess {
   resolve(repositoryId: string, ref: string): Promise<string | null>
   /** What swarm.yml of this commit (or detection) says. */
   workPlan(repositoryId: string, commitSha: string): Promise<{
-    setup: string | null; checks: { name: string; command: string }[]; image: { packages: string[]; npm: string[] }
-    egressAllow: string[]; limits: { cpu?: number; memoryMb?: number; diskMb?: number; minutes?: number; usd?: number }
+    setup: string | null; checks: readonly { name: string; command: string }[]; image: { packages: readonly string[]; npm: readonly string[] }
+    egressAllow: readonly string[]; limits: { cpu?: number; memoryMb?: number; diskMb?: number; minutes?: number; usd?: number }
   }>
 }
 

@@ -1,12 +1,11 @@
 import * as endpoints from '@swarm/contract/endpoints/agents.ts'
 import type { Context } from '../../app.ts'
 import { register } from '../../http/register.ts'
-import { agents } from './queries.ts'
-import { createAgent, editAgent, presentAgent, requireAgent } from './service.ts'
+import { createAgent, editAgent, listAgents, requireAgent } from './service.ts'
 
 export function registerAgents(context: Context): void {
   const { http, db, ids, clock } = context
-  register(http, endpoints.listAgents, async () => ({ items: (await agents(db.read)).map(presentAgent) }))
+  register(http, endpoints.listAgents, async () => ({ items: await listAgents(db.read) }))
   register(http, endpoints.createAgent, async ({ body, correlationId }) => db.write((trx) => createAgent(trx, { ...body, id: ids('agent'), now: clock(), correlationId })))
   register(http, endpoints.showAgent, async ({ params, query }) => requireAgent(db.read, params.name, query.version))
   register(http, endpoints.editAgent, async ({ params, body, correlationId }) => db.write((trx) => editAgent(trx, { ...params, ...body, now: clock(), correlationId })))
@@ -15,7 +14,7 @@ export function registerAgents(context: Context): void {
 /** Agents that every installation starts with: made once, then the installation's own to edit. */
 export async function ensureDefaultAgents(context: Context): Promise<void> {
   await context.db.write(async (trx) => {
-    if ((await agents(trx)).length > 0) return
+    if ((await listAgents(trx)).length > 0) return
     await createAgent(trx, {
       id: context.ids('agent'), name: 'developer', now: context.clock(), correlationId: 'start',
       definition: {

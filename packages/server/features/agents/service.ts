@@ -6,10 +6,10 @@ import { fromJson, json } from '../../db/json.ts'
 import type { Schema } from '../../db/schema.ts'
 import type { Trx } from '../../db/unit.ts'
 import { appendEvents } from '../../events/events.ts'
-import { agentByName, agentVersion, insertAgent, insertAgentVersion, raiseAgentVersion } from './queries.ts'
+import { agentByName, agents, agentVersion, insertAgent, insertAgentVersion, raiseAgentVersion } from './queries.ts'
 import type { AgentRow } from './queries.ts'
 
-export function presentAgent(row: AgentRow): Agent {
+function presentAgent(row: AgentRow): Agent {
   return { name: row.name, version: row.version, definition: fromJson(AgentDefinition, row.definition), createdAt: row.created_at, updatedAt: row.updated_at }
 }
 
@@ -20,6 +20,16 @@ export async function requireAgent(db: Kysely<Schema>, name: string, version?: n
   const old = await agentVersion(db, name, version)
   if (!old) throw new DomainError('not_found', { kind: 'agent', id: `${name} version ${version}` })
   return { ...presentAgent(row), version, definition: fromJson(AgentDefinition, old.definition) }
+}
+
+/** The newest version, or undefined. */
+export async function findAgent(db: Kysely<Schema>, name: string): Promise<Agent | undefined> {
+  const row = await agentByName(db, name)
+  return row && presentAgent(row)
+}
+
+export async function listAgents(db: Kysely<Schema>): Promise<Agent[]> {
+  return (await agents(db)).map(presentAgent)
 }
 
 export async function createAgent(trx: Trx, input: { id: string; name: string; definition: AgentDefinition; now: number; correlationId: string }): Promise<Agent> {

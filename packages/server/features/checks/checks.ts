@@ -2,6 +2,7 @@ import { listChecks, showCheck, type CheckRun } from '@swarm/contract/endpoints/
 import { DomainError } from '@swarm/core/errors.ts'
 import type { Duty } from '../../coordinator/duty.ts'
 import type { Database } from '../../db/database.ts'
+import type { Trx } from '../../db/unit.ts'
 import { fromJson } from '../../db/json.ts'
 import { register, type HttpTarget } from '../../http/register.ts'
 import type { CheckSource } from '../../ports.ts'
@@ -9,7 +10,11 @@ import { checkById, checksOf, nextCheckTime, type CheckRow } from './queries.ts'
 import { createCheckQueue, readResults, StoredPlan, type CheckQueue, type CheckQueueDependencies } from './service.ts'
 import { createCheckSource, type CheckSourceDependencies } from './source.ts'
 
-export interface Checks { readonly queue: CheckQueue; readonly source: CheckSource; readonly duties: readonly Duty[] }
+export interface Checks {
+  readonly queue: CheckQueue; readonly source: CheckSource; readonly duties: readonly Duty[]
+  /** Ticket and project of a run, for the list of microVMs. */
+  about(trx: Trx, checkId: string): Promise<{ ticketId: string | null; projectId: string }>
+}
 
 /** Check runs: queued by the changes feature, carried out by runners. Registers its routes. */
 export function createChecks(context: { readonly http: HttpTarget; readonly db: Database }, deps: CheckQueueDependencies & Omit<CheckSourceDependencies, 'db'>): Checks {
@@ -35,7 +40,14 @@ export function createChecks(context: { readonly http: HttpTarget; readonly db: 
       return at === null ? null : at + 1
     },
   }
-  return { queue: createCheckQueue(deps), source, duties: [expiry] }
+  return {
+    queue: createCheckQueue(deps), source, duties: [expiry],
+    async about(trx, checkId) {
+      const row = await checkById(trx, checkId)
+      if (!row) throw new DomainError('not_found', { kind: 'check', id: checkId })
+      return { ticketId: row.ticket_id, projectId: row.project_id }
+    },
+  }
 }
 
 function present(row: CheckRow): CheckRun {

@@ -58,12 +58,12 @@ export function createAttemptSource(deps: AttemptSourceDependencies): WorkSource
         projectSlug: project.slug, repositorySlug, agentName: attempt.agent_name,
         limits: vmLimits(deps.defaults, plan.limits, definition, limits.minutes),
         egressAllow: [...new Set([...project.settings.egressAllow, ...plan.egressAllow.filter((host) => project.settings.egressAllow.includes(host))])],
-        image: plan.image, setup: plan.setup,
+        image: { packages: [...plan.image.packages], npm: [...plan.image.npm] }, setup: plan.setup,
         task: {
           attemptId: attempt.id, correlationId: attempt.correlation_id, role: 'developer', config: definition.config, limits, conventions: '',
           ticket: {
             id: ticket.id, key: ticket.key, title: ticket.title, description: ticket.description, acceptance: JSON.parse(ticket.acceptance) as string[],
-            scope: JSON.parse(ticket.scope) as string[], requirements: JSON.parse(ticket.requirements) as { id: string; text: string }[], checks: plan.checks,
+            scope: JSON.parse(ticket.scope) as string[], requirements: JSON.parse(ticket.requirements) as { id: string; text: string }[], checks: [...plan.checks],
           },
           evidence: JSON.parse(ticket.evidence) as AttemptEvidence[],
           ...(resume ? { resume } : {}),

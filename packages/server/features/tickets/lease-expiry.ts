@@ -1,7 +1,7 @@
 import type { Database } from '../../db/database.ts'
 import type { Duty } from '../../coordinator/duty.ts'
 import type { WorkSource } from '../../ports.ts'
-import { earliestLeaseEnd } from './queries.ts'
+import { earliestLeaseEnd, earliestRetry } from './queries.ts'
 
 /** Ends the leases of attempts that ran out: the runner is dead, paused or cut off, and the ticket goes on without it. */
 export function leaseExpiryDuty(deps: { db: Database; source: WorkSource<unknown>; now: () => number }): Duty {
@@ -14,4 +14,9 @@ export function leaseExpiryDuty(deps: { db: Database; source: WorkSource<unknown
       return at === null ? null : at + 1
     },
   }
+}
+
+/** When the next ticket that waits for its retry may be claimed, ms since the epoch. */
+export async function nextRetryAt(db: Database, now: number): Promise<number | null> {
+  return earliestRetry(db.read, now)
 }

@@ -1,0 +1,145 @@
+import { join } from 'node:path'
+import type { VmLimits } from '@swarm/contract/runner-protocol.ts'
+import { DomainError } from '@swarm/core/errors.ts'
+import type { Context } from './app.ts'
+import { startCoordinator } from './coordinator/coordinator.ts'
+import { ensureDefaultAgents, registerAgents } from './features/agents/agents.ts'
+import { findAgent, listAgents, requireAgent } from './features/agents/service.ts'
+import { registerApprovals } from './features/approvals/approvals.ts'
+import { createApprovals } from './features/approvals/service.ts'
+import { completionDuty } from './features/design/completion.ts'
+import { readRepositoryPlan } from './features/checks/plan.ts'
+import { createChecks } from './features/checks/checks.ts'
+import { parseSwarmYml } from './features/checks/swarm-yml.ts'
+import { registerDesignRoutes } from './features/design/routes.ts'
+import { createDesign } from './features/design/service.ts'
+import { requireSession } from './features/design/transition.ts'
+import { registerGit } from './features/git/routes.ts'
+import { askOnBreach, breachDecided } from './features/model/breach.ts'
+import { createModelGateway } from './features/model/gateway.ts'
+import { createModelMetrics } from './features/model/model-metrics.ts'
+import { providerOf } from './features/model/providers.ts'
+import { addModelRoutes } from './features/model/routes.ts'
+import { registerProjects } from './features/projects/projects.ts'
+import { requireProject } from './features/projects/service.ts'
+import { createRepositories } from './features/repositories/repositories.ts'
+import { registerRunnerProtocol } from './features/runners/protocol.ts'
+import { registerRunners } from './features/runners/runners.ts'
+import { createAttemptSource } from './features/tickets/attempt-source.ts'
+import { createTicketCommands } from './features/tickets/commands.ts'
+import { leaseExpiryDuty, nextRetryAt } from './features/tickets/lease-expiry.ts'
+import { attemptReports } from './features/tickets/reports.ts'
+import { registerTickets } from './features/tickets/tickets.ts'
+import { mintToken } from './http/tokens.ts'
+
+/** Bytes that may leave one microVM, and processes in it, where nobody says otherwise. */
+const DEFAULT_EGRESS_BYTES = 2 * 1024 ** 3
+const DEFAULT_PIDS = 1024
+/** Largest pack of one push, bytes. */
+const MAX_PUSH_BYTES = 256 * 1024 ** 2
+/** Attempts at once over all projects and runners: runners themselves only take what they have room for. */
+const MAX_ATTEMPTS = 1000
+
+/**
+ * Puts the features together: each is made here and handed what the others offer (ports.ts), so that none imports another.
+ * What it returns stops the coordinator first, then what it drove.
+ */
+export async function startPlatform(context: Context): Promise<AsyncDisposable> {
+  const { config, db, http, ids, clock, blobs, logger, metrics } = context
+  await using started = new AsyncDisposableStack()
+  const defaults: VmLimits = {
+    cpu: config.vm.vcpus, memoryMb: config.vm.memoryMb, diskMb: config.vm.scratchMb, minutes: 30, egressBytes: DEFAULT_EGRESS_BYTES, pids: DEFAULT_PIDS,
+  }
+
+  registerProjects(context)
+  registerAgents(context)
+  registerRunners(context)
+  await ensureDefaultAgents(context)
+  const approvals = createApprovals({ now: clock, makeId: ids })
+  registerApprovals(context, approvals)
+
+  const ticketDeps = { now: clock, random: () => crypto.getRandomValues(new Uint32Array(1))[0]! / 2 ** 32, makeId: ids }
+  const tickets = createTicketCommands(ticketDeps)
+
+  const repositories = createRepositories(context, { root: join(config.home, 'repositories'), makeId: ids, now: clock, checkSwarmYml: (text) => { parseSwarmYml(text) } })
+  registerGit(http, {
+    read: db.read, now: clock, maxPushBytes: MAX_PUSH_BYTES,
+    locate: async (project, slug) => {
+      const repository = await repositories.findBySlugs(project, slug)
+      return { id: repository.id, path: repositories.pathOf(repository) }
+    },
+  })
+
+  const workPlan = async (repositoryId: string, commit: string) => readRepositoryPlan(repositories.pathOf(await repositories.find(repositoryId)), commit)
+  const checks = createChecks(context, {
+    now: clock, makeId: ids, leaseTtlMs: config.lease.ttlMs, beatMs: config.lease.beatMs, setRef: repositories.setRef,
+    place: async (repositoryId) => {
+      const repository = await repositories.find(repositoryId)
+      return { projectSlug: repository.project_slug, repositorySlug: repository.slug, egressAllow: (await requireProject(db.read, repository.project_id)).settings.egressAllow }
+    },
+  })
+
+  const provider = providerOf(config.model)
+  const gateway = createModelGateway({
+    db, provider, log: logger, metrics: createModelMetrics(metrics.registry),
+    keepBlob: async (bytes) => (await blobs.put(Buffer.from(bytes))).digest, onBreach: askOnBreach(approvals),
+  })
+  approvals.onDecision('budget_breach', breachDecided)
+  addModelRoutes(http, gateway, async (name) => (await requireProject(db.read, name)).id)
+  await gateway.settleDead()
+
+  const design = started.use(createDesign({
+    db, now: clock, makeId: ids, model: config.model.defaultModel, modelLabel: provider.label, approvals, tickets, defaultAgent: 'developer',
+    callModel: async (request, about) => {
+      const { project_id: projectId } = await requireSession(db.read, about.sessionId)
+      const caller = { kind: 'server' as const, projectId, sessionId: about.sessionId, role: about.role, step: about.step, correlationId: about.correlationId }
+      return (await gateway.callModel({ ...request }, caller, about.signal ?? context.stopping)).message
+    },
+    repository: async (id) => {
+      const repository = await repositories.find(id)
+      return { path: repositories.pathOf(repository), slug: repository.slug, projectId: repository.project_id, defaultBranch: repository.default_branch }
+    },
+    checks: async (repositoryId, commit) => (await workPlan(repositoryId, commit)).checks,
+    agents: async () => (await listAgents(db.read)).map((agent) => agent.name),
+    onError: (err, what) => { logger.error({ err }, what) },
+  }))
+  registerDesignRoutes(http, { db, design })
+
+  const attempts = createAttemptSource({
+    ...ticketDeps, db, beatMs: config.lease.beatMs, defaults,
+    rules: {
+      leaseTtlMs: config.lease.ttlMs, concurrency: MAX_ATTEMPTS,
+      concurrencyOf: async (trx, projectId) => (await requireProject(trx, projectId)).settings.concurrency,
+      agentVersion: async (trx, name) => {
+        const agent = await findAgent(trx, name)
+        return agent && { version: agent.version, minutes: agent.definition.limits.minutes ?? defaults.minutes }
+      },
+    },
+    repositories: { ...repositories, head: async (id) => (await repositories.head(id)).sha, workPlan: async (id, commit) => { const plan = await workPlan(id, commit); return { ...plan, limits: plan.stated } } },
+    project: (id) => requireProject(db.read, id),
+    repositorySlug: async (id) => (await repositories.find(id)).slug,
+    agentDefinition: async (name, version) => (await requireAgent(db.read, name, version)).definition,
+    mintToken: async (input) => (await db.write((trx) => mintToken(trx, input))).token,
+    readTranscript: async (digest) => JSON.parse((await blobs.get(digest)).toString('utf8')) as unknown[],
+  })
+  registerTickets(context, ticketDeps, tickets, {
+    requireAgent: async (name) => {
+      if (!await findAgent(db.read, name)) throw new DomainError('unknown_agent', { name })
+    },
+    requireProjectAndRepository: async (projectId, repositoryId) => {
+      const [project, repository] = [await requireProject(db.read, projectId), await repositories.find(repositoryId)]
+      if (repository.project_id !== project.id) throw new DomainError('not_found', { kind: 'repository', id: repositoryId })
+      return { projectId: project.id, repositoryId: repository.id }
+    },
+  })
+  registerRunnerProtocol({
+    http, db, now: clock, attempts, attemptReports: attemptReports(ticketDeps), checks: checks.source, aboutCheck: checks.about,
+    storeBlob: async (content) => (await blobs.put(content)).digest, nextRetryAt: () => nextRetryAt(db, clock()),
+  })
+
+  started.use(startCoordinator([
+    leaseExpiryDuty({ db, source: attempts, now: clock }), ...checks.duties, ...changes.duties, completionDuty({ db, design }),
+  ], { wake: db.wake, logger, clock }))
+  await design.resumeOpenSessions()
+  return started.move()
+}
