@@ -10,11 +10,10 @@ export type Block =
 
 interface OpenItem { block: Extract<Block, { kind: 'item' }>; indent: number; contentIndent: number }
 
-const FENCE = /^(\s*)(`{3,}|~{3,})(.*)$/
-const HEADING = /^ {0,3}(#{1,6})(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*$/
-const ITEM = /^(\s*)([-*+]|\d{1,9}[.)])(?:(\s+)(.*))?$/
+const FENCE = /^(\s*)(`{3,}|~{3,})(.*)$/s
+const HEADING = /^ {0,3}(#{1,6})(?=[ \t]|$)/
+const ITEM = /^(\s*)([-*+]|\d{1,9}[.)])(?:(\s+)(.*))?$/s
 const BREAK = /^ {0,3}(?:(?:-[ \t]*){3,}|(?:\*[ \t]*){3,}|(?:_[ \t]*){3,})$/
-const DELIMITER_ROW = /^\s*\|?\s*:?-+:?\s*(?:\|\s*:?-+:?\s*)*\|?\s*$/
 
 /**
  * Splits Markdown into blocks, by line. It knows what specs use (headings, lists with nesting and continuation, checkboxes,
@@ -55,13 +54,13 @@ export function scanMarkdown(source: string): Block[] {
 
     const heading = HEADING.exec(line)
     if (heading) {
-      blocks.push({ kind: 'heading', level: heading[1]?.length ?? 1, text: (heading[2] ?? '').trim(), line: number })
+      blocks.push({ kind: 'heading', level: heading[1]?.length ?? 1, text: headingText(line.slice(heading[0].length)), line: number })
       close(); afterBlank = false
       continue
     }
     if (paragraph !== null && /^ {0,3}(?:=+|-+)[ \t]*$/.test(line)) {
       const open: Extract<Block, { kind: 'paragraph' }> = paragraph
-      blocks.splice(blocks.indexOf(open), 1, { kind: 'heading', level: line.includes('=') ? 1 : 2, text: open.text.replace(/\s+/g, ' ').trim(), line: open.line })
+      blocks.splice(blocks.lastIndexOf(open), 1, { kind: 'heading', level: line.includes('=') ? 1 : 2, text: open.text.replace(/\s+/g, ' ').trim(), line: open.line })
       close(); afterBlank = false
       continue
     }
@@ -78,7 +77,7 @@ export function scanMarkdown(source: string): Block[] {
       continue
     }
 
-    if (items.length === 0 && line.includes('|') && DELIMITER_ROW.test(unquote(lines[index + 1] ?? '')) && (lines[index + 1] ?? '').includes('-')) {
+    if (items.length === 0 && line.includes('|') && isDelimiterRow(unquote(lines[index + 1] ?? ''))) {
       const header = cellsOf(line)
       index += 2
       for (; index < lines.length; index++) {
@@ -113,6 +112,18 @@ export function scanMarkdown(source: string): Block[] {
     afterBlank = false
   }
   return blocks
+}
+
+/** Without the closing marks of `## Title ##`. Taken apart by hand: a pattern for it takes quadratic time on long blanks. */
+function headingText(rest: string): string {
+  const text = rest.trim()
+  let end = text.length
+  while (end > 0 && text[end - 1] === '#') end--
+  return end === 0 ? '' : end < text.length && /\s/.test(text[end - 1] ?? '') ? text.slice(0, end).trimEnd() : text
+}
+
+function isDelimiterRow(line: string): boolean {
+  return line.includes('-') && /^[\s|:-]+$/.test(line) && cellsOf(line).every((cell) => /^:?-+:?$/.test(cell))
 }
 
 function widthOf(space: string): number {

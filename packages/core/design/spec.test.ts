@@ -152,8 +152,21 @@ describe('any text', () => {
     }))
   })
 
-  it('of a megabyte is read in reasonable time', () => {
-    const many = Array.from({ length: 12_000 }, (_, index) => `- R${index} ${'word '.repeat(12)}`).join('\n')
-    expect(parseSpec(`# T\n## Requirements\n${many}`).requirements).toHaveLength(12_000)
+  it('of up to 2,000 requirements is read, more are refused', () => {
+    const many = (count: number): string => `# T\n## Requirements\n${Array.from({ length: count }, (_, index) => `- R${index} ${'word '.repeat(60)}`).join('\n')}`
+    expect(parseSpec(many(2_000)).requirements).toHaveLength(2_000)
+    expect(failure(many(2_001))).toMatchObject({ code: 'spec_too_many_requirements', details: { count: 2_001, limit: 2_000 } })
   })
+
+  const fill = (part: string): string => part.repeat(Math.floor((MAX_SPEC_BYTES - 100) / part.length))
+  it.each([
+    ['blanks in a heading', `# ${fill(' ')}x\n- R1 a`], ['headings', `${fill('# a\n')}- R1 a`], ['deep headings', `${fill('###### a\n')}- R1 a`], ['setext headings', `${fill('a\n=\n')}- R1 a`],
+    ['blanks in a requirement', `- R1 a${fill(' ')}x`], ['blanks before a bar', `a|b\n${fill(' ')}x\n- R1 a`], ['list items', fill('- a\n')], ['labels', `${fill('**Note me**:\na\n\n')}- R1 a`],
+    ['brackets', `- R1 ${fill('[')}`], ['link beginnings', `- R1 ${fill('[a](')}`], ['stars', `- R1 ${fill('*')}`], ['bars', `${fill('|')}\n${fill('|').slice(0, 50)}\n- R1 a`], ['comments', `${fill('<!---->')}\n- R1 a`],
+    ['comment beginnings in code', `${fill('`<!--')}\n- R1 a`], ['quotes', `${fill('>')}\n- R1 a`], ['backticks', `${fill('` ')}\n- R1 a`], ['dashes', `${fill('- ')}\n- R1 a`], ['digits', `- R${fill('1')} a`], ['ids', fill('- AB1 a\n')], ['line ends', `${fill('\r\n')}- R1 a`],
+  ])('of a megabyte of %s takes no longer than other text', (_name, text) => {
+    const started = performance.now()
+    try { parseSpec(text.slice(0, MAX_SPEC_BYTES)) } catch (error) { expect(error).toBeInstanceOf(DomainError) }
+    expect(performance.now() - started).toBeLessThan(2_500)
+  }, 60_000)
 })

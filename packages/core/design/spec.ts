@@ -5,6 +5,8 @@ import { contentDigits, shorten, utf8Bytes } from './text.ts'
 
 /** Largest spec, bytes of UTF-8. */
 export const MAX_SPEC_BYTES = 1024 * 1024
+/** Most requirements of one spec. */
+export const MAX_REQUIREMENTS = 2_000
 
 export type SectionKind = 'requirements' | 'acceptance' | 'constraints' | 'out_of_scope' | 'other'
 
@@ -53,7 +55,7 @@ interface DraftSection { title: string; level: number; line: number; kind: Secti
  * acceptance, constraints and exclusions; each list item or table row of a section named like requirements, features, user
  * stories or rules; and, when there is neither, every list item, then every sentence with must, shall or should.
  * @throws DomainError spec_empty, spec_too_large, spec_not_text, spec_unclosed_block, spec_without_requirements,
- *   spec_duplicate_requirement, spec_empty_requirement; each says the line, where there is one
+ *   spec_duplicate_requirement, spec_empty_requirement, spec_too_many_requirements; each says the line, where there is one
  */
 export function parseSpec(markdown: string): Spec {
   const bytes = utf8Bytes(markdown)
@@ -72,16 +74,21 @@ export function parseSpec(markdown: string): Spec {
   const acceptance: { text: string; line: number; ownerLine: number | null }[] = []
   const constraints: string[] = []
   const outOfScope: string[] = []
+  /** The sections that the current one stands in, outermost first. */
+  const ancestors = sections.slice()
   let stack: Candidate[] = []
   let heading: Candidate | null = null
 
+  let split: Block | null = null
   for (let index = 0; index < blocks.length; index++) {
-    const block = blocks[index]
+    const block: Block | undefined = split ?? blocks[index]
+    split = null
     if (!block) continue
     if (block.kind === 'heading') {
       stack = []
       const id = block === titleBlock ? null : explicitIdOf(block.text, trusted)
-      const parent = [...sections].reverse().find((section) => section.level < block.level) ?? null
+      while ((ancestors.at(-1)?.level ?? -1) >= block.level) ancestors.pop()
+      const parent = ancestors.at(-1) ?? null
       const own = block === titleBlock ? 'other' : kindOf(block.text)
       const kind = own === 'other' ? parent?.labelOf ?? parent?.kind ?? 'other' : own
       const asRequirement = id !== null && isRequirementPlace(kind)
@@ -91,19 +98,23 @@ export function parseSpec(markdown: string): Spec {
         heading = { kind: 'heading', text: id.rest, line: block.line, section: sections.length, depth: 0, parent: null, id, nestedIds: false }
         candidates.push(heading)
       } else if (!inherited) heading = null
-      sections.push({ title: plain(id && asRequirement ? `${id.id} ${id.rest}` : block.text), level: block.level, line: block.line, kind, text: [], ownerLine: heading?.line ?? null })
+      const opened: DraftSection = { title: plain(id && asRequirement ? `${id.id} ${id.rest}` : block.text), level: block.level, line: block.line, kind, text: [], ownerLine: heading?.line ?? null }
+      sections.push(opened)
+      ancestors.push(opened)
       continue
     }
     const section = sections.at(-1)
     if (!section) continue
-    const label = block.kind === 'paragraph' ? labelOf(block.text) : null
+    const label: ReturnType<typeof labelOf> = block.kind === 'paragraph' ? labelOf(block.text) : null
     if (label) {
       // Another label ends what the one before it began.
       const base = section.labelOf ?? section.kind
       sections.push({ ...section, kind: label.kind === 'other' ? base : label.kind, labelOf: base, text: [], line: block.line })
       stack = []
       if (label.rest === '') continue
-      blocks.splice(index + 1, 0, { kind: 'paragraph', text: label.rest, line: block.line + 1 })
+      // The rest of the paragraph is looked at as a block of its own.
+      split = { kind: 'paragraph', text: label.rest, line: block.line + 1 }
+      index--
       continue
     }
     if (block.kind === 'code') {
@@ -146,7 +157,9 @@ export function parseSpec(markdown: string): Spec {
 
   const chosen = choose(candidates, sections)
   if (chosen.length === 0) throw new DomainError('spec_without_requirements', { line: sections.at(-1)?.line ?? 1 })
-  for (const candidate of candidates) if (!chosen.includes(candidate) && candidate.text !== '') sections[candidate.section]?.text.push(candidate.text)
+  if (chosen.length > MAX_REQUIREMENTS) throw new DomainError('spec_too_many_requirements', { count: chosen.length, limit: MAX_REQUIREMENTS })
+  const taken = new Set(chosen)
+  for (const candidate of candidates) if (!taken.has(candidate) && candidate.text !== '') sections[candidate.section]?.text.push(candidate.text)
   const requirements = identify(chosen, sections)
   const byLine = new Map(requirements.map((requirement) => [requirement.line, requirement.id]))
   return {
@@ -195,7 +208,7 @@ function identify(chosen: readonly Candidate[], sections: readonly DraftSection[
   const taken = new Set(seen.keys())
   return kept.map((candidate) => {
     const section = sections[candidate.section]
-    const text = candidate.text.replace(/[ \t]+$/gm, '').trim()
+    const text = candidate.text.split('\n').map((line) => line.trimEnd()).join('\n').trim()
     if (plain(text) === '') throw new DomainError('spec_empty_requirement', { id: candidate.id?.id ?? 'this list item', line: candidate.line })
     let id = candidate.id?.id
     for (let again = 0; id === undefined; again++) {
@@ -247,7 +260,7 @@ function rowId(block: Extract<Block, { kind: 'row' }>, trusted: ReadonlySet<stri
 }
 
 function plain(text: string): string {
-  return text.replace(/!?\[([^\]]*)\]\([^)]*\)/g, '$1').replace(/[*`]+|\b__|__\b/g, '').replace(/\s+/g, ' ').trim()
+  return text.replace(/!?\[([^\][]{0,500})\]\([^()]{0,2000}\)/g, '$1').replace(/[*`]+|\b__|__\b/g, '').replace(/\s+/g, ' ').trim()
 }
 
 function titleOf(titleBlock: Block | undefined, blocks: readonly Block[]): string {

@@ -20,7 +20,7 @@ export function designStage(db: Database, repositoryPath: string, modelUrl: stri
     repository: async () => ({ path: repositoryPath, slug: 'app', projectId: 'PRJ-1', defaultBranch: 'main' }),
     checks: async () => [{ name: 'test', command: 'node --test' }],
     callModel: async (request, { signal }) => {
-      const response = await fetch(modelUrl, { method: 'POST', body: JSON.stringify(request), signal })
+      const response = await fetch(modelUrl, { method: 'POST', headers: { 'x-api-key': 'none', 'anthropic-version': '2023-06-01', 'content-type': 'application/json' }, body: JSON.stringify(request), signal })
       if (!response.ok) throw new Error(`the model answered ${response.status}: ${await response.text()}`)
       return response.json()
     },
