@@ -38,18 +38,15 @@ export async function forwardToHost(request: IncomingMessage, response: ServerRe
 }
 
 /** Passes one request on to an endpoint of the Swarm server, with the attempt's token; nothing is buffered either way. */
-export async function forwardToSwarm(request: IncomingMessage, response: ServerResponse, options: { connection: GuestConnection; host: string; url: URL; route: SwarmRoute; correlationId: string; agents: SwarmAgents }): Promise<void> {
+export async function forwardToSwarm(request: IncomingMessage, response: ServerResponse, options: { connection: GuestConnection; host: string; url: URL; route: SwarmRoute; correlationId: string }): Promise<void> {
   const { url, route } = options
   const headers = ['Host', url.host, ...endToEnd(request.rawHeaders, { dropIdentity: true }), 'Authorization', `Bearer ${route.token}`, 'x-correlation-id', options.correlationId]
   const settings: RequestOptions = { method: request.method, setHost: false, headers: framed(headers, request) }
-  const ca = route.ca === undefined ? {} : { ca: [...tls.getCACertificates('default'), route.ca] }
-  const outgoing = url.protocol === 'https:' ? https.request(url, { ...settings, ...ca, agent: options.agents.https }) : http.request(url, { ...settings, agent: options.agents.http })
+  // A connection for each call: on a reused one the server may hang up just as a model call goes out, and nobody repeats that.
+  const outgoing = url.protocol === 'https:'
+    ? https.request(url, { ...settings, agent: false, ...(route.ca === undefined ? {} : { ca: [...tls.getCACertificates('default'), route.ca] }) })
+    : http.request(url, { ...settings, agent: false })
   await exchange(request, response, outgoing, { connection: options.connection, host: options.host })
-}
-
-export interface SwarmAgents {
-  http: http.Agent
-  https: https.Agent
 }
 
 function framed(headers: string[], request: IncomingMessage): string[] {

@@ -1,9 +1,8 @@
 import http, { type IncomingMessage, type ServerResponse } from 'node:http'
-import https from 'node:https'
 import { pipeline, type Duplex } from 'node:stream'
 import { DomainError } from '@swarm/core/errors.ts'
 import { dialTunnel, resolveRoute, type DialSettings, type Lookup, type UpstreamProxy } from './dial.ts'
-import { forwardToHost, forwardToSwarm, type SwarmAgents } from './forward.ts'
+import { forwardToHost, forwardToSwarm } from './forward.ts'
 import { ByteBudget, GuestConnection } from './meter.ts'
 import { portModeOf, type EgressPolicy } from './policy.ts'
 import { checkFraming, checkHostHeader, parseAbsoluteForm, parseAuthority, refused, type Target } from './request-target.ts'
@@ -73,7 +72,6 @@ export function createEgressProxy(options: EgressOptions): EgressProxy {
   const limits = { ...DEFAULT_EGRESS_LIMITS, ...options.limits }
   const dial: DialSettings = { policy: options.policy, lookup: options.lookup, upstreamProxy: options.upstreamProxy, ca: options.ca, connectTimeoutMs: limits.connectTimeoutMs }
   const budget = new ByteBudget(limits.egressBytes)
-  const agents: SwarmAgents = { http: new http.Agent({ keepAlive: true }), https: new https.Agent({ keepAlive: true }) }
   const connections = new Map<Duplex, GuestConnection>()
   const report = refusalReporter(options.onRefusal)
 
@@ -99,7 +97,7 @@ export function createEgressProxy(options: EgressOptions): EgressProxy {
       if (isSwarmHost(target.host)) {
         const { url: endpoint, route } = swarmEndpoint(options.routes, target, method, absolute.path)
         connection.setIdle(limits.routeIdleMs)
-        await forwardToSwarm(request, response, { connection, host: target.host, url: endpoint, route, correlationId: options.correlationId, agents })
+        await forwardToSwarm(request, response, { connection, host: target.host, url: endpoint, route, correlationId: options.correlationId })
       } else {
         await forwardToHost(request, response, { connection, target, path: absolute.path, mode: portModeOf(options.policy, target), budget, dial })
       }
@@ -194,8 +192,6 @@ export function createEgressProxy(options: EgressOptions): EgressProxy {
         stream.destroy()
       }))
       await Promise.all(closing)
-      agents.http.destroy()
-      agents.https.destroy()
     },
   }
 }
