@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { DomainError } from '../errors.ts'
+import type { DomainError } from '../errors.ts'
 import { analyseRepository, analysisText } from './analysis.ts'
 import { BYTES_PER_TOKEN, requestTokens, takeChunk, TOOL_USE_TOKENS } from './chunks.ts'
 import { mergeEpics, mergeTickets, normalKey, patched, spelledAs } from './merge.ts'
