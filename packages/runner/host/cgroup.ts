@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, rmdirSync, statfsSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmdirSync, statfsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 
@@ -100,3 +100,11 @@ function isCgroup2(path: string): boolean {
   }
 }
 
+
+/** Whether the kernel has killed a process of this group for its memory limit. */
+export function wasOutOfMemory(path: string): boolean {
+  return ['memory.oom_control', 'memory.events'].some((file) => {
+    const place = join(path, file)
+    return existsSync(place) && Number(/^oom_kill (\d+)$/m.exec(readFileSync(place, 'utf8'))?.[1] ?? 0) > 0
+  })
+}

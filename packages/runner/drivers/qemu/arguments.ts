@@ -16,6 +16,9 @@ export interface QemuPlace {
   role: { template: { consoleLog: string } } | 'clone'
 }
 
+/** Translated code of the guest, MB, under software emulation. */
+export const TRANSLATION_CACHE_MB = 256
+
 /**
  * QEMU's command line. q35 with PCI devices: under TCG `-M microvm` can hang at TSC calibration, and Debian's kernels find
  * no devices there without ACPI. There is no network device of any kind. The sandbox denies QEMU new programs, more
@@ -26,7 +29,9 @@ export function qemuArguments(place: QemuPlace): string[] {
   const template = place.role === 'clone' ? null : place.role.template
   return [
     '-name', place.name,
-    '-machine', `q35,accel=${place.accelerator},memory-backend=memory,vmport=off,hpet=off`,
+    '-machine', `q35,memory-backend=memory,vmport=off,hpet=off`,
+    // The translation cache may grow to 1 GiB by default: a busy guest of 512 MB then exceeded a limit of 1 GiB.
+    '-accel', place.accelerator === 'kvm' ? 'kvm' : `tcg,tb-size=${TRANSLATION_CACHE_MB}`,
     '-cpu', place.accelerator === 'kvm' ? 'host' : 'max',
     '-smp', String(size.vcpus),
     '-m', `${size.memoryMb}M`,

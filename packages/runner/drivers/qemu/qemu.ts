@@ -10,6 +10,7 @@ import { connectGuest } from '../../vms/guest-connection.ts'
 import { openVmJournal } from '../../vms/journal.ts'
 import { reclaimOrphans, type ReclaimedOrphan } from '../../vms/reclaim.ts'
 import type { RestoreOptions, Template, Vm, VmDriver, VmSize } from '../driver.ts'
+import { TRANSLATION_CACHE_MB } from './arguments.ts'
 import { bootTemplate, withTimeout } from './boot.ts'
 import { probeKvm } from './kvm.ts'
 import { startSlot, type Slot, type SlotPlaces } from './slot.ts'
@@ -32,8 +33,8 @@ export interface QemuDriver extends VmDriver {
   readonly reclaimed: readonly ReclaimedOrphan[]
 }
 
-/** VMM overhead over the guest's memory, bytes: QEMU itself, its translation cache and device buffers. */
-const VMM_OVERHEAD_BYTES = 512 * 1024 * 1024
+/** VMM overhead over the guest's memory, bytes: the translation cache, QEMU itself, device buffers and page cache of the scratch disk. */
+const VMM_OVERHEAD_BYTES = (TRANSLATION_CACHE_MB + 384) * 1024 * 1024
 const PREPARE_TIMEOUT_MS = 60_000
 
 /**

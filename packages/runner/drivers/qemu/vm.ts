@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream'
 import { DomainError } from '@swarm/core/errors.ts'
 import { GUEST_AGENT_PROGRAM, GUEST_WORKSPACE } from '@swarm/contract/guest-protocol.ts'
 import type { MuxStream } from '@swarm/contract/channel.ts'
+import { wasOutOfMemory } from '../../host/cgroup.ts'
 import { readCpuMs, readMemory } from '../../host/usage.ts'
 import { forwardDuplex } from '../../vms/forward-duplex.ts'
 import type { GuestConnection } from '../../vms/guest-connection.ts'
@@ -22,8 +23,9 @@ export function qemuVm(slot: Slot, guest: GuestConnection, template: Template, o
   const end = (reason: VmEnd['reason'], detail: string): Promise<void> => {
     ending ??= (async () => {
       clearTimeout(wallClock)
+      const outOfMemory = reason === 'crashed' && cgroups.some(wasOutOfMemory)
       await slot.release(cgroups)
-      ended.resolve({ reason, detail })
+      ended.resolve({ reason, detail: outOfMemory ? `the VMM exceeded its memory limit: ${detail}` : detail })
     })()
     return ending
   }

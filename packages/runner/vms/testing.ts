@@ -1,0 +1,28 @@
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { homedir, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Template, VmSize } from '../drivers/driver.ts'
+import { createQemuDriver, type QemuDriver } from '../drivers/qemu/qemu.ts'
+import { ensureImage } from '../images/images.ts'
+
+/** The one size that tests and benchmarks use, so that they share a template. */
+export const TEST_SIZE: VmSize = { vcpus: 1, memoryMb: 512, scratchMb: 1024 }
+
+export const testCache = () => process.env['SWARM_CACHE'] ?? join(homedir(), '.cache', 'swarm')
+
+/** A QEMU driver with a state folder of its own, on the shared image and template of the cache. */
+export async function openTestDriver(options: { warm?: number } = {}): Promise<AsyncDisposable & { driver: QemuDriver; template: Template; stateDir: string }> {
+  const cache = testCache()
+  mkdirSync(cache, { recursive: true })
+  const image = await ensureImage({ cache })
+  const stateDir = mkdtempSync(join(tmpdir(), 'swarm-vm-test-'))
+  const driver = await createQemuDriver({ cache, stateDir, warm: options.warm ?? 1 })
+  const template = await driver.buildTemplate(image, TEST_SIZE)
+  return {
+    driver, template, stateDir,
+    async [Symbol.asyncDispose]() {
+      await driver[Symbol.asyncDispose]()
+      rmSync(stateDir, { recursive: true, force: true })
+    },
+  }
+}
