@@ -1,0 +1,35 @@
+import { MergePayload } from '@swarm/contract/endpoints/changes.ts'
+import { DomainError } from '@swarm/core/errors.ts'
+import { signal } from '../../db/unit.ts'
+import { appendEvents } from '../../events/events.ts'
+import type { DecisionReaction } from '../../ports.ts'
+import type { ChangeDependencies } from './dependencies.ts'
+import { changeById, upsertEntry } from './queries.ts'
+import { evidence } from './verification.ts'
+
+/** What a decision about a merge sets going, in its own transaction. */
+export function mergeDecisions(deps: ChangeDependencies): DecisionReaction {
+  return {
+    async approved(trx, approval) {
+      const payload = MergePayload.parse(approval.payload)
+      const change = await changeById(trx, payload.changeId)
+      if (!change || change.state !== 'open' || change.head_sha !== payload.headSha) {
+        throw new DomainError('change_not_open', { changeId: payload.changeId, state: change?.state ?? 'gone', headSha: change?.head_sha ?? 'none' })
+      }
+      const now = deps.now()
+      await deps.tickets.enterMerge(trx, { ticketId: change.ticket_id, correlationId: approval.correlationId })
+      await upsertEntry(trx, {
+        change_id: change.id, repository_id: change.repository_id, ticket_id: change.ticket_id, head_sha: change.head_sha, state: 'queued',
+        base_sha: null, candidate_sha: null, check_id: null, losses: 0, approval_id: approval.id, reason: null, created_at: now, updated_at: now,
+      })
+      await appendEvents(trx, [{ type: 'change:queued', projectId: change.project_id, subject: { kind: 'change', id: change.id }, correlationId: approval.correlationId, data: { ticketId: change.ticket_id, headSha: change.head_sha } }])
+      signal(trx, 'work')
+    },
+    async rejected(trx, approval) {
+      const payload = MergePayload.parse(approval.payload)
+      const reason = approval.reason === '' ? `${approval.status === 'rejected' ? 'rejected' : 'revision asked for'} by ${approval.decidedBy}` : approval.reason
+      await deps.tickets.returned(trx, { ticketId: payload.ticketId, failureClass: 'policy', reason, evidence: evidence('policy', reason, {}), correlationId: approval.correlationId })
+      signal(trx, 'work')
+    },
+  }
+}
