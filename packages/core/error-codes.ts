@@ -17,7 +17,6 @@ export const ERROR_CODES = {
   invalid_input: { status: 400, fault: 'user', message: 'The input is not valid: {problem}', remedy: 'Correct {field} and send it again.' },
   body_too_large: { status: 413, fault: 'user', message: 'The request body is larger than {limitBytes} bytes.', remedy: 'Send less at once.' },
   rate_limited: { status: 429, fault: 'user', message: 'Too many requests.', remedy: 'Wait {retryAfterSeconds} s and try again.' },
-  idempotency_conflict: { status: 409, fault: 'user', message: 'This idempotency key was used with another request.', remedy: 'Use a new key for a new request.' },
   internal: { status: 500, fault: 'ours', message: 'Swarm failed at this request (correlation id {correlationId}).', remedy: 'Look in the server log for that id; "swarm logs" prints it.' },
   // tickets and attempts
   illegal_transition: { status: 409, fault: 'user', message: '{kind} {id} is {from}; it cannot become {to}.', remedy: 'Look at its current state first.' },
@@ -76,7 +75,7 @@ already_decided: { status: 409, fault: 'user', message: '{kind} {id} was already
   vm_limit_unenforceable: { status: 500, fault: 'user', message: 'This host cannot enforce the limit {limit}: {problem}', remedy: 'Give the runner a writable cgroup, or leave that limit out.' },
   // model gateway
   model_not_configured: { status: 503, fault: 'user', message: 'No model is configured: there is no key of the model API, and no rehearsal script.', remedy: 'Set ANTHROPIC_API_KEY, or give a script with --rehearsal FILE ("swarm rehearsal init SPEC" writes one to start from).' },
-  model_unpriced: { status: 400, fault: 'user', message: 'There is no price for the model {model}, so no budget can hold it.', remedy: 'Use a model of the price table, or add a row for it to modelPrices in the configuration.' },
+  model_unpriced: { status: 400, fault: 'user', message: 'There is no price for the model {model}, so no budget can hold it.', remedy: 'Use one that has a price: {known}.' },
   model_option_unpriced: { status: 400, fault: 'user', message: 'The request uses {option}, which may cost more than its tokens show.', remedy: 'Leave {option} out: the model gateway takes only what it has a price for.' },
   model_request_invalid: { status: 400, fault: 'user', message: 'This is no request of the Messages API: {problem}', remedy: 'Correct {field}; the format is that of POST /v1/messages.' },
   attempt_over: { status: 409, fault: 'ours', message: 'Attempt {attemptId} is over; it makes no more model calls.', remedy: 'Stop work on this attempt.' },

@@ -95,6 +95,17 @@ eachDialect((_dialect, make) => {
     expect(performance.now() - startedAt).toBeGreaterThanOrEqual(595)
   })
 
+  it('passes a refusal on at once when the wait would outlast its patience, and lets the next call wait for the same time', async () => {
+    await using place = await make()
+    await using w = await world(place, withFault('fail: { status: 429, retryAfter: 30 }'), { gateway: { patienceMs: 2_000 } })
+    const startedAt = performance.now()
+    expect(await refused(w.client.messages.create(ask()))).toEqual({ status: 429, type: 'rate_limit_error' })
+    expect(performance.now() - startedAt).toBeLessThan(1_500)
+    expect(await refused(w.client.messages.create(ask()))).toEqual({ status: 502, type: 'model_unavailable' })
+    expect(await recordedCost(w.db)).toBe(0)
+    expect(w.rehearsal.calls()).toHaveLength(1)
+  })
+
   it('passes the refusal on when it stays, at no cost', async () => {
     await using place = await make()
     await using w = await world(place, withFault('fail: { status: 529, times: 99 }'), { gateway: { tries: 3 } })

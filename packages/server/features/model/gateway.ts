@@ -1,5 +1,5 @@
 import { setTimeout as after } from 'node:timers/promises'
-import { priceOf, type ModelPrice } from '@swarm/core/budgets/prices.ts'
+import { MODEL_PRICES, priceOf, type ModelPrice } from '@swarm/core/budgets/prices.ts'
 import { totalInput, type CallUsage } from '@swarm/core/budgets/reserve.ts'
 import { DomainError } from '@swarm/core/errors.ts'
 import type { Database } from '../../db/database.ts'
@@ -58,7 +58,8 @@ export class CutAnswerError extends Error {
 }
 
 const LONGEST_BACKOFF_MS = 30_000
-const LONGEST_RETRY_AFTER_MS = 120_000
+/** A longer Retry-After is taken for a mistake. */
+const LONGEST_RETRY_AFTER_MS = 15 * 60_000
 /** Longest time that a call may hold its reservation; a row that is older belongs to a process that is gone. */
 export const LONGEST_CALL_MS = 30 * 60_000
 const RETRIED = new Set([408, 429, 500, 502, 503, 504, 529])
@@ -83,7 +84,7 @@ export function createModelGateway(options: GatewayOptions): ModelGateway {
   const maxTries = options.tries ?? 6
 
   /** Reserves, waiting while other calls hold the ceiling. */
-  async function reserve(caller: Caller, prepared: PreparedRequest, price: ModelPrice, patience: AbortSignal): Promise<OpenCall> {
+  async function reserve(caller: Caller, prepared: PreparedRequest, price: ModelPrice, patience: Patience): Promise<OpenCall> {
     using freed = db.wake.latch(SETTLED_TOPIC)
     const startedAt = Date.now()
     const previous = conversations.previous(conversationOf(caller), prepared.request)
@@ -91,7 +92,7 @@ export function createModelGateway(options: GatewayOptions): ModelGateway {
     for (;;) {
       const call = await ledger.reserve(caller, prepared.request.model, shape, price)
       if (call !== 'wait') return call
-      if (await freed.wait({ signal: patience, timeoutMs: 30_000 }) === 'aborted') throw new DomainError('model_budget_busy', { waitedMs: Date.now() - startedAt })
+      if (await freed.wait({ signal: patience.signal, timeoutMs: 30_000 }) === 'aborted') throw new DomainError('model_budget_busy', { waitedMs: Date.now() - startedAt })
     }
   }
 
@@ -110,8 +111,9 @@ export function createModelGateway(options: GatewayOptions): ModelGateway {
     const prepared = prepareRequest(body)
     const { request } = prepared
     const price = priceOf(request.model, Date.now(), options.prices)
-    if (!price) throw new DomainError('model_unpriced', { model: request.model })
-    const patience = AbortSignal.any([signal, AbortSignal.timeout(options.patienceMs ?? 240_000)])
+    if (!price) throw new DomainError('model_unpriced', { model: request.model, known: Object.keys({ ...MODEL_PRICES, ...options.prices }).join(', ') })
+    const patienceMs = options.patienceMs ?? 240_000
+    const patience: Patience = { signal: AbortSignal.any([signal, AbortSignal.timeout(patienceMs)]), until: Date.now() + patienceMs }
     const whole = AbortSignal.any([signal, AbortSignal.timeout(LONGEST_CALL_MS - 60_000)])
 
     for (let tries = 1; ; tries++) {
@@ -143,25 +145,23 @@ export function createModelGateway(options: GatewayOptions): ModelGateway {
         // What was perhaps served is recorded by itself; the next try needs money of its own.
         await settle({ usage: opened.served === 'no' ? NOTHING_SERVED : null })
         options.log.warn({ callId: open.id, provider: provider.label, problem: opened.problem, tries }, 'model call failed before its answer began')
-        if (tries >= maxTries || patience.aborted) throw new DomainError('model_unavailable', { provider: provider.label, problem: opened.problem, tries })
-        await pause(tries, null, patience)
+        if (tries >= maxTries || !await pause(tries, null, patience)) throw new DomainError('model_unavailable', { provider: provider.label, problem: opened.problem, tries })
         continue
       }
       try {
         return await passOn(open, prepared, opened, caller, sink, settle, whole)
       } catch (error) {
         if (!(error instanceof CutAnswerError) || error.passedOn || whole.aborted) throw error
-        if (tries >= maxTries || patience.aborted) throw new DomainError('model_unavailable', { provider: provider.label, problem: error.message, tries }, { cause: error })
-        await pause(tries, null, patience)
+        if (tries >= maxTries || !await pause(tries, null, patience)) throw new DomainError('model_unavailable', { provider: provider.label, problem: error.message, tries }, { cause: error })
       }
     }
   }
 
   /** Repeats a call that the provider refused for the moment. Its reservation stays: a refusal costs nothing. */
-  async function tryUntilServed(open: OpenCall, body: string, streamed: boolean, triesBefore: number, whole: AbortSignal, patience: AbortSignal): Promise<{ opened: Opened; tried: number }> {
+  async function tryUntilServed(open: OpenCall, body: string, streamed: boolean, triesBefore: number, whole: AbortSignal, patience: Patience): Promise<{ opened: Opened; tried: number }> {
     for (let tried = 0; ; tried++) {
       try {
-        await breaker.pass(patience)
+        await breaker.pass(patience.signal)
       } catch (error) {
         throw new NotSent(whole.aborted ? error : new DomainError('model_unavailable', { provider: provider.label, problem: 'it stayed overloaded', tries: triesBefore + tried }))
       }
@@ -186,13 +186,16 @@ export function createModelGateway(options: GatewayOptions): ModelGateway {
     }
   }
 
-  async function pause(tries: number, retryAfterMs: number | null, patience: AbortSignal): Promise<boolean> {
+  /** Waits before the next try; false at once when the time does not suffice. */
+  async function pause(tries: number, retryAfterMs: number | null, patience: Patience): Promise<boolean> {
     const backoff = Math.min(LONGEST_BACKOFF_MS, (options.backoffMs ?? 500) * 2 ** (tries - 1)) * (0.75 + Math.random() / 2)
+    const waitMs = Math.max(backoff, retryAfterMs ?? 0)
+    if (Date.now() + waitMs > patience.until) return false
     try {
-      await after(Math.max(backoff, retryAfterMs ?? 0), undefined, { signal: patience })
+      await after(waitMs, undefined, { signal: patience.signal })
       return true
     } catch (error) {
-      if (patience.aborted) return false
+      if (patience.signal.aborted) return false
       throw error
     }
   }
@@ -255,7 +258,7 @@ export function createModelGateway(options: GatewayOptions): ModelGateway {
         // Nobody outside has seen the beginning of this answer, so here a cut one may be asked for again.
         if (!(error instanceof CutAnswerError) || signal.aborted || stopping.signal.aborted) throw error
         if (tries >= maxTries) throw new DomainError('model_unavailable', { provider: provider.label, problem: error.message, tries }, { cause: error })
-        await pause(tries, null, signal)
+        await pause(tries, null, { signal, until: Number.POSITIVE_INFINITY })
       }
     }
   }
@@ -269,6 +272,9 @@ export function createModelGateway(options: GatewayOptions): ModelGateway {
     },
   }
 }
+
+/** How long a call may stay without a first byte for its caller. */
+interface Patience { readonly signal: AbortSignal; readonly until: number }
 
 /** The call was given up before it was sent: nothing can have been served. */
 class NotSent extends Error {

@@ -146,7 +146,6 @@ export function createLedger(options: LedgerOptions) {
     },
   }
 }
-export type Ledger = ReturnType<typeof createLedger>
 
 async function subjectOf(trx: Trx, caller: Caller): Promise<Subject> {
   if (caller.kind === 'server') {
