@@ -29,5 +29,3 @@ export function endpoint<
 >(value: Endpoint<Params, Query, Body, Response>): Endpoint<Params, Query, Body, Response> {
   return value
 }
-
-export type AnyEndpoint = Endpoint<z.ZodType, z.ZodType, z.ZodType, z.ZodType>

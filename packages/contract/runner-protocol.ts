@@ -78,8 +78,6 @@ export type CheckResult = z.infer<typeof CheckResult>
 const WorkKey = z.object({ kind: z.enum(['attempt', 'check']), id: z.string(), fence: z.number().int() })
 export type WorkKey = z.infer<typeof WorkKey>
 
-export const ATTEMPT_STEPS = ['provision', 'workspace', 'agent', 'publish'] as const
-
 export const registerRunner = endpoint({
   method: 'POST', path: '/api/runners', access: ['admin'], tag: 'runners', status: 201,
   summary: 'Registers a runner host, or renews the token of the runner with this name',

@@ -19,8 +19,3 @@ export function makeId(kind: IdKind, random: Uint8Array): string {
   for (const byte of random.subarray(0, 8)) digits += ALPHABET[byte & 31]
   return `${ID_PREFIXES[kind]}-${digits}`
 }
-
-/** A regular expression that matches exactly the ids of one kind. */
-export function idPattern(kind: IdKind): RegExp {
-  return new RegExp(`^${ID_PREFIXES[kind]}-[0-9A-HJKMNP-TV-Z]{8}$`)
-}

@@ -12,6 +12,7 @@ import { newId } from './ids.ts'
 import { registerLive } from './live/live.ts'
 import { createLogger, logDestination, type Logger } from './logger.ts'
 import { createMetrics, type Metrics } from './metrics.ts'
+import { startPlatform } from './platform.ts'
 import { VERSION } from './version.ts'
 
 /** What every feature is made from; put together by hand, handed to each `registerX(context)`. */
@@ -36,6 +37,7 @@ export type Feature = (context: Context) => void | Disposable | AsyncDisposable 
 /** Every feature of the server, in the order in which they start. */
 const FEATURES: readonly Feature[] = [
   registerLive,
+  startPlatform,
 ]
 
 export interface ServerOptions {

@@ -8,7 +8,9 @@ import { findAgent, listAgents, requireAgent } from './features/agents/service.t
 import { registerApprovals } from './features/approvals/approvals.ts'
 import { createApprovals } from './features/approvals/service.ts'
 import { completionDuty } from './features/design/completion.ts'
-import { readRepositoryPlan } from './features/checks/plan.ts'
+import { createChanges } from './features/changes/changes.ts'
+import { readRepositoryPlan, sealPlan } from './features/checks/plan.ts'
+import { failedOutput, readResults } from './features/checks/service.ts'
 import { createChecks } from './features/checks/checks.ts'
 import { parseSwarmYml } from './features/checks/swarm-yml.ts'
 import { registerDesignRoutes } from './features/design/routes.ts'
@@ -77,6 +79,15 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
       const repository = await repositories.find(repositoryId)
       return { projectSlug: repository.project_slug, repositorySlug: repository.slug, egressAllow: (await requireProject(db.read, repository.project_id)).settings.egressAllow }
     },
+  })
+
+  const changes = createChanges(http, {
+    db, now: clock, makeId: ids, tickets, approvals,
+    locate: async (id) => {
+      const repository = await repositories.find(id)
+      return { id: repository.id, projectId: repository.project_id, path: repositories.pathOf(repository), defaultBranch: repository.default_branch }
+    },
+    checks: { enqueue: checks.queue.enqueue, readPlan: readRepositoryPlan, sealPlan, readResults, failedOutput },
   })
 
   const provider = providerOf(config.model)

@@ -24,6 +24,8 @@ export const Ticket = z.object({
   agent: z.string(), state: TicketState, holdReason: z.string().nullable(),
   /** One line that says why it does not move right now, or null when it does. */
   waitsFor: z.string().nullable(),
+  /** What a person may do with it now. */
+  can: z.object({ retry: z.boolean(), hold: z.boolean(), cancel: z.boolean() }),
   dependsOn: z.array(z.string()), wave: z.number().int(), storyPoints: z.number(), priority: z.number().int(),
   attempts: z.number().int(), branch: z.string(), headSha: z.string().nullable(), changeId: z.string().nullable(),
   costMicroUsd: z.number().int(), createdAt: Time, updatedAt: Time,

@@ -10,7 +10,6 @@ export const APPROVAL_TRANSITIONS = {
   expired: [],
   cancelled: [],
 } as const satisfies Record<string, readonly string[]>
-export type ApprovalStatus = keyof typeof APPROVAL_TRANSITIONS
 
 /** What `--yes` may decide by itself: never budget, delete or infrastructure. */
 export const YES_APPROVES = ['spec_approval', 'build_start', 'merge'] as const satisfies readonly ApprovalKind[]

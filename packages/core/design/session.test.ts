@@ -4,7 +4,7 @@ import { DESIGNING_STATES, SESSION_ACTIONS, SESSION_STATES, SESSION_TRANSITIONS,
 describe('a design session', () => {
   it('walks from input to completed', () => {
     let state = SESSION_STATES[0] ?? 'failed'
-    for (const action of ['clarify', 'design', 'review', 'revise', 'review', 'approve', 'build', 'complete'] as const) state = sessionNext(state, action) ?? 'failed'
+    for (const action of ['clarify', 'design', 'review', 'revise', 'review', 'approve', 'revise', 'review', 'approve', 'build', 'complete'] as const) state = sessionNext(state, action) ?? 'failed'
     expect(state).toBe('completed')
   })
   it('allows in every state exactly what the table names', () => {

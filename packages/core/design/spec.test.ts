@@ -43,7 +43,7 @@ describe('reading a spec', () => {
   })
 
   it('takes unusual prefixes for ids when they number several lines, and names like UTF-8 never', () => {
-    expect(ids('# T\n## Requirements\n- K1: one\n- K2: two\n- UTF-8 files are read\n- UTF-16 files too')).toEqual(['K1', 'K2', expect.stringMatching(/^R-/), expect.stringMatching(/^R-/)])
+    expect(ids('# T\n## Requirements\n- K1: one\n- K2: two\n- UTF-8 files are read\n- UTF-16 files too\n- UTF-32 files are not')).toEqual(['K1', 'K2', ...Array.from({ length: 3 }, () => expect.stringMatching(/^R-/) as string)])
     expect(ids('# T\n## Rules\n- 1.1 one\n- 1.2 two\n- 1.3 three')).toEqual(['1.1', '1.2', '1.3'])
     expect(ids('# T\n## Rules\n- A4 paper must print')).toEqual([expect.stringMatching(/^R-/)])
   })

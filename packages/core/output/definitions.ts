@@ -67,7 +67,8 @@ export function definitionsIn(code: string, language: Language): Definition[] {
       const line = lineNumber(starts, nameAt)
       const key = `${line}:${name}`
       if (found.has(key)) continue
-      const indented = /^[ \t]/.test(code.slice(starts[line - 1] as number, nameAt))
+      // A method of Go stands at the outermost level, yet nobody calls it by its bare name.
+      const indented = (language === 'go' && /^func\s*\(/.test(match[0])) || /^[ \t]/.test(code.slice(starts[line - 1] as number, nameAt))
       found.set(key, { name, line, topLevel: !indented, kind, body: bodyOf(code, match.index + match[0].length, line, starts, language) })
     }
   }
@@ -124,11 +125,19 @@ export function indentedBody(code: string, line: number, starts: readonly number
   const textOf = (n: number) => code.slice(starts[n - 1] as number, (starts[n] ?? code.length + 1) - 1)
   const indent = /^[ \t]*/.exec(textOf(line))?.[0].length ?? 0
   const body: string[] = []
-  let header = line
-  // A signature may run over several lines: it ends where a line ends in a colon.
-  while (header < starts.length && header < line + 30 && !/:\s*(?:\S.*)?$/.test(textOf(header))) header++
-  const inline = /:\s*(\S.*)$/.exec(textOf(header).replace(/^.*\)\s*(?:->[^:]*)?(?=:)/, ''))
-  if (inline?.[1]) body.push(inline[1].trim())
+  // A signature may run over several lines: it ends at the first colon outside brackets.
+  let depth = 0
+  let at = starts[line - 1] as number
+  for (; at < code.length; at++) {
+    const char = code[at] as string
+    if ('([{'.includes(char)) depth++
+    else if (')]}'.includes(char)) depth--
+    else if (char === ':' && depth === 0) break
+    else if (char === '\n' && depth === 0) break
+  }
+  const header = lineNumber(starts, Math.min(at, code.length))
+  const inline = code.slice(at + 1, (starts[header] ?? code.length + 1) - 1).trim()
+  if (code[at] === ':' && inline !== '') body.push(inline)
   for (let n = header + 1; n <= starts.length; n++) {
     const text = textOf(n)
     if (text.trim() === '') continue

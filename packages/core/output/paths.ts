@@ -51,10 +51,10 @@ export function isFixturePath(path: string): boolean {
 
 /** Anything below a folder for tests, or a fixture: examples of secrets, binaries and broken files are at home there. */
 export function isTestMaterial(path: string): boolean {
-  return isFixturePath(path) || isTestPath(path) || TEST_FOLDER.test(path) || /(?:^|\/)(?:examples?|demos?|benchmarks?)\//i.test(path)
+  return isFixturePath(path) || isTestPath(path) || TEST_FOLDER.test(path) || /(?:^|\/)_?(?:examples?|demos?|benchmarks?|bench)\//i.test(path)
 }
 
-const LOCKFILES = new Set(['package-lock.json', 'npm-shrinkwrap.json', 'yarn.lock', 'pnpm-lock.yaml', 'bun.lock', 'bun.lockb', 'deno.lock', 'cargo.lock', 'go.sum', 'poetry.lock', 'pipfile.lock', 'uv.lock', 'pdm.lock', 'composer.lock', 'gemfile.lock', 'mix.lock', 'pubspec.lock', 'packages.lock.json', 'gradle.lockfile', 'flake.lock', 'podfile.lock', '.terraform.lock.hcl', 'package.resolved', 'cartfile.resolved', 'buf.lock', 'modules.txt', 'requirements.txt', 'go.work.sum'])
+const LOCKFILES = new Set(['package-lock.json', 'npm-shrinkwrap.json', 'yarn.lock', 'pnpm-lock.yaml', 'bun.lock', 'bun.lockb', 'deno.lock', 'cargo.lock', 'go.sum', 'poetry.lock', 'pipfile.lock', 'uv.lock', 'pdm.lock', 'composer.lock', 'gemfile.lock', 'mix.lock', 'pubspec.lock', 'packages.lock.json', 'gradle.lockfile', 'flake.lock', 'podfile.lock', '.terraform.lock.hcl', 'package.resolved', 'cartfile.resolved', 'buf.lock', 'modules.txt', 'requirements.txt', 'go.work.sum', 'go.mod'])
 
 export function isLockfile(path: string): boolean {
   return LOCKFILES.has(baseName(path).toLowerCase())

@@ -13,6 +13,7 @@ export interface LostName {
 }
 
 const MIN_NAME = 4
+const EXPORTS = /\bmodule\.exports\b|(?<![\w.])exports\.|^\s*export\b/m
 /** Present without any definition: taking one's own away leaves the platform's. */
 const PLATFORM = new Set('fetch Promise URL URLSearchParams TextEncoder TextDecoder performance structuredClone Buffer process global globalThis window document console setTimeout setInterval queueMicrotask Symbol Object Array Error Event EventTarget AbortController Headers Request Response FormData Blob File crypto require module exports print input open list dict type tuple range filter sorted error string main init test name self this super true false null None copy clear append delete iter assert describe expect unicode bytes long basestring reduce xrange callable property any all next hash format text data value result'.split(' '))
 
@@ -33,9 +34,14 @@ export function lostNamesOf(whole: ChangeView): LostName[] {
     if ((file.status === 'deleted' || file.status === 'renamed') && language !== null && !isTestMaterial(file.oldPath)) {
       const stem = stemOf(file.oldPath)
       const word = /^(?:index|mod|__init__)$/.test(stem) ? baseName(folderOf(file.oldPath)) : stem
-      if (word.length > 1 && !pathsNow.has(stemPath(file.oldPath))) lost.push({ word, kind: 'file', from: file.oldPath, language })
+      const movedPackage = file.status === 'renamed' && language === 'python' && tail(file.path) === tail(file.oldPath)
+      if (word.length > 1 && !movedPackage && !pathsNow.has(stemPath(file.oldPath))) lost.push({ word, kind: 'file', from: file.oldPath, language })
     }
     if (language === null || view.before === null || !isCode(file.oldPath)) continue
+    if (language === 'js' && view.after !== null && EXPORTS.test(view.before.masked.code) && !EXPORTS.test(view.after.masked.code) && !/\bdefine\(|\bthis\.\w|\bglobalThis\b/.test(view.after.masked.code)) {
+      const stem = stemOf(file.path)
+      lost.push({ word: stem === 'index' ? baseName(folderOf(file.path)) : stem, kind: 'file', from: file.path, language })
+    }
     // A wildcard may bring every name back; who knows which.
     if (/^\s*export\s+\*|^\s*from\s+\S+\s+import\s+\*|^\s*(?:pub\s+)?use\s+.*\*;/m.test(view.file.after?.text ?? '')) continue
     const kept = new Set((view.after?.definitions ?? []).map((definition) => definition.name))
@@ -50,7 +56,7 @@ export function lostNamesOf(whole: ChangeView): LostName[] {
 }
 
 /** Which of the lost things the head still uses. `mentions` are the head's lines that hold one of their words. */
-export function danglingUses(lost: readonly LostName[], mentions: readonly Mention[], change: ChangeSet): Dangling[] {
+export function danglingUses(lost: readonly LostName[], mentions: readonly Mention[], whole: ChangeView): Dangling[] {
   const byWord = new Map<string, Mention[]>()
   const words = new Set(lost.map((name) => name.word))
   for (const mention of mentions) {
@@ -62,11 +68,12 @@ export function danglingUses(lost: readonly LostName[], mentions: readonly Menti
       else byWord.set(word, [mention])
     }
   }
-  const goneNow = new Set(change.files.filter((file) => file.after === null).map((file) => file.path))
+  // Where the whole file is at hand, its masked text tells code from a comment or string that runs over lines.
+  const maskedRows = new Map(whole.files.flatMap((view) => (view.after ? [[view.path, view.after.masked.code.split('\n')] as const] : [])))
   const found: Dangling[] = []
   for (const name of lost) {
-    const lines = (byWord.get(name.word) ?? []).filter((mention) => !goneNow.has(mention.path))
-    found.push(...(name.kind === 'file' ? usesOfFile(name, lines) : usesOfName(name, lines)))
+    const lines = byWord.get(name.word) ?? []
+    found.push(...(name.kind === 'file' ? usesOfFile(name, lines) : usesOfName(name, lines, maskedRows)))
   }
   return found
 }
@@ -108,20 +115,22 @@ function usesOfFile(lost: LostName, mentions: readonly Mention[]): Dangling[] {
   return uses
 }
 
-function usesOfName(lost: LostName, mentions: readonly Mention[]): Dangling[] {
+function usesOfName(lost: LostName, mentions: readonly Mention[], maskedRows: ReadonlyMap<string, readonly string[]>): Dangling[] {
   const word = escapeRegExp(lost.word)
   const uses: Dangling[] = []
   const sameLanguage = mentions.filter(({ path }) => languageOf(path) === lost.language)
   const binds = new RegExp(`\\b(?:function\\*?|def|class|func|fn|const|let|var|val|type|struct|enum|union|interface|trait|record|object|static|import|export|use|as|mod|macro_rules!|typedef|#\\s*define|for|except|with|global|nonlocal|catch)\\b[^=;]*?(?<![\\w$])${word}(?![\\w$])|(?<![\\w$.])${word}\\s*(?::(?!:)|(?<![=!<>])=(?!=)|:=)|^\\s*[{(]?\\s*${word}(?:\\s+as\\s+\\w+)?\\s*[,)}]*\\s*[)}]*\\s*(?:from\\b.*)?$|[({,]\\s*\\.{0,3}${word}\\s*[,)}\\]=].*(?:=>|\\{|:)\\s*$|\\b(?:public|private|protected|internal|static|final|void|int|bool|char|auto|inline)\\b[^=;(]*(?<![\\w$])${word}\\s*\\(|^func\\s*\\([^)]*\\)\\s*${word}\\b|[({,]\\s*${word}\\s*[,}].*\\}\\s*=|\\|[^|]*\\b${word}\\b[^|]*\\||${word}!?\\s*\\([^)]*\\)\\s*\\{\\s*$|\\(\\s*${word}\\s+[\\w*\\[\\].]+[,)]|[(,]\\s*${word}\\s+[\\w*\\[\\].]+\\s*[,)]`)
-  const bare = new RegExp(`(?<![\\w$.'"@#:>-])${word}(?![\\w$'":-])`)
+  const bare = lost.language === 'go' ? goUse(lost, word) : new RegExp(`(?<![\\w$.'"@#:>-])${word}(?![\\w$'":-])`)
   const bound = new Set<string>()
-  const lines = sameLanguage.map((mention) => ({ mention, code: maskText(mention.text, lost.language as Language).code })).filter(({ mention, code }) => new RegExp(`(?<![\\w$])${word}(?![\\w$])`).test(code) && !/^\s*(?:\*|\/\/|\/\*|#(?!\s*define|\s*if))/.test(mention.text))
+  const lines = sameLanguage.map((mention) => ({ mention, code: maskedRows.get(mention.path)?.[mention.line - 1] ?? maskText(mention.text, lost.language as Language).code })).filter(({ mention, code }) => new RegExp(`(?<![\\w$])${word}(?![\\w$])`).test(code) && !/^\s*(?:\*|\/\/|\/\*|#(?!\s*define|\s*if))/.test(mention.text))
   for (const { mention, code } of lines) if (binds.test(code)) bound.add(mention.path)
   const fromFolder = folderOf(lost.from)
   const stem = /^(?:index|mod|__init__)$/.test(stemOf(lost.from)) ? baseName(fromFolder) : stemOf(lost.from)
   const importsIt = lost.language === 'js'
     ? new RegExp(`\\b(?:import|export)\\s+(?:type\\s+)?(?:\\w+\\s*,\\s*)?\\{[^}]*\\b${word}\\b[^}]*\\}\\s*from\\s*["'](\\.[^"']+)["']|\\{[^}]*\\b${word}\\b[^}]*\\}\\s*=\\s*require\\(\\s*["'](\\.[^"']+)["']`)
     : lost.language === 'python' ? new RegExp(`^\\s*from\\s+[\\w.]*(?<![\\w])${escapeRegExp(stem)}\\s+import\\b.*\\b${word}\\b`) : null
+  const qualifier = lost.language === 'go' ? (/^[A-Z]/.test(lost.word) ? baseName(fromFolder) : '') : lost.language === 'js' || lost.language === 'python' ? stem : ''
+  const qualified = qualifier.length >= 3 && /^\w+$/.test(qualifier) && !/^v\d+$/.test(qualifier) ? new RegExp(`(?<![\\w$.])${qualifier}\\.${word}(?![\\w$])`) : null
   for (const { mention, code } of lines) {
     const { path, line, text } = mention
     if (isFixturePath(path)) continue
@@ -137,6 +146,10 @@ function usesOfName(lost: LostName, mentions: readonly Mention[]): Dangling[] {
       continue
     }
     if (bound.has(path)) continue
+    if (qualified?.test(code)) {
+      if (![...bound].some((other) => (lost.language === 'go' ? folderOf(other) === fromFolder : other === lost.from))) dangling(true)
+      continue
+    }
     if (path === lost.from) {
       if (bare.test(code)) dangling(lost.language !== 'c' && lost.language !== 'shell' && lost.language !== 'ruby')
     } else if (lost.language === 'go') {
@@ -150,6 +163,13 @@ function usesOfName(lost: LostName, mentions: readonly Mention[]): Dangling[] {
   return uses
 }
 
+/** In Go a bare word may be a field, a parameter or a package: only a call, a composite or a pointer to it tells. */
+function goUse(lost: LostName, word: string): RegExp {
+  if (lost.kind === 'function') return new RegExp(`(?<![\\w.$])(?<!func )${word}(?:\\[[^\\]]*\\])?\\(`)
+  if (lost.kind === 'type') return new RegExp(`(?:[*&\\]]|(?<![\\w.$])new\\(|^\\s*return\\s+)${word}(?![\\w.])|(?<![\\w.$])${word}\\{`)
+  return new RegExp(`(?<![\\w.$])${lost.word.length >= 8 ? word : '(?!)'}(?![\\w.:{(])`)
+}
+
 function resolvePath(folder: string, asked: string): string {
   const parts = folder === '' ? [] : folder.split('/')
   for (const part of asked.split('/')) {
@@ -157,6 +177,11 @@ function resolvePath(folder: string, asked: string): string {
     else if (part !== '.' && part !== '') parts.push(part)
   }
   return parts.join('/')
+}
+
+/** A module's last two names: what an import of it from elsewhere looks like. */
+function tail(path: string): string {
+  return path.split('/').slice(-2).join('/')
 }
 
 function stemOf(path: string): string {

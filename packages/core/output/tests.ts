@@ -28,12 +28,17 @@ export interface TestCase {
 const JS_TEST = /(?<![\w$.])(x?it|fit|x?test|specify|t\.test|tap\.test|Deno\.test|QUnit\.test|bench)((?:\.\w+(?:\([^()\n]*\))?)*)\s*\(\s*(['"`])/g
 const GROUP = /(?<![\w$.])(x|f)?(?:describe|context|suite)((?:\.\w+)*)\s*\(/g
 
+interface Extra {
+  readonly skipped?: boolean
+  readonly focused?: boolean
+}
+
 /** The tests that a file holds. `text` is the original, `masked` the same text through `maskText`. */
 export function testsIn(text: string, masked: Masked, language: Language): TestCase[] {
   const starts = lineStarts(text)
   const { uncommented, code } = masked
   const found: TestCase[] = []
-  const push = (at: number, name: string, bodyText: string, extra: { skipped?: boolean; focused?: boolean }) => {
+  const push = (at: number, name: string, bodyText: string, extra: Extra) => {
     const body = bodyText.split('\n').map((line) => line.trim()).filter((line) => line !== '')
     found.push({
       name,
@@ -46,16 +51,31 @@ export function testsIn(text: string, masked: Masked, language: Language): TestC
     })
   }
   if (language === 'js') {
+    const calls: { at: number; from: number; end: number; name: string; extra: Extra }[] = []
     for (const match of uncommented.matchAll(JS_TEST)) {
       if (/[^\s]/.test(code.slice(match.index, match.index + 1)) === false) continue
       const [, word = '', chain = ''] = match
       const nameAt = match.index + match[0].length
       const nameEnd = text.indexOf(match[3] as string, nameAt)
       const end = callEnd(code, match.index + word.length + chain.length)
-      push(match.index, text.slice(nameAt, nameEnd === -1 ? nameAt + 80 : nameEnd), innerBody(uncommented, code, nameEnd === -1 ? nameAt : nameEnd, end), {
+      calls.push({ at: match.index, from: nameEnd === -1 ? nameAt : nameEnd, end, name: text.slice(nameAt, nameEnd === -1 ? nameAt + 80 : nameEnd), extra: {
         skipped: word.startsWith('x') || /\.(?:skip|todo|fails|failing)\b(?!If)/.test(chain) || /\b(?:skip|todo)\s*:\s*(?:true|['"])/.test(uncommented.slice(nameEnd, Math.min(end, nameEnd + 80))),
         focused: word === 'fit' || /\.only\b/.test(chain),
-      })
+      } })
+    }
+    for (const [i, call] of calls.entries()) {
+      // What stands in a test inside this one is that one's.
+      let inside = uncommented.slice(0, call.end)
+      let until = call.from
+      const parts: string[] = [inside.slice(0, call.from)]
+      for (let j = i + 1; j < calls.length && (calls[j] as { at: number }).at < call.end; j++) {
+        const inner = calls[j] as { at: number; end: number }
+        if (inner.at < until) continue
+        parts.push(inside.slice(until, inner.at), inside.slice(inner.at, inner.end).replace(/[^\n]/g, ' '))
+        until = inner.end
+      }
+      if (parts.length > 1) inside = parts.join('') + inside.slice(until)
+      push(call.at, call.name, innerBody(inside, code, call.from, call.end), call.extra)
     }
     return found
   }
@@ -209,7 +229,7 @@ const TRIVIAL = new RegExp([
   `\\b(?:EXPECT|ASSERT)_TRUE\\(\\s*(?:true|1)\\s*\\)`, `\\b(?:CHECK|REQUIRE)\\(\\s*(?:true|1)\\s*\\)`, `\\bXCTAssert(?:True)?\\(\\s*true`, `\\bAssert\\.(?:True|IsTrue)\\(\\s*true\\s*[,)]`,
 ].join('|'))
 
-const LOOSE = /\.(?:toBeDefined|toBeTruthy|toBeFalsy|toBeInstanceOf|toBeTypeOf)\(|\.not\.(?:toBeNull|toBeUndefined|toThrow|toBe\(\s*(?:null|undefined))|expect\.anything\(|\.to\.(?:be\.(?:ok|an?\b)|exist)|\bassert\.(?:ok|isOk|exists|isDefined|isNotNull|doesNotThrow|NotNil|NotEmpty|True|NoError|IsType|isTrue)\(|\brequire\.(?:NotNil|NotEmpty|True)\(|\bassert\s*\(\s*[\w.!]+\s*[,)]|\bt\.(?:ok|truthy|notThrows|assert)\(|\bassert(?:True|IsNotNone|NotNull|IsInstance|That\([^,]*,\s*notNullValue)\w*\(|^assert\s+[\w.]+(?:\([^=<>]*\))?(?:\[[^\]]*\])?\s*(?:,\s*['"f].*)?$|\bis\s+not\s+None\b|^assert\s+(?:isinstance|hasattr|callable|len\([^)]*\)\s*>=?\s*0)\b|\bassert!\(\s*[\w.&!]+(?:\(\))?(?:\.is_(?:some|ok|err|none)\(\))?\s*[,)]|\bassert!\([^=<>]*\.is_(?:some|ok)\(\)\s*\)|\b(?:EXPECT|ASSERT)_(?:TRUE|NE|NO_THROW)\(\s*(?:[\w.>-]+\s*[,)])|\bAssert\.(?:NotNull|IsNotNull|True|IsTrue)\(|\.toMatch\(\s*\/\.\*\/|toBeGreaterThanOrEqual\(\s*0\s*\)|\btoEqual\(expect\.any(?:thing)?\(/
+const LOOSE = /\.(?:toBeDefined|toBeTruthy|toBeFalsy|toBeInstanceOf|toBeTypeOf)\(|\.not\.(?:toBeNull|toBeUndefined|toThrow|toBe\(\s*(?:null|undefined))|expect\.anything\(|\.to\.(?:be\.(?:ok|an?\b)|exist)|\b(?:assert|t|tt|st)\.(?:ok|notOk|truthy|falsy|isOk|assert|exists|isTrue|true)\(\s*!*[\w.$]+(?:\[[^\]]*\])?(?:\((?:[^()=<>]|\([^()]*\))*\))?\s*[,)]|\b(?:assert|t|tt|st)\.(?:isDefined|isNotNull|doesNotThrow|notThrows|NotNil|NotEmpty|True|NoError|IsType)\(|\brequire\.(?:NotNil|NotEmpty|True)\(|\bassert\s*\(\s*[\w.!]+\s*[,)]|\bassert(?:True|IsNotNone|NotNull|IsInstance|That\([^,]*,\s*notNullValue)\w*\(|^assert\s+[\w.]+(?:\([^=<>]*\))?(?:\[[^\]]*\])?\s*(?:,\s*['"f].*)?$|\bis\s+not\s+None\b|^assert\s+(?:isinstance|hasattr|callable|len\([^)]*\)\s*>=?\s*0)\b|\bassert!\(\s*[\w.&!]+(?:\(\))?(?:\.is_(?:some|ok|err|none)\(\))?\s*[,)]|\bassert!\([^=<>]*\.is_(?:some|ok)\(\)\s*\)|\b(?:EXPECT|ASSERT)_(?:TRUE|NE|NO_THROW)\(\s*(?:[\w.>-]+\s*[,)])|\bAssert\.(?:NotNull|IsNotNull|True|IsTrue)\(|\.toMatch\(\s*\/\.\*\/|toBeGreaterThanOrEqual\(\s*0\s*\)|\btoEqual\(expect\.any(?:thing)?\(/
 
 export function strengthOf(line: string): Strength {
   if (TRIVIAL.test(line)) return 'trivial'

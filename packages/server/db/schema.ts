@@ -167,7 +167,6 @@ export interface TokensTable {
   id: string; kind: string; subject_id: string; hash: string; fence: number | null
   expires_at: number | null; revoked_at: number | null; created_at: number
 }
-export interface IdempotencyKeysTable { principal: string; key: string; request_hash: string; status: number; response: string; created_at: number }
 export interface EventsTable {
   seq: Generated<number>; type: string; project_id: string | null; subject_kind: string; subject_id: string
   data: string; correlation_id: string; at: number
@@ -182,6 +181,6 @@ export interface Schema {
   runners: RunnersTable; vms: VmsTable; agents: AgentsTable; agent_versions: AgentVersionsTable
   approvals: ApprovalsTable; changes: ChangesTable; check_runs: CheckRunsTable
   merge_entries: MergeEntriesTable; merge_queues: MergeQueuesTable
-  model_calls: ModelCallsTable; tokens: TokensTable; idempotency_keys: IdempotencyKeysTable
+  model_calls: ModelCallsTable; tokens: TokensTable;
   events: EventsTable; meta: MetaTable
 }

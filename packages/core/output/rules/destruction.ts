@@ -65,7 +65,7 @@ const ELISION = new RegExp([
   '\\b(?:rest|remainder) of (?:the |this )?(?:\\w+ ){0,3}?(?:is |are |remains? |stays? |as )?(?:unchanged|the same|here|as (?:before|is)|omitted|goes here|not shown|continues)',
   '\\b(?:existing|previous|original|remaining|other|rest of(?: the)?)\\s+(?:\\w+\\s+)?(?:code|implementation|methods?|functions?|content|imports?|lines|tests?|file|logic)\\s*(?:\\.\\.\\.|…|(?:is |are |remains? |stays? )?(?:unchanged|omitted|as before|goes? here|the same|truncated|stays? here|above|below)\\b\\s*(?:\\.\\.\\.|…|$|\\*/|-->))',
   '(?:\\.\\.\\.|…).*\\b(?:unchanged|omitted|truncated|as before|same as (?:before|above)|for brevity|remains? (?:the same|unchanged))\\b',
-  '\\b(?:unchanged|omitted for brevity|truncated for brevity|code omitted)\\s*(?:\\.\\.\\.|…|$)',
+  '^\\W*(?:unchanged|omitted for brevity|truncated for brevity|code omitted)\\W*$', '\\b(?:omitted|truncated) for brevity',
   '\\[(?:\\.\\.\\.|…)\\s*(?:truncated|omitted|\\d+ (?:more )?lines)', '\\b\\d+ (?:more )?lines (?:truncated|omitted|unchanged|not shown)',
 ].join('|'), 'i')
 const COMMENT = /^\s*(?:\/\/|#|\/\*|\*|<!--|--|;|%|\{\/\*|""")|^\s*(?:\[|\()?(?:\.\.\.|…)/
@@ -78,13 +78,18 @@ export const elidedCode: Rule = function* (whole) {
     for (const { text, line } of view.added) {
       const bare = /^\s*(?:\/\/|#|\/\*|<!--)?\s*(?:\.\.\.|…)\s*(?:\*\/|-->)?\s*$/.test(text)
       const marker = COMMENT.test(text) && ELISION.test(text) && text.trim().length < 140
-      if (!marker && !(bare && view.language !== null && view.language !== 'python' && lost >= 5)) continue
+      if (!marker && !(bare && view.language !== null && view.language !== 'python' && lost >= 5 && !inComment(view.file.after.text, line))) continue
       if (isProse(view.path) && lost < 10) continue
       const grave = lost >= 3 || (marker && /(?:\.\.\.|…)/.test(text) && view.file.status !== 'added' && !isTestMaterial(view.path))
       yield finding('code_elided', grave ? 'error' : 'warning', view.path, line, `A comment stands where code should be: ${text.trim().slice(0, 80)}`)
       break
     }
   }
+}
+
+/** The line above is a comment too: what stands here is part of its text. */
+function inComment(text: string, line: number): boolean {
+  return /^\s*(?:\/\/|#|\*|\/\*|--)/.test(linesOf(text)[line - 2] ?? '')
 }
 
 const STUB = /^(?:throw\s+(?:new\s+)?\w*(?:Error|Exception)?\(?\s*["'`]?.*(?:not.{0,3}implemented|unimplemented|todo|stub).*|raise\s+NotImplementedError\b.*|todo!\(.*\);?|unimplemented!\(.*\);?|panic!?\(\s*["'`].*(?:not.{0,3}implemented|todo|stub|unimplemented).*|pass|\.\.\.|return;?|return\s+(?:null|undefined|None|nil|true|false|True|False|0|-1|""|''|``|\[\]|\{\}|\(\)|nil,\s*nil|Ok\(\(\)\)|Default::default\(\)|nullptr|NULL|Promise\.resolve\([^)]*\)|std::string\(\)|"",\s*nil|0,\s*nil|false,\s*nil)\s*;?|Ok\(\(\)\)|None|Default::default\(\)|vec!\[\]|String::new\(\)|false|true|0)$/i
@@ -106,9 +111,9 @@ export const stubbedBodies: Rule = function* (whole) {
     const addedRows = new Set(view.added.map((line) => line.line))
     let stubs = 0
     for (const old of view.before.definitions) {
-      if (old.kind === 'value' || (counts.get(old.name) ?? 0) > 1) continue
+      if (old.kind !== 'function' || (counts.get(old.name) ?? 0) > 1) continue
       const current = now.get(old.name)
-      if (!current || old.body.length < MIN_BODY || current.body.length > 2 || (old.kind === 'type' && current.body.length > 0)) continue
+      if (!current || old.body.length < MIN_BODY || current.body.length > 2) continue
       if (!addedRows.has(current.line) && !addedRows.has(current.line + 1) && current.body.length > 0) continue
       const statements = current.body.filter((line) => !/^["'`\s]*$/.test(line))
       const named = current.text.slice(0, 4).some((line) => STUB_NAMED.test(line))

@@ -86,7 +86,7 @@ export const binaries: Rule = function* ({ change, files }) {
     const large = after.sizeBytes > MAX_BINARY_ERROR_BYTES
     if (!after.binary && !(after.text === null && (BUILT.test(view.path) || ASSETS.test(view.path)))) continue
     if (view.file.status === 'renamed' && view.file.before?.sizeBytes === after.sizeBytes) continue
-    const atHome = isTestMaterial(view.path) || view.isFixture || change.fromNothing || /(?:^|\/)(?:gradle\/wrapper|\.yarn|licenses?|vendor|third[_-]?party)\//.test(view.path)
+    const atHome = isTestMaterial(view.path) || view.isFixture || change.fromNothing || /(?:^|\/)(?:gradle\/wrapper|\.yarn|licenses?|vendor|third[_-]?party)\//.test(view.path) || (/(?:^|\/)(?:docs?|assets|static|_static|images?|img|media|public|website|site|art|logo)\//.test(view.path) && !BUILT.test(view.path) && !large)
     const known = view.file.before !== null || atHome
     const grave = !known && (!ASSETS.test(view.path) || BUILT.test(view.path) || large)
     yield finding('binary_file', grave || (large && !atHome) ? 'error' : 'warning', view.path, null, `${view.path} is a binary of ${after.sizeBytes} bytes.`)

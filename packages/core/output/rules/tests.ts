@@ -148,7 +148,8 @@ function* compare(view: FileView, old: TestCase, test: TestCase, ledger: TestLed
   if (lostAssertions.length === 0) return
   const elsewhere = lostAssertions.filter((each) => ledger.lines.has(squeeze(each.text)) || explained([each.text], '', ledger))
   const unexplained = lostAssertions.length - elsewhere.length
-  const callsInstead = added.some((line) => /\b\w*(?:check|verify|assert|expect|validate|test|compare|run|should|must|ensure|match)\w*\s*(?:::<[^>]*>)?[!(]/i.test(line) || /\bfor\b|\.forEach|\.each|range\b|parametri[sz]e/.test(line))
+  const parametrised = view.added.some(({ line, text }) => line <= test.line && line > test.line - 40 && /parametri[sz]e|fixture|@(?:CsvSource|ValueSource|MethodSource|data_?provider)|\.each\b/i.test(text))
+  const callsInstead = parametrised || added.some((line) => /\b\w*(?:check|verify|assert|expect|validate|test|compare|run|should|must|ensure|match)\w*\s*(?:::<[^>]*>)?[!(]/i.test(line) || /\bfor\b|\.forEach|\.each|range\b|parametri[sz]e/.test(line))
   if (after < before && unexplained > 0) {
     const lostAll = after === 0 && !callsInstead
     const noneInstead = newAssertions.length === 0 && !callsInstead && added.length < Math.max(1, unexplained)
@@ -157,7 +158,7 @@ function* compare(view: FileView, old: TestCase, test: TestCase, ledger: TestLed
     if (lostAll || noneInstead || half) return
   }
   const strictLost = lostAssertions.filter((each) => each.strength === 'strict' && !comparesTruth(each.text))
-  const looseCame = newAssertions.filter((each) => each.strength === 'loose' && strictLost.some((lost) => sharesSubject(lost.text, each.text)))
+  const looseCame = newAssertions.filter((each) => each.strength === 'loose' && strictLost.some((lost) => sharesSubject(lost.text, each.text)) && !lostAssertions.some((lost) => lost.strength === 'loose' && sharesSubject(lost.text, each.text)))
   const strictCame = newAssertions.filter((each) => each.strength === 'strict').length
   if (looseCame.length > 0 && strictCame < strictLost.length) {
     yield finding('assertion_weakened', 'error', view.path, test.line, `"${test.name}" compares less strictly: ${looseCame[0]?.text.slice(0, 100)}`)
@@ -171,7 +172,7 @@ function* compare(view: FileView, old: TestCase, test: TestCase, ledger: TestLed
 const EMPTY_EXPECTATION = /(?:\.to(?:Equal|StrictEqual|Be|Contain|Match(?:Object)?)|[eE]quals?|deepEqual|same|assert_eq!|EXPECT_EQ|ASSERT_EQ|is)\s*\((?:.*,\s*)?\s*(?:\[\s*\]|\{\s*\}|''|""|``|expect\.any(?:thing)?\(.*\)|\/\.\*\/|undefined|null|None|nil|\(\))\s*\)|==\s*(?:\[\]|\{\}|''|""|None)\s*$/
 
 function comparesTruth(text: string): boolean {
-  return /\b(?:true|false|null|nil|None|True|False|undefined|NULL|nullptr|len|length|size|is_some|is_ok)\b|\.toBe\(\s*(?:true|false|null|undefined)|!==?\s*(?:nil|null|None)|is None/.test(text)
+  return /\b(?:true|false|null|nil|None|True|False|undefined|NULL|nullptr|len|length|size|is_some|is_ok)\b|\.toBe\(\s*(?:true|false|null|undefined)|\btype\(|\btypeof\b|isinstance|instanceof|\.test\(|\.(?:not[A-Z]\w*|doesNot\w*)\(|\bt\.(?:Error|Fatal)|!==?\s*(?:nil|null|None)|is None/.test(text)
 }
 
 /** Two assertions are about the same thing: they share most of the words of the shorter one's subject. */

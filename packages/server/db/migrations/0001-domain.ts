@@ -321,16 +321,6 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .addColumn('created_at', 'bigint', (column) => column.notNull())
     .execute()
 
-  await db.schema.createTable('idempotency_keys')
-    .addColumn('principal', 'text', (column) => column.notNull())
-    .addColumn('key', 'text', (column) => column.notNull())
-    .addColumn('request_hash', 'text', (column) => column.notNull())
-    .addColumn('status', 'bigint', (column) => column.notNull())
-    .addColumn('response', 'text', (column) => column.notNull())
-    .addColumn('created_at', 'bigint', (column) => column.notNull())
-    .addPrimaryKeyConstraint('idempotency_keys_pk', ['principal', 'key'])
-    .execute()
-
   await db.schema.createIndex('repositories_slug').on('repositories').columns(['project_id', 'slug']).unique().execute()
   await db.schema.createIndex('tickets_key').on('tickets').columns(['session_id', 'key']).unique().execute()
   await db.schema.createIndex('tickets_dispatch').on('tickets').columns(['state', 'retry_at']).execute()

@@ -69,7 +69,7 @@ async function build(deps: ChangeDependencies, entry: EntryRow, place: Place, st
     if (error instanceof DomainError && error.code === 'swarm_yml_invalid') return await pause(deps, entry, `main cannot be checked: ${error.message}`)
     throw error
   }
-  return await deps.db.write(async (trx) => {
+  return await unlessMoved(() => deps.db.write(async (trx) => {
     const change = await changeById(trx, entry.change_id)
     const check = await deps.checks.enqueue(trx, {
       projectId: change?.project_id ?? '', repositoryId: entry.repository_id, purpose: 'merge', changeId: entry.change_id, ticketId: entry.ticket_id,
@@ -78,11 +78,7 @@ async function build(deps: ChangeDependencies, entry: EntryRow, place: Place, st
     const taken = await moveEntry(trx, entry, { state: 'checking', base_sha: base, candidate_sha: built.sha, check_id: check.id, reason: null, updated_at: deps.now() })
     if (!taken) throw new DomainError('illegal_transition', { kind: 'merge entry', id: entry.change_id, from: entry.state, to: 'checking' })
     wake(trx, 'work')
-    return true
-  }).catch((error: unknown) => {
-    if (error instanceof DomainError && error.code === 'illegal_transition') return true
-    throw error
-  })
+  }))
 }
 
 async function settle(deps: ChangeDependencies, entry: EntryRow, place: Place): Promise<boolean> {
@@ -139,7 +135,7 @@ async function correlation(trx: Trx, entry: EntryRow): Promise<string> {
 /** Main holds it: change, ticket, entry and approval are settled together. */
 async function merged(deps: ChangeDependencies, entry: EntryRow, sha: string): Promise<boolean> {
   const now = deps.now()
-  await unlessMoved(() => deps.db.write(async (trx) => {
+  return await unlessMoved(() => deps.db.write(async (trx) => {
     if (!await moveEntry(trx, entry, { state: 'merged', candidate_sha: sha, reason: null, updated_at: now })) return
     await moveChange(trx, { id: entry.change_id, headSha: entry.head_sha }, { state: 'merged', merged_sha: sha, updated_at: now })
     if (entry.approval_id !== null) await useApproval(trx, entry.approval_id, now)
@@ -152,19 +148,17 @@ async function merged(deps: ChangeDependencies, entry: EntryRow, sha: string): P
     }])
     wake(trx, 'work')
   }))
-  return true
 }
 
 async function giveBack(
   deps: ChangeDependencies, entry: EntryRow, failureClass: 'conflict' | 'checks' | 'policy', reason: string,
   parts: { conflict?: string; checkOutput?: string }, start: { baseSha: string; startSha: string },
 ): Promise<boolean> {
-  await unlessMoved(() => deps.db.write(async (trx) => {
+  return await unlessMoved(() => deps.db.write(async (trx) => {
     if (!await moveEntry(trx, entry, { state: 'returned', reason, updated_at: deps.now() })) return
     await deps.tickets.returned(trx, { ticketId: entry.ticket_id, failureClass, reason, evidence: evidence(failureClass, reason, parts), correlationId: await correlation(trx, entry), start })
     await announce(trx, entry, 'change:returned', { reason, failureClass })
   }))
-  return true
 }
 
 async function requeue(deps: ChangeDependencies, entry: EntryRow, losses: number): Promise<boolean> {

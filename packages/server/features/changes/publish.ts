@@ -6,7 +6,7 @@ import { signal } from '../../db/unit.ts'
 import { appendEvents } from '../../events/events.ts'
 import { followRef } from '../../integrations/builtin-code-host/bare.ts'
 import type { ChangeDependencies } from './dependencies.ts'
-import { attemptsOf, openChanges, ticketOf, upsertChange, type AttemptRow, type CheckRow } from './queries.ts'
+import { abandonedChanges, attemptsOf, moveChange, openChanges, ticketOf, upsertChange, type AttemptRow, type CheckRow } from './queries.ts'
 
 export interface FileFigures { readonly path: string; readonly oldPath: string | null; readonly additions: number | null; readonly deletions: number | null }
 
@@ -94,12 +94,13 @@ function bodyOf(
   ].join('\n')
 }
 
-/** Branches of tickets follow their changes in the database, whatever a crash or a person did to them in git. */
+/** Branches of tickets follow their changes in the database, whatever a crash did to them; changes of tickets that were given up are closed. */
 export function branchDuty(deps: ChangeDependencies): Duty {
   const settled = new Map<string, string>()
   return {
     name: 'ticket branches',
     async run(stop) {
+      await closeAbandoned(deps)
       const open = await openChanges(deps.db.read)
       for (const change of open) {
         if (settled.get(change.id) === change.head_sha) continue
@@ -113,4 +114,16 @@ export function branchDuty(deps: ChangeDependencies): Duty {
       return false
     },
   }
+}
+
+async function closeAbandoned(deps: ChangeDependencies): Promise<void> {
+  const abandoned = await abandonedChanges(deps.db.read)
+  if (abandoned.length === 0) return
+  await deps.db.write(async (trx) => {
+    for (const change of abandoned) {
+      if (!await moveChange(trx, { id: change.id, headSha: change.head_sha }, { state: 'closed', updated_at: deps.now() })) continue
+      await deps.approvals.cancelFor(trx, { kind: 'change', id: change.id }, 'its ticket was given up', change.ticket_id)
+      await appendEvents(trx, [{ type: 'change:closed', projectId: change.project_id, subject: { kind: 'change', id: change.id }, correlationId: change.ticket_id, data: { ticketId: change.ticket_id } }])
+    }
+  })
 }

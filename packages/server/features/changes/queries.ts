@@ -27,6 +27,10 @@ export async function changePage(db: Db, filter: { projectId?: string | undefine
 export async function openChanges(db: Db): Promise<ChangeRow[]> {
   return await db.selectFrom('changes').selectAll().where('state', '=', 'open').execute()
 }
+/** Open changes whose ticket was cancelled. */
+export async function abandonedChanges(db: Db): Promise<ChangeRow[]> {
+  return await db.selectFrom('changes').innerJoin('tickets', 'tickets.id', 'changes.ticket_id').selectAll('changes').where('changes.state', '=', 'open').where('tickets.state', '=', 'cancelled').limit(100).execute()
+}
 /** The ticket's one change: made, or moved to a new head. Returns its id. */
 export async function upsertChange(trx: Trx, row: ChangeRow): Promise<string> {
   const { id: _, ticket_id: __, created_at: ___, ...next } = row

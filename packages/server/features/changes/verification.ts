@@ -23,7 +23,7 @@ export function gateDuty(deps: ChangeDependencies): Duty {
       if (!attempt) return false
       const ticket = await ticketOf(deps.db.read, attempt.ticket_id)
       const verdict = await judge(deps, attempt, JSON.parse(ticket.scope) as string[], ticket.repository_id, signal)
-      await unlessMoved(() => deps.db.write(async (trx) => {
+      return await unlessMoved(() => deps.db.write(async (trx) => {
         if (verdict.kind === 'refused') {
           await deps.tickets.verificationFailed(trx, {
             attemptId: attempt.id, failureClass: verdict.failureClass, reason: verdict.reason, message: verdict.message,
@@ -38,7 +38,6 @@ export function gateDuty(deps: ChangeDependencies): Duty {
         }
         wake(trx, 'work')
       }))
-      return true
     },
   }
 }
@@ -73,22 +72,18 @@ export function verdictDuty(deps: ChangeDependencies): Duty {
       const found = await nextVerdict(deps.db.read)
       if (!found) return false
       const { attempt, check } = found
-      if (check.state === 'passed') {
-        await unlessMoved(() => publish(deps, attempt, check))
-        return true
-      }
+      if (check.state === 'passed') return await unlessMoved(() => publish(deps, attempt, check))
       const red = check.state === 'failed'
       const failureClass = red ? 'checks' as const : 'infrastructure' as const
       const bad = deps.checks.readResults(check).results.find((result) => result.exitCode !== 0 || result.timedOut)
       const reason = red ? `check_failed: ${bad?.name ?? 'unknown'}` : 'check_error'
-      await unlessMoved(() => deps.db.write(async (trx) => {
+      return await unlessMoved(() => deps.db.write(async (trx) => {
         await deps.tickets.verificationFailed(trx, {
           attemptId: attempt.id, failureClass, reason, message: red ? `The check ${bad?.name ?? ''} did not pass.` : check.failure ?? 'The checks could not be run.',
           evidence: evidence(failureClass, reason, { checkOutput: deps.checks.failedOutput(check) }),
         })
         wake(trx, 'work')
       }))
-      return true
     },
   }
 }
@@ -97,12 +92,13 @@ export function evidence(failureClass: Evidence['failureClass'], reason: string,
   return { failureClass, reason, findings: parts.findings ?? [], checkOutput: parts.checkOutput ?? '', conflict: parts.conflict ?? '' }
 }
 
-/** Another replica, or a person, was first: what was to be done is done, or no longer wanted. */
-export async function unlessMoved(work: () => Promise<unknown>): Promise<void> {
+/** False when another replica, or a person, was first: what was to be done is done, or no longer wanted. Whoever was first has woken everybody. */
+export async function unlessMoved(work: () => Promise<unknown>): Promise<boolean> {
   try {
     await work()
+    return true
   } catch (error) {
-    if (error instanceof DomainError && (error.code === 'illegal_transition' || error.code === 'stale_fence')) return
+    if (error instanceof DomainError && (error.code === 'illegal_transition' || error.code === 'stale_fence')) return false
     throw error
   }
 }

@@ -1,3 +1,4 @@
+import { TERMINAL } from '@swarm/core/tickets/machine.ts'
 import type { SessionState } from '@swarm/core/design/session.ts'
 import type { Kysely, Selectable, Updateable } from 'kysely'
 import { forUpdate } from '../../db/dialect.ts'
@@ -81,6 +82,6 @@ export async function ticketStates(db: Db, sessionId: string): Promise<{ state: 
 export async function endedBuild(db: Db): Promise<SessionRow | undefined> {
   return db.selectFrom('design_sessions').selectAll().where('state', '=', 'building')
     .where((eb) => eb.exists(eb.selectFrom('tickets').select('tickets.id').whereRef('tickets.session_id', '=', 'design_sessions.id')))
-    .where((eb) => eb.not(eb.exists(eb.selectFrom('tickets').select('tickets.id').whereRef('tickets.session_id', '=', 'design_sessions.id').where('tickets.state', 'not in', ['done', 'failed', 'cancelled']))))
+    .where((eb) => eb.not(eb.exists(eb.selectFrom('tickets').select('tickets.id').whereRef('tickets.session_id', '=', 'design_sessions.id').where('tickets.state', 'not in', [...TERMINAL]))))
     .limit(1).executeTakeFirst()
 }

@@ -1,6 +1,8 @@
 import type { AttemptEvidence } from '@swarm/contract/agent-protocol.ts'
 import type { Attempt, Question, Ticket } from '@swarm/contract/endpoints/tickets.ts'
 import type { z } from 'zod'
+import { ticketCan } from '@swarm/core/tickets/machine.ts'
+import type { TicketState } from '@swarm/core/tickets/machine.ts'
 import { overlap } from '@swarm/core/tickets/predicted-files.ts'
 import type { Kysely } from 'kysely'
 import type { Schema } from '../../db/schema.ts'
@@ -19,6 +21,7 @@ export async function presentTickets(db: Kysely<Schema>, rows: readonly TicketRo
       id: row.id, projectId: row.project_id, repositoryId: row.repository_id, sessionId: row.session_id, key: row.key, title: row.title, description: row.description,
       acceptance: JSON.parse(row.acceptance) as string[], scope: JSON.parse(row.scope) as string[], requirements: JSON.parse(row.requirements) as Ticket['requirements'],
       agent: row.agent_name, state: row.state, holdReason: row.hold_reason, waitsFor: waitsFor(row, parents, active, now),
+      can: { retry: ticketCan.retry(row.state as TicketState), hold: ticketCan.hold(row.state as TicketState), cancel: ticketCan.cancel(row.state as TicketState) },
       dependsOn: parents.map((pair) => pair.depends_on_id), wave: row.wave, storyPoints: row.story_points, priority: row.priority, attempts: row.attempt_count,
       branch: row.branch, headSha: row.head_sha, changeId: changes.get(row.id) ?? null, costMicroUsd: costs.get(row.id) ?? 0, createdAt: row.created_at, updatedAt: row.updated_at,
     }
