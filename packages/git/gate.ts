@@ -31,6 +31,6 @@ export async function runGate(repoPath: string, base: string, head: string, opti
   const lost = lostNamesOf(whole)
   const words = [...new Set(lost.map((name) => name.word))].slice(0, MAX_LOST_NAMES)
   const mentions = await findMentions(repoPath, head, words, gitOptions)
-  const dangling = danglingUses(lost, mentions, change)
+  const dangling = danglingUses(lost, mentions, whole)
   return gateView({ ...whole, options: { ...options, dangling } }, syntaxFindings(change))
 }

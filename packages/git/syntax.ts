@@ -1,7 +1,3 @@
-import { parser as goParser } from '@lezer/go'
-import { parser as javaParser } from '@lezer/java'
-import { parser as pythonParser } from '@lezer/python'
-import { parser as rustParser } from '@lezer/rust'
 import type { ChangeSet, Finding } from '@swarm/core/output/change.ts'
 import { finding } from '@swarm/core/output/finding.ts'
 import { maskText, unbalancedBracket } from '@swarm/core/output/mask.ts'
@@ -53,13 +49,9 @@ export function syntaxProblem(path: string, text: string): SyntaxProblem | null 
     case 'yml': case 'yaml':
       return yaml(text)
     case 'py': case 'pyi':
-      return lezer(pythonParser, text) ?? brackets(path, text)
-    case 'go':
-      return brackets(path, text) ?? lezer(goParser, text)
-    case 'rs':
-      return brackets(path, text) ?? lezer(rustParser, text)
-    case 'java':
-      return brackets(path, text) ?? lezer(javaParser, text)
+      return brackets(path, text) ?? python(text)
+    case 'go': case 'rs': case 'java':
+      return brackets(path, text)
     case 'c': case 'h': case 'cc': case 'cpp': case 'cxx': case 'hpp': case 'hh': case 'm': case 'mm':
       // Branches of the preprocessor may open a bracket twice.
       return /^\s*#\s*(?:else|elif)/m.test(text) ? null : brackets(path, text)
@@ -135,19 +127,41 @@ function yaml(text: string): SyntaxProblem | null {
   return null
 }
 
-interface ErrorTree {
-  iterate(spec: { enter(node: { type: { isError: boolean }; from: number }): boolean | undefined }): void
-}
+const COMPOUND = /^(?:async\s+)?(?:def|class|if|elif|else|for|while|try|except|finally|with)\b/
 
-function lezer(parser: { parse(text: string): ErrorTree }, text: string): SyntaxProblem | null {
-  let at = -1
-  parser.parse(text).iterate({
-    enter(node) {
-      if (node.type.isError && at === -1) at = node.from
-      return at === -1
-    },
-  })
-  return at === -1 ? null : { line: lineAt(text, at), message: 'unexpected text' }
+/** What Python's own reader trips over first: a header without its colon, a missing block, a dedent to nowhere. */
+function python(text: string): SyntaxProblem | null {
+  const { code } = maskText(text, 'python')
+  const levels = [0]
+  let depth = 0
+  let open = false
+  let wantsBlock = false
+  let logical = ''
+  let start = 1
+  for (const [i, raw] of code.split('\n').entries()) {
+    const row = raw.replace(/\r$/, '')
+    if (!open) {
+      if (row.trim() === '' || /^\s*"+\s*"*\s*$/.test(row)) continue
+      const indent = (/^\s*/.exec(row)?.[0] ?? '').replace(/\t/g, '        ').replace(/\f/g, '').length
+      const level = levels.at(-1) as number
+      if (wantsBlock && indent <= level) return { line: i + 1, message: 'a block is missing' }
+      if (!wantsBlock && indent > level) return { line: i + 1, message: 'unexpected indentation' }
+      if (wantsBlock) levels.push(indent)
+      while ((levels.at(-1) as number) > indent) levels.pop()
+      if (levels.at(-1) !== indent) return { line: i + 1, message: 'the indentation fits no block' }
+      logical = ''
+      start = i + 1
+    }
+    logical += ` ${row.trim()}`
+    for (const char of row) if ('([{'.includes(char)) depth++
+    else if (')]}'.includes(char)) depth--
+    open = depth > 0 || row.endsWith('\\')
+    if (open) continue
+    const statement = logical.trim()
+    wantsBlock = statement.endsWith(':')
+    if (COMPOUND.test(statement) && !statement.includes(':')) return { line: start, message: 'a colon is missing' }
+  }
+  return wantsBlock ? { line: start, message: 'a block is missing' } : null
 }
 
 function brackets(path: string, text: string): SyntaxProblem | null {
