@@ -58,7 +58,7 @@ export async function readDistribution(): Promise<Distribution> {
 
 export async function readInputs(extras: ImageExtras, extraCaFiles: readonly string[]): Promise<ImageInputs> {
   if (!process.versions.node.startsWith('24.')) throw new DomainError('image_unsupported', { problem: `this is Node ${process.versions.node}; the image takes the Node 24 that Swarm runs on` })
-  for (const [field, pattern] of [['packages', /^[a-z0-9][a-z0-9.+-]+$/], ['npm', /^(@[a-z0-9._-]+\/)?[a-z0-9._-]+(@[a-z0-9.^~*-]+)?$/i]] as const) {
+  for (const [field, pattern] of [['packages', /^[a-z0-9][a-z0-9.+-]+$/], ['npm', /^(@[a-z0-9][a-z0-9._-]*\/)?[a-z0-9][a-z0-9._-]*(@[a-z0-9.^~*-]+)?$/i]] as const) {
     const bad = (extras[field] ?? []).find((name) => !pattern.test(name))
     if (bad !== undefined) throw new DomainError('invalid_input', { field: `image.${field} of swarm.yml`, problem: `"${bad}" is not a package name.` })
   }

@@ -28,8 +28,8 @@ export function findTool(tool: string): string | null {
 }
 
 /** Packages to install, by apt, before these tools can be used; empty when all are there. */
-export function missingPackages(tools: readonly Tool[]): string[] {
-  const missing = tools.filter((tool) => findTool(tool) === null || (tool === 'busybox' && !isStatic(findTool(tool))))
+export function missingPackages(tools: readonly Tool[], find: (tool: Tool) => string | null = findTool): string[] {
+  const missing = tools.filter((tool) => find(tool) === null || (tool === 'busybox' && !isStatic(find(tool))))
   return [...new Set(missing.map((tool) => TOOL_PACKAGES[tool]))].sort()
 }
 

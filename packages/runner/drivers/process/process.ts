@@ -2,7 +2,7 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { mkdir, mkdtemp } from 'node:fs/promises'
 import { createServer, type Server, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { DomainError } from '@swarm/core/errors.ts'
 import { GUEST_AGENT_PROGRAM } from '@swarm/contract/guest-protocol.ts'
 import { bundleGuest } from '../../images/guest-bundle.ts'
@@ -18,8 +18,8 @@ export interface ProcessDriverOptions {
 const WARNING = 'THE PROCESS DRIVER ISOLATES NOTHING: agents run as this user, on this host, with its network and its files. For development of Swarm only.'
 
 /**
- * "VMs" that are plain processes in a temporary folder, with the interface of the real ones. Paths under /work are mapped
- * into that folder in argv, cwd and env. Only limits on wall clock and output hold.
+ * "VMs" that are plain processes in a temporary folder, with the interface of the real ones. /work and /work/repository are
+ * mapped into that folder in argv, cwd and env. Only limits on wall clock and output hold.
  */
 export async function createProcessDriver({ stateDir, onNotice = () => {} }: ProcessDriverOptions): Promise<VmDriver> {
   process.stderr.write(`\n  ${'!'.repeat(WARNING.length)}\n  ${WARNING}\n  ${'!'.repeat(WARNING.length)}\n\n`)
@@ -39,7 +39,7 @@ export async function createProcessDriver({ stateDir, onNotice = () => {} }: Pro
     const ended = Promise.withResolvers<VmEnd>()
     let ending: Promise<void> | null = null
     const running = new Set<RunningProcess>()
-    const mapped = (text: string) => text.replace(/^\/work(?=\/|$)/, work).replace(/^\/tmp(?=\/|$)/, temporary).replace(GUEST_AGENT_PROGRAM, agentProgram)
+    const mapped = (text: string) => (text === GUEST_AGENT_PROGRAM ? agentProgram : text.replace(/^\/work(?=$|\/repository(?:\/|$))/, work))
 
     const end = (reason: VmEnd['reason'], detail: string): Promise<void> => {
       ending ??= (async () => {
@@ -64,12 +64,12 @@ export async function createProcessDriver({ stateDir, onNotice = () => {} }: Pro
         if (ending !== null) throw new DomainError('vm_ended', { id: options.id, ...(await ended.promise) })
         request.signal?.throwIfAborted()
         const url = `http://127.0.0.1:${proxy.port}`
-        const env = Object.fromEntries(Object.entries({
-          PATH: process.env['PATH'] ?? '/usr/bin:/bin', LANG: 'C.UTF-8', TZ: 'UTC', GIT_TERMINAL_PROMPT: '0', HOME: home, TMPDIR: temporary,
+        const env = {
+          PATH: `${dirname(process.execPath)}:${process.env['PATH'] ?? '/usr/bin:/bin'}`, LANG: 'C.UTF-8', TZ: 'UTC', GIT_TERMINAL_PROMPT: '0', HOME: home, TMPDIR: temporary,
           http_proxy: url, https_proxy: url, all_proxy: url, HTTP_PROXY: url, HTTPS_PROXY: url, ALL_PROXY: url,
           no_proxy: 'localhost,127.0.0.1,::1', NO_PROXY: 'localhost,127.0.0.1,::1', NODE_USE_ENV_PROXY: '1', NODE_USE_SYSTEM_CA: '1',
-          ...request.env,
-        }).map(([name, value]) => [name, mapped(value)]))
+          ...Object.fromEntries(Object.entries(request.env ?? {}).map(([name, value]) => [name, mapped(value)])),
+        }
         const child = runProcess({ ...request, argv: request.argv.map(mapped), cwd: mapped(request.cwd ?? '/work'), env })
         running.add(child)
         const result = await child.result.finally(() => running.delete(child))

@@ -31,6 +31,8 @@ export interface QemuDriverOptions {
 export interface QemuDriver extends VmDriver {
   /** What dead runners had left and was removed when this driver was made. */
   readonly reclaimed: readonly ReclaimedOrphan[]
+  /** Returns when at least `count` processes wait for restores of this template. */
+  prewarm(template: Template, count: number): Promise<void>
 }
 
 /** VMM overhead over the guest's memory, bytes: the translation cache, QEMU itself, device buffers and page cache of the scratch disk. */
@@ -61,10 +63,10 @@ export async function createQemuDriver(options: QemuDriverOptions): Promise<Qemu
 
   const places = (template: Template): SlotPlaces => ({ journal, volatile: volatileFolder(cache), disks: join(stateDir, 'disks'), accelerator: accelerators.get(template.key) ?? 'tcg' })
 
-  function refill(template: Template): void {
+  function refill(template: Template, count = warm): void {
     const pool = pools.get(template.key) ?? []
     pools.set(template.key, pool)
-    while (!disposed && pool.length < warm) {
+    while (!disposed && pool.length < count) {
       // A failure here is no one's yet: the restore that would have used it tries again and reports.
       pool.push(startSlot(template, places(template)).catch((error: unknown) => {
         onNotice(`a waiting microVM could not be started: ${error instanceof Error ? error.message : String(error)}`)
@@ -115,6 +117,10 @@ export async function createQemuDriver(options: QemuDriverOptions): Promise<Qemu
 
   return {
     name: 'qemu', isolates: true, unenforced, reclaimed, restore,
+    async prewarm(template, count) {
+      refill(template, count)
+      await Promise.all(pools.get(template.key) ?? [])
+    },
     async buildTemplate(image: Image, size: VmSize, onProgress: (progress: BuildProgress) => void = () => {}) {
       onProgress({ phase: 'probe', detail: 'does KVM boot a kernel here?' })
       const kvm = await probeKvm(cache, machine, image, qemu)

@@ -13,7 +13,8 @@ import type { Template, VmSize } from '../driver.ts'
 
 /** Raised when a template is made differently. */
 const TEMPLATE_FORMAT = 1
-/** Unused templates of images that still exist are kept this long. */
+/** Unused templates of images that still exist: this many are kept, the newest, and this long. Each takes about 0.3 GB of memory. */
+const UNUSED_KEPT = 3
 const UNUSED_KEPT_MS = 7 * 24 * 3_600_000
 
 const Manifest = z.object({ key: z.string(), imageDigest: z.string(), imageDirectory: z.string(), size: z.object({ vcpus: z.number(), memoryMb: z.number(), scratchMb: z.number() }), builtAtMs: z.number() })
@@ -87,6 +88,7 @@ export function listTemplates(cache: string): TemplateInfo[] {
 export function removeTemplates(cache: string, which: 'all' | 'stale' = 'all'): { removed: string[]; inUse: string[] } {
   const folder = templatesFolder(cache)
   const [removed, inUse]: [string[], string[]] = [[], []]
+  const kept = listTemplates(cache).filter((template) => !template.inUse).sort((a, b) => b.builtAtMs - a.builtAtMs).slice(0, UNUSED_KEPT).map(({ key }) => key)
   for (const name of existsSync(folder) ? readdirSync(folder) : []) {
     const directory = join(folder, name)
     const builder = /^\.building-.*-(\d+)-(\d+)$/.exec(name)
@@ -94,7 +96,7 @@ export function removeTemplates(cache: string, which: 'all' | 'stale' = 'all'): 
       inUse.push(directory)
       continue
     }
-    if (which === 'stale' && builder === null && !isStale(readManifest(directory))) continue
+    if (which === 'stale' && builder === null && kept.includes(name) && !isStale(readManifest(directory))) continue
     rmSync(directory, { recursive: true, force: true })
     removed.push(directory)
   }

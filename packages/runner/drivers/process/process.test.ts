@@ -1,0 +1,50 @@
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { createServer } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { Image } from '../../images/image.ts'
+import type { Template, VmDriver } from '../driver.ts'
+import { selectDriver } from '../select.ts'
+
+let [stateDir, driver, template]: [string, VmDriver, Template] = ['', null as never, null as never]
+const notices: string[] = []
+beforeAll(async () => {
+  stateDir = mkdtempSync(join(tmpdir(), 'swarm-process-test-'))
+  driver = await selectDriver({ driver: 'process', cache: stateDir, stateDir, onNotice: (notice) => notices.push(notice) })
+  template = await driver.buildTemplate({} as Image, { vcpus: 1, memoryMb: 512, scratchMb: 512 })
+})
+afterAll(async () => {
+  await driver[Symbol.asyncDispose]()
+  expect(readdirSync(stateDir)).toEqual([])
+  rmSync(stateDir, { recursive: true, force: true })
+})
+
+test('the process driver says that it isolates nothing', () => {
+  expect(driver.isolates).toBe(false)
+  expect(notices.join()).toContain('ISOLATES NOTHING')
+})
+
+test('a process VM runs commands under the paths of a real one and takes them away with it', async () => {
+  const vm = await driver.restore(template, { id: 'VM-PROCESS1', limits: {}, correlationId: 'test' })
+  const result = await vm.exec({ argv: ['/bin/sh', '-c', 'cat > file; pwd; exit 3'], cwd: '/work/repository', stdin: 'text' })
+  expect(result).toMatchObject({ code: 3, stdout: `${vm.workspace}\n` })
+  expect(existsSync(join(vm.workspace, 'file'))).toBe(true)
+  await vm[Symbol.asyncDispose]()
+  expect(existsSync(vm.workspace)).toBe(false)
+  await expect(vm.exec({ argv: ['true'] })).rejects.toMatchObject({ code: 'vm_ended' })
+})
+
+test('a process VM hands the connections of its processes to the forward handler', async () => {
+  await using vm = await driver.restore(template, { id: 'VM-PROCESS2', limits: {}, correlationId: 'test' })
+  const server = createServer((request, response) => response.end(`proxied ${request.url}`))
+  vm.onForward((stream) => void server.emit('connection', stream))
+  const result = await vm.exec({ argv: [process.execPath, '--input-type=module', '-e', 'import { get } from "node:http"; get("http://host.example/a", (r) => r.pipe(process.stdout))'] })
+  expect(result).toMatchObject({ code: 0, stdout: 'proxied http://host.example/a' })
+})
+
+test('a process VM ends commands at their timeout and caps their output', async () => {
+  await using vm = await driver.restore(template, { id: 'VM-PROCESS3', limits: {}, correlationId: 'test' })
+  expect(await vm.exec({ argv: ['/bin/sh', '-c', 'sleep 1000 & sleep 1000'], timeoutMs: 200 })).toMatchObject({ timedOut: true, signal: 'SIGKILL' })
+  expect(await vm.exec({ argv: ['/bin/sh', '-c', 'yes | head -c 1000000'], maxOutputBytes: 10 })).toMatchObject({ truncated: true, stdout: 'y\ny\ny\ny\ny\n' })
+})
