@@ -15,7 +15,6 @@ import { createChecks } from './features/checks/checks.ts'
 import { parseSwarmYml } from './features/checks/swarm-yml.ts'
 import { registerDesignRoutes } from './features/design/routes.ts'
 import { createDesign } from './features/design/service.ts'
-import { requireSession } from './features/design/transition.ts'
 import { registerGit } from './features/git/routes.ts'
 import { askOnBreach, breachDecided } from './features/model/breach.ts'
 import { createModelGateway } from './features/model/gateway.ts'
@@ -102,9 +101,8 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
   const design = started.use(createDesign({
     db, now: clock, makeId: ids, model: config.model.defaultModel, modelLabel: provider.label, approvals, tickets, defaultAgent: 'developer',
     callModel: async (request, about) => {
-      const { project_id: projectId } = await requireSession(db.read, about.sessionId)
-      const caller = { kind: 'server' as const, projectId, sessionId: about.sessionId, role: about.role, step: about.step, correlationId: about.correlationId }
-      return (await gateway.callModel({ ...request }, caller, about.signal ?? context.stopping)).message
+      const caller = { kind: 'server' as const, projectId: about.projectId, sessionId: about.sessionId, role: about.role, step: about.step, correlationId: about.correlationId }
+      return (await gateway.callModel({ ...request }, caller, about.signal)).message
     },
     repository: async (id) => {
       const repository = await repositories.find(id)
