@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
+import { DomainError } from '@swarm/core/errors.ts'
 import { starterScript } from './starter.ts'
 
 /* node packages/testkit/rehearsal/init.ts SPEC [--out FILE] [--force]: writes a starter script; without --out, to stdout. */
@@ -18,11 +19,14 @@ try {
   process.stderr.write(`The spec ${spec} cannot be read: ${error instanceof Error ? error.message : String(error)}\nGive the path of a Markdown file.\n`)
   process.exit(1)
 }
-if (markdown.trim() === '') {
-  process.stderr.write(`The spec ${spec} is empty. Write what is wanted in Markdown, with requirements as list items such as "- R1 …".\n`)
+let script: string
+try {
+  script = starterScript(markdown)
+} catch (error) {
+  if (!(error instanceof DomainError)) throw error
+  process.stderr.write(`The spec ${spec} cannot be used: ${error.message}\n${error.remedy}\n`)
   process.exit(1)
 }
-const script = starterScript(markdown)
 if (values.out === undefined) {
   process.stdout.write(script)
 } else if (existsSync(values.out) && !values.force) {

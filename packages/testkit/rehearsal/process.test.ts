@@ -51,7 +51,7 @@ it('misuse, a missing or empty spec and a bad script end with an error that says
   await writeFile(join(folder, 'bad.yaml'), 'version: 2\nscenes: []\n')
   expect(await run('init.ts')).toMatchObject({ code: 2, stderr: expect.stringContaining('usage:') })
   expect(await run('init.ts', join(folder, 'none.md'))).toMatchObject({ code: 1, stderr: expect.stringContaining('Give the path of a Markdown file') })
-  expect(await run('init.ts', join(folder, 'empty.md'))).toMatchObject({ code: 1, stderr: expect.stringContaining('is empty') })
+  expect(await run('init.ts', join(folder, 'empty.md'))).toMatchObject({ code: 1, stderr: expect.stringMatching(/empty\.md cannot be used: .+\n.+/) })
   expect(await run('main.ts', '--script', join(folder, 'bad.yaml'))).toMatchObject({ code: 1, stderr: expect.stringMatching(/line 1, version:[\s\S]*line 2, scenes:[\s\S]*docs\/rehearsal\.md/) })
   expect(await run('main.ts')).toMatchObject({ code: 2, stderr: expect.stringContaining('usage:') })
 }, 20_000)

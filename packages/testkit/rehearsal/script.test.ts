@@ -1,6 +1,9 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { checkPlan, skeletonFindings, type Epic, type PlanTicket } from '@swarm/core/design/plan.ts'
+import { parseSpec } from '@swarm/core/design/spec.ts'
+import { DomainError } from '@swarm/core/errors.ts'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { readAsking } from './call.ts'
 import { answerBlocks, findTurn } from './play.ts'
@@ -90,7 +93,20 @@ describe('a starter script', () => {
     expect(script.scenes[0]?.turns[0]?.json).toMatchObject({ epics: [{ key: 'counting', requirements: ['R1', 'R2'], dependsOn: [] }, { key: 'showing', requirements: ['R3'], dependsOn: ['counting'] }] })
     expect(script.scenes.filter((scene) => scene.role === 'developer').map((scene) => scene.turns[0]?.expect)).toEqual([[`${TO_DO} (counting-1)`], [`${TO_DO} (showing-1)`]])
   })
-  it('is valid for a spec without any requirement id', () => {
-    expect(parseScript(starterScript('Just do: it\n'), { file: 'starter.yaml', folder: '.' }).scenes).toHaveLength(3)
+  it('makes a plan that the design agent accepts, also for a long spec', () => {
+    const long = `# Long\n\n${['Input', 'Output', 'Input'].map((title, section) => `## ${title}\n${Array.from({ length: 13 }, (_, i) => `- R${section * 13 + i + 1} It does the thing ${section}-${i}.`).join('\n')}\n`).join('\n')}`
+    const script = parseScript(starterScript(long), { file: 'starter.yaml', folder: '.' })
+    const ids = parseSpec(long).requirements.map((requirement) => requirement.id)
+    const { epics } = script.scenes[0]?.turns[0]?.json as { epics: Epic[] }
+    expect(skeletonFindings(epics, ids)).toEqual([])
+    const tickets = epics.flatMap((epic) => {
+      const scene = script.scenes.find((each) => each.step === `expand:${epic.key}`) ?? expect.fail(`no scene expands ${epic.key}`)
+      return (scene.turns[0]?.json as { tickets: PlanTicket[] }).tickets.map((ticket) => ({ ...ticket, epic: epic.key, agent: '' }))
+    })
+    expect(checkPlan(tickets, epics, { requirements: ids, greenfield: true }).findings.filter((finding) => finding.severity === 'error')).toEqual([])
+    expect(new Set(script.scenes.filter((scene) => scene.role === 'developer').map((scene) => scene.ticket))).toEqual(new Set(tickets.map((ticket) => ticket.key)))
+  })
+  it('is not made for a spec that holds nothing to do', () => {
+    expect(() => starterScript('\n')).toThrow(DomainError)
   })
 })

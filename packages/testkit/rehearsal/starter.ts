@@ -1,15 +1,21 @@
-import { parseSpec } from './outline.ts'
+import { normalKey } from '@swarm/core/design/merge.ts'
+import { parseSpec, type Requirement } from '@swarm/core/design/spec.ts'
 
 /** A line that a starter script requires until its author has replaced the turn below it: no request contains it. */
 export const TO_DO = 'TODO: write what this agent does, then remove this expectation'
 
+/** Few enough that the design agent asks for an epic in one step. */
+const REQUIREMENTS_PER_EPIC = 8
+
 /**
- * A commented script for a spec, valid as it is: the skeleton has one epic per requirement heading (or one for all), each
- * epic expands to one ticket, and each ticket's developer turns fail with a text that says what to fill in.
- * @param spec Markdown with requirements as list items or headings that begin with an id such as `R1` or `REQ-12`.
+ * A commented script for a spec, valid as it is: the skeleton has one epic per heading with requirements (more where there are
+ * many), each epic expands to one ticket, and each ticket's developer turns fail with a text that says what to fill in.
+ * @param spec Markdown, read as the design agent reads it.
+ * @throws DomainError spec_empty, spec_without_requirements and the others of parseSpec
  */
 export function starterScript(spec: string): string {
-  const { title, groups } = parseSpec(spec)
+  const { title, requirements } = parseSpec(spec)
+  const groups = groupsOf(requirements)
   const lines: string[] = [
     '# Rehearsal script: what the rehearsal model answers for this spec. The whole format is in docs/rehearsal.md.',
     '# Play it with: swarm run --spec SPEC --repo REPOSITORY --rehearsal THIS_FILE',
@@ -18,7 +24,7 @@ export function starterScript(spec: string): string {
     'scenes:',
     '  # 1. The design agent asks for the epics. Regroup them as you like; each requirement must be in one of them.',
     '  - role: designer',
-    '    step: skeleton',
+    '    step: { matches: "^skeleton(:[0-9]+)?$" } # a long spec is asked for in parts: skeleton:2, …',
     '    turns:',
     '      - json:',
     '          epics:',
@@ -69,6 +75,23 @@ export function starterScript(spec: string): string {
     )
   }
   return `${lines.join('\n')}\n`
+}
+
+interface Group { key: string; title: string; requirements: Requirement[] }
+
+/** Requirements by the heading that they stand under, in parts of as many as one design call expands. */
+function groupsOf(requirements: readonly Requirement[]): Group[] {
+  const groups: Group[] = []
+  for (const [section, all] of Map.groupBy(requirements, (requirement) => requirement.section)) {
+    const title = section || 'Everything'
+    for (let at = 0; at < all.length; at += REQUIREMENTS_PER_EPIC) {
+      const base = normalKey(title).slice(0, 30) || 'epic'
+      let key = base
+      for (let number = 2; groups.some((group) => group.key === key); number++) key = `${base}-${number}`
+      groups.push({ key, title, requirements: all.slice(at, at + REQUIREMENTS_PER_EPIC) })
+    }
+  }
+  return groups
 }
 
 /** A YAML double-quoted scalar: JSON strings are such. */
