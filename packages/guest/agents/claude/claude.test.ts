@@ -104,12 +104,12 @@ describe('the claude template', () => {
 
   test('keeps file tools inside the workspace, symbolic links included', async () => {
     const workspace = harness.workspace()
-    symlinkSync('/etc', path.join(workspace, 'etc'))
+    symlinkSync(harness.folder, path.join(workspace, 'out'))
     const { server } = await play([say({ calls: [
-      ['read_file', { path: '/etc/hostname' }], ['read_file', { path: 'etc/hostname' }], ['read_file', { path: '../agent.mjs' }], ['write_file', { path: 'etc/swarm-test', content: 'x' }], ['write_file', { path: '.git/hooks/pre-commit', content: 'x' }],
+      ['read_file', { path: path.join(harness.folder, 'agent.mjs') }], ['read_file', { path: 'out/agent.mjs' }], ['read_file', { path: '../agent.mjs' }], ['write_file', { path: 'out/escaped', content: 'x' }], ['write_file', { path: '.git/hooks/pre-commit', content: 'x' }],
     ] }), finish], { workspace })
     expect(server.lastResults().map((result) => result.isError)).toEqual([true, true, true, true, true])
-    expect(existsSync('/etc/swarm-test')).toBe(false)
+    expect(existsSync(path.join(harness.folder, 'escaped'))).toBe(false)
   })
 
   test('kills a command at its timeout with all that it started, and goes on', async () => {
