@@ -97,11 +97,11 @@ describe('a starter script', () => {
     const long = `# Long\n\n${['Input', 'Output', 'Input'].map((title, section) => `## ${title}\n${Array.from({ length: 13 }, (_, i) => `- R${section * 13 + i + 1} It does the thing ${section}-${i}.`).join('\n')}\n`).join('\n')}`
     const script = parseScript(starterScript(long), { file: 'starter.yaml', folder: '.' })
     const ids = parseSpec(long).requirements.map((requirement) => requirement.id)
-    const { epics } = script.scenes[0]?.turns[0]?.json as { epics: Epic[] }
+    const epics = (script.scenes[0]?.turns[0]?.json?.['epics'] ?? []) as Epic[]
     expect(skeletonFindings(epics, ids)).toEqual([])
     const tickets = epics.flatMap((epic) => {
       const scene = script.scenes.find((each) => each.step === `expand:${epic.key}`) ?? expect.fail(`no scene expands ${epic.key}`)
-      return (scene.turns[0]?.json as { tickets: PlanTicket[] }).tickets.map((ticket) => ({ ...ticket, epic: epic.key, agent: '' }))
+      return ((scene.turns[0]?.json?.['tickets'] ?? []) as PlanTicket[]).map((ticket) => ({ ...ticket, epic: epic.key, agent: '' }))
     })
     expect(checkPlan(tickets, epics, { requirements: ids, greenfield: true }).findings.filter((finding) => finding.severity === 'error')).toEqual([])
     expect(new Set(script.scenes.filter((scene) => scene.role === 'developer').map((scene) => scene.ticket))).toEqual(new Set(tickets.map((ticket) => ticket.key)))
