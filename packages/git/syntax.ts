@@ -135,13 +135,15 @@ function python(text: string): SyntaxProblem | null {
   const levels = [0]
   let depth = 0
   let open = false
+  let inText = false
+  let colon = false
   let wantsBlock = false
   let logical = ''
   let start = 1
   for (const [i, raw] of code.split('\n').entries()) {
     const row = raw.replace(/\r$/, '')
     if (!open) {
-      if (row.trim() === '' || /^\s*"+\s*"*\s*$/.test(row)) continue
+      if (row.trim() === '') continue
       const indent = (/^\s*/.exec(row)?.[0] ?? '').replace(/\t/g, '        ').replace(/\f/g, '').length
       const level = levels.at(-1) as number
       if (wantsBlock && indent <= level) return { line: i + 1, message: 'a block is missing' }
@@ -150,16 +152,20 @@ function python(text: string): SyntaxProblem | null {
       while ((levels.at(-1) as number) > indent) levels.pop()
       if (levels.at(-1) !== indent) return { line: i + 1, message: 'the indentation fits no block' }
       logical = ''
+      colon = false
       start = i + 1
     }
     logical += ` ${row.trim()}`
     for (const char of row) if ('([{'.includes(char)) depth++
     else if (')]}'.includes(char)) depth--
-    open = depth > 0 || row.endsWith('\\')
+    else if (char === ':' && depth === 0) colon = true
+    // Masked texts keep their marks alone: an odd number of triple ones on a row opens or closes one over several rows.
+    if ((row.match(/"""|'''/g)?.length ?? 0) % 2 === 1) inText = !inText
+    open = inText || depth > 0 || row.endsWith('\\')
     if (open) continue
     const statement = logical.trim()
     wantsBlock = statement.endsWith(':')
-    if (COMPOUND.test(statement) && !statement.includes(':')) return { line: start, message: 'a colon is missing' }
+    if (COMPOUND.test(statement) && !colon) return { line: start, message: 'a colon is missing' }
   }
   return wantsBlock ? { line: start, message: 'a block is missing' } : null
 }

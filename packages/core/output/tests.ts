@@ -87,7 +87,7 @@ export function testsIn(text: string, masked: Masked, language: Language): TestC
     return found
   }
   const patterns: Partial<Record<Language, RegExp>> = {
-    go: /^func\s+((?:Test|Fuzz|Example)\w*)\s*\(/gm,
+    go: /^func\s+((?:Test(?!Main\b)|Fuzz|Example)\w*)\s*\(/gm,
     rust: /#\[(?:\w+::)*(?:test|rstest|test_case|quickcheck)(?:\([^\]]*\))?\][^{;]*?\bfn\s+(\w+)/g,
     java: /@(?:Test|ParameterizedTest|RepeatedTest)\b(?:\([^)]*\))?[^{;]*?\b(?:void|fun|def)\s+(?:`([^`]+)`|(\w+))\s*\(/g,
     csharp: /\[(?:Fact|Theory|Test|TestMethod|TestCase)\b[^{;]*?\s(\w+)\s*\(/g,

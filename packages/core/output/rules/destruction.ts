@@ -65,7 +65,7 @@ const ELISION = new RegExp([
   '\\b(?:rest|remainder) of (?:the |this )?(?:\\w+ ){0,3}?(?:is |are |remains? |stays? |as )?(?:unchanged|the same|here|as (?:before|is)|omitted|goes here|not shown|continues)',
   '\\b(?:existing|previous|original|remaining|other|rest of(?: the)?)\\s+(?:\\w+\\s+)?(?:code|implementation|methods?|functions?|content|imports?|lines|tests?|file|logic)\\s*(?:\\.\\.\\.|…|(?:is |are |remains? |stays? )?(?:unchanged|omitted|as before|goes? here|the same|truncated|stays? here|above|below)\\b\\s*(?:\\.\\.\\.|…|$|\\*/|-->))',
   '(?:\\.\\.\\.|…).*\\b(?:unchanged|omitted|truncated|as before|same as (?:before|above)|for brevity|remains? (?:the same|unchanged))\\b',
-  '^\\W*(?:unchanged|omitted for brevity|truncated for brevity|code omitted)\\W*$', '\\b(?:omitted|truncated) for brevity',
+  '^\\W*(?:omitted for brevity|truncated for brevity|code omitted)\\W*$', '\\b(?:omitted|truncated) for brevity',
   '\\[(?:\\.\\.\\.|…)\\s*(?:truncated|omitted|\\d+ (?:more )?lines)', '\\b\\d+ (?:more )?lines (?:truncated|omitted|unchanged|not shown)',
 ].join('|'), 'i')
 const COMMENT = /^\s*(?:\/\/|#|\/\*|\*|<!--|--|;|%|\{\/\*|""")|^\s*(?:\[|\()?(?:\.\.\.|…)/
@@ -118,7 +118,7 @@ export const stubbedBodies: Rule = function* (whole) {
       const statements = current.body.filter((line) => !/^["'`\s]*$/.test(line))
       const named = current.text.slice(0, 4).some((line) => STUB_NAMED.test(line))
       const stub = statements.length === 0 || (statements.length === 1 && (STUB.test(statements[0] as string) || named))
-      if (!stub || old.body.length < 3 + statements.length * 2) continue
+      if (!stub || old.body.length < 3 + statements.length) continue
       const explained = view.added.some(({ text }) => /deprecat|no-?op\b|no longer|legacy|backwards? compat/i.test(text))
       stubs++
       if (stubs <= 10) yield finding('body_stubbed', explained && !named ? 'warning' : 'error', view.path, current.line, `The body of ${old.name} (${old.body.length} lines) became ${statements.length === 0 ? 'empty' : `"${(statements[0] as string).slice(0, 60)}"`}.`)
