@@ -30,7 +30,8 @@ const json = (text: string): unknown => {
     return text
   }
 }
-const secret = z.string().min(1).transform((value) => new Secret(value)).optional()
+// A function: the registry knows a setting by its schema, so no two settings may share one.
+const secret = () => z.string().min(1).transform((value) => new Secret(value)).optional()
 const positive = z.number().int().positive()
 const Cidr = z.union([z.cidrv4(), z.cidrv6()])
 
@@ -39,13 +40,13 @@ export const Settings = z.strictObject({
   cache: setting(z.string().min(1), 'SWARM_CACHE', 'Folder of what can be made again: images, templates, downloads'),
   host: setting(z.string().min(1).default('127.0.0.1'), 'SWARM_HOST', 'Address that the server listens on'),
   port: setting(z.number().int().min(0).max(65_535).default(8080), 'SWARM_PORT', 'Port that the server listens on; 0 = any free one', number),
-  databaseUrl: setting(secret, ['SWARM_DATABASE_URL', 'DATABASE_URL'], 'postgres://… ; SQLite in the home folder unless given'),
+  databaseUrl: setting(secret(), ['SWARM_DATABASE_URL', 'DATABASE_URL'], 'postgres://… ; SQLite in the home folder unless given'),
   logLevel: setting(z.enum(['trace', 'debug', 'info', 'warn', 'error']).default('info'), 'SWARM_LOG_LEVEL', 'Least level that is logged'),
   logTo: setting(z.enum(['file', 'stdout']).default('file'), 'SWARM_LOG_TO', 'logs/server.log in the home folder, or standard output'),
   model: z.strictObject({
     provider: setting(z.enum(['auto', 'anthropic', 'rehearsal', 'compatible']).default('auto'), 'SWARM_MODEL_PROVIDER', 'Who answers model calls; auto = anthropic with a key, else rehearsal'),
     baseUrl: setting(z.url().optional(), ['SWARM_MODEL_BASE_URL', 'ANTHROPIC_BASE_URL'], 'Address of a Messages API; the provider\'s own unless given'),
-    apiKey: setting(secret, 'ANTHROPIC_API_KEY', 'Key of the model API; never enters a microVM'),
+    apiKey: setting(secret(), 'ANTHROPIC_API_KEY', 'Key of the model API; never enters a microVM'),
     defaultModel: setting(z.string().min(1).default('claude-sonnet-4-5'), 'SWARM_MODEL', 'Model of agents that name none'),
   }).prefault({}),
   maxCostMicroUsd: setting(z.number().int().min(0).default(5_000_000), 'SWARM_MAX_COST_MICRO_USD', 'Ceiling of one run\'s model calls, micro-dollars', number),

@@ -17,12 +17,17 @@ export interface RunnerConfig {
  * @throws DomainError config_invalid
  */
 export function loadRunnerConfig(argv: { server: string; name: string; tokenFile: string }): RunnerConfig {
-  const { config } = loadConfig(process.env)
+  const { settings } = loadRunnerSettings()
   let token: string
   try {
     token = readFileSync(argv.tokenFile, 'utf8').trim()
   } catch (error) {
     throw new DomainError('config_invalid', { field: '--token-file', problem: `it cannot be read: ${String(error)}`, source: 'argument' }, { cause: error })
   }
-  return { settings: config, serverUrl: argv.server, name: argv.name, token: new Secret(token) }
+  return { settings, serverUrl: argv.server, name: argv.name, token: new Secret(token) }
+}
+
+/** The settings of this host alone, for what needs no server. @throws DomainError config_invalid */
+export function loadRunnerSettings(): { readonly settings: Config } {
+  return { settings: loadConfig(process.env).config }
 }

@@ -1,0 +1,9 @@
+import type { Command } from './command.ts'
+import { configShow } from './commands/config/show.ts'
+import { gate } from './commands/gate.ts'
+import { imageBuild } from './commands/image/build.ts'
+import { imageList } from './commands/image/list.ts'
+import { up } from './commands/up.ts'
+
+/** Every command, in the order of the help. */
+export const commands: readonly Command[] = [up, gate, imageBuild, imageList, configShow]
