@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process'
 import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import type { CheckResult } from '@swarm/contract/runner-protocol.ts'
 import { git } from '@swarm/git/run.ts'
 import Fastify from 'fastify'
 import type { Database } from '../../db/database.ts'
@@ -125,7 +126,7 @@ export async function mergePathOver(db: Database, home: string, swarmYml: string
       await mkdir(join(folder, 'work'))
       await git(path, ['archive', '--format=tar', '-o', join(folder, 'a.tar'), work.commitSha])
       await run('tar', ['-xf', join(folder, 'a.tar'), '-C', join(folder, 'work')])
-      const results = []
+      const results: CheckResult[] = []
       for (const check of work.checks) {
         const outcome = await run('sh', ['-c', check.command], { cwd: join(folder, 'work') }).then(({ stdout }) => ({ code: 0, out: stdout }), (error: { code: number; stdout: string; stderr: string }) => ({ code: error.code, out: error.stdout + error.stderr }))
         results.push({ name: check.name, command: check.command, exitCode: outcome.code, timedOut: false, wallMs: 1, output: outcome.out })

@@ -11,8 +11,8 @@ export type ReadPlan = RepositoryPlan & { readonly stated: PlanLimitsStated }
 /**
  * What a repository says about itself at `base`: its swarm.yml, and detection for what that leaves out.
  *
- * `change` is a commit on top of base. It is looked at in one case only: the base has neither swarm.yml nor anything that
- * detection finds (a new repository). Then what the change brings is run, since the other choice would be to run nothing.
+ * `change` is a commit on top of base. It is looked at in one case only: the base's swarm.yml names no checks and
+ * detection finds none in the base either (a new repository). Then what the change brings is run, since the other choice would be to run nothing.
  * Errors: `swarm_yml_invalid`, `unknown_revision`.
  */
 export async function readRepositoryPlan(path: string, base: string, change?: string): Promise<ReadPlan> {
@@ -23,7 +23,7 @@ export async function readRepositoryPlan(path: string, base: string, change?: st
   if (file.checks === null) {
     source = 'detected'
     found = await detectAt(path, base)
-    if (found.checks.length === 0 && change !== undefined && text === null) {
+    if (found.checks.length === 0 && change !== undefined) {
       source = 'detected in the change'
       found = await detectAt(path, change)
     }
