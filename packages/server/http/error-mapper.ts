@@ -48,7 +48,8 @@ export function errorBody(error: DomainError, correlationId: string): ErrorBody 
 export function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply, bodyLimitBytes: number): FastifyReply {
   const domain = toDomainError(error, request, bodyLimitBytes)
   if (domain.status >= 500) {
-    const cause = isResponseSerializationError(domain.cause as Error) ? (domain.cause as Error).cause : domain.cause
+    // The framework's test looks into the value: a cause that is no object makes it throw.
+    const cause = domain.cause instanceof Error && isResponseSerializationError(domain.cause) ? domain.cause.cause : domain.cause
     request.log.error({ err: cause ?? domain, code: domain.code }, domain.message)
   }
   if (domain.code === 'unauthenticated') {

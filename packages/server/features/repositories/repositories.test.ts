@@ -118,7 +118,7 @@ describe('repositories', () => {
     expect(plain.body.error.code).toBe('not_a_repository')
     for (const [what, answer, code] of cases) {
       const { status, body } = await answer
-      expect(body.error?.code, what).toBe(code)
+      expect(body.error?.code, what + JSON.stringify(body)).toBe(code)
       expect(status, what).toBeGreaterThanOrEqual(400)
       expect(body.error.remedy, what).not.toMatch(/\{\w+\}/)
     }
