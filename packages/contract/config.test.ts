@@ -30,6 +30,7 @@ test('lists and objects are read from the environment', () => {
 test('secrets do not print', () => {
   const { config } = resolveSettings({ ...base, env: { ANTHROPIC_API_KEY: 'sk-ant-hidden', DATABASE_URL: 'postgres://u:hidden@db/swarm' } })
   expect(config.model.apiKey?.reveal()).toBe('sk-ant-hidden')
+  expect(config.databaseUrl?.reveal()).toBe('postgres://u:hidden@db/swarm')
   expect(`${JSON.stringify(config)} ${inspect(config, { depth: 9 })} ${config.databaseUrl}`).not.toContain('hidden')
 })
 
