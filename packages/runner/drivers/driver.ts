@@ -89,7 +89,8 @@ export interface Vm extends AsyncDisposable {
 export interface Template {
   /** SHA-256 (hex) of kernel, image, size, guest bundle, protocol version, VMM version and host CPU. */
   readonly key: string
-  readonly image: Image
+  /** Null for a driver that runs nothing of its own (`process`). */
+  readonly image: Image | null
   readonly size: VmSize
   readonly directory: string
   readonly builtAtMs: number
@@ -105,7 +106,7 @@ export interface VmDriver extends AsyncDisposable {
   /** Limits that this host cannot enforce, with the reason; to be shown, never ignored. */
   readonly unenforced: readonly string[]
   /** From the cache, or booted now. */
-  buildTemplate(image: Image, size: VmSize, onProgress?: (progress: BuildProgress) => void): Promise<Template>
+  buildTemplate(image: Image | null, size: VmSize, onProgress?: (progress: BuildProgress) => void): Promise<Template>
   /** Comes back when the guest has acknowledged clock, randomness, machine id, host name and scratch disk. */
   restore(template: Template, options: RestoreOptions): Promise<Vm>
 }

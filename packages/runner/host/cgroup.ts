@@ -108,3 +108,16 @@ export function wasOutOfMemory(path: string): boolean {
     return existsSync(place) && Number(/^oom_kill (\d+)$/m.exec(readFileSync(place, 'utf8'))?.[1] ?? 0) > 0
   })
 }
+
+/** Removes the groups above those of the microVMs, when no runner has any in them. */
+export function removeSharedCgroups(support: CgroupSupport): void {
+  if (support.version === null) return
+  for (const path of groupPaths(support.version, 'swarm', ['cpu', 'memory'])) {
+    try {
+      rmdirSync(path)
+    } catch (error) {
+      // Not there, or another runner's microVMs are in it: both are as they should be.
+      if (!(error instanceof Error && 'code' in error && ['ENOENT', 'EBUSY', 'ENOTEMPTY'].includes(String(error.code)))) throw error
+    }
+  }
+}

@@ -97,7 +97,7 @@ export async function createProcessDriver({ stateDir, onNotice = () => {} }: Pro
 
   return {
     name: 'process', isolates: false, unenforced: ['cpu', 'memory', 'disk', 'pids', 'egress'].map((limit) => `${limit}: the process driver limits nothing`),
-    async buildTemplate(image: Image, size: VmSize, onProgress: (progress: BuildProgress) => void = () => {}): Promise<Template> {
+    async buildTemplate(image: Image | null, size: VmSize, onProgress: (progress: BuildProgress) => void = () => {}): Promise<Template> {
       onProgress({ phase: 'template', detail: WARNING })
       const bundle = await bundleGuest()
       const directory = join(base, `template-${bundle.digest.slice(0, 12)}`)

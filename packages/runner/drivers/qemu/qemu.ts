@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { DomainError } from '@swarm/core/errors.ts'
-import { createCgroups, probeCgroups } from '../../host/cgroup.ts'
+import { createCgroups, probeCgroups, removeSharedCgroups } from '../../host/cgroup.ts'
 import { lockFile } from '../../host/lock.ts'
 import { readMachine } from '../../host/machine.ts'
 import type { BuildProgress, Image } from '../../images/image.ts'
@@ -121,7 +121,9 @@ export async function createQemuDriver(options: QemuDriverOptions): Promise<Qemu
       refill(template, count)
       await Promise.all(pools.get(template.key) ?? [])
     },
-    async buildTemplate(image: Image, size: VmSize, onProgress: (progress: BuildProgress) => void = () => {}) {
+    async buildTemplate(given: Image | null, size: VmSize, onProgress: (progress: BuildProgress) => void = () => {}) {
+      if (given === null) throw new TypeError('the QEMU driver boots an image')
+      const image: Image = given
       onProgress({ phase: 'probe', detail: 'does KVM boot a kernel here?' })
       const kvm = await probeKvm(cache, machine, image, qemu)
       const accelerator = kvm.works ? 'kvm' : 'tcg'
@@ -160,6 +162,7 @@ export async function createQemuDriver(options: QemuDriverOptions): Promise<Qemu
       const waiting = (await Promise.all([...pools.values()].flat())).filter((slot) => slot !== null)
       await Promise.all([...[...live].map((vm) => vm[Symbol.asyncDispose]()), ...waiting.map((slot) => slot.release([]))])
       for (const mark of marks.values()) mark[Symbol.dispose]()
+      removeSharedCgroups(cgroups)
     },
   }
 }

@@ -30,10 +30,12 @@ export async function startSlot(template: Template, places: SlotPlaces): Promise
   try {
     for (const folder of [sockets, disks]) mkdirSync(folder, { recursive: true, mode: 0o700 })
     const scratchDisk = join(disks, 'scratch')
+    const { image } = template
+    if (image === null) throw new TypeError('a template of the QEMU driver has an image')
     const copied = await run(['cp', '--sparse=always', '--reflink=auto', join(template.directory, 'scratch'), scratchDisk])
     if (copied.code !== 0) throw new DomainError('vm_start_failed', { problem: copied.stderr.trim() })
     const qemu = await startQemu({
-      name, accelerator: places.accelerator, image: template.image, size: template.size, memoryFile: join(template.directory, 'memory'), scratchDisk,
+      name, accelerator: places.accelerator, image, size: template.size, memoryFile: join(template.directory, 'memory'), scratchDisk,
       qmpSocket: join(sockets, 'qmp'), channelSocket: join(sockets, 'channel'), role: 'clone',
     }, join(template.directory, 'state'), (process) => places.journal.update(name, { process }))
     let released: Promise<void> | null = null

@@ -101,7 +101,9 @@ export function removeTemplates(cache: string, which: 'all' | 'stale' = 'all'): 
     removed.push(directory)
   }
   const root = volatileFolder(cache)
-  if (which === 'all' && inUse.length === 0 && existsSync(root) && !existsSync(join(root, 'slots'))) rmSync(root, { recursive: true, force: true })
+  const slots = join(root, 'slots')
+  const empty = !existsSync(slots) || readdirSync(slots).length === 0
+  if (which === 'all' && inUse.length === 0 && empty && existsSync(root)) rmSync(root, { recursive: true, force: true })
   return { removed, inUse }
 }
 

@@ -6,8 +6,10 @@ import type { Duplex } from 'node:stream'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { isAlive, processesWithArgument } from '../../host/processes.ts'
 import { openVmJournal } from '../../vms/journal.ts'
+import { connectGuest } from '../../vms/guest-connection.ts'
 import { openTestDriver, testCache } from '../../vms/testing.ts'
 import type { ExecOptions, Vm, VmLimits } from '../driver.ts'
+import { startSlot } from './slot.ts'
 import { volatileFolder } from './templates.ts'
 
 let host: Awaited<ReturnType<typeof openTestDriver>>
@@ -129,6 +131,8 @@ describe('a restored microVM', () => {
   })
 })
 
+// The template was reseeded just before it was saved (by its warm-up), so the kernel does not reseed again by itself for seconds:
+// without the ioctls in the clone, both draw the same.
 test('two clones of one template draw different randomness, machine ids and host names', async () => {
   await using first = await restore()
   await using second = await restore()
@@ -136,6 +140,24 @@ test('two clones of one template draw different randomness, machine ids and host
   const [a, b] = [await draw(first), await draw(second)]
   expect(a).toHaveLength(5)
   for (const [index, value] of a.entries()) expect(value).not.toBe(b[index])
+})
+
+test('nothing runs in a clone before it has acknowledged its reseed', async () => {
+  const { journal, ...places } = { journal: openVmJournal(join(host.stateDir, 'bare')), volatile: volatileFolder(testCache()), disks: join(host.stateDir, 'bare-disks'), accelerator: 'tcg' as const }
+  const slot = await startSlot(host.template, { journal, ...places })
+  try {
+    const guest = connectGuest('VM-BARE0001', slot.qemu.channel)
+    await slot.qemu.qmp.command('cont')
+    await guest.hello()
+    await expect(guest.exec({ argv: ['true'] })).rejects.toMatchObject({ code: 'vm_refused' })
+    const header = { machineId: '0'.repeat(32), hostname: 'bare', mountScratch: true }
+    await expect(guest.prepare({ ...header, entropy: Buffer.alloc(31).toString('base64') })).rejects.toThrow(/31 bytes/)
+    await expect(guest.exec({ argv: ['true'] })).rejects.toMatchObject({ code: 'vm_refused' })
+    expect((await guest.prepare({ ...header, entropy: Buffer.alloc(32, 7).toString('base64') })).done).toContain('reseed')
+    expect(await guest.exec({ argv: ['true'] })).toMatchObject({ code: 0 })
+  } finally {
+    await slot.release([])
+  }
 })
 
 test('what one clone writes is not seen by another', async () => {

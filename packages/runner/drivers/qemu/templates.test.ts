@@ -1,0 +1,68 @@
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import type { Image } from '../../images/image.ts'
+import type { MachineFacts } from '../../host/machine.ts'
+import { buildingFolder, finishTemplate, listTemplates, markTemplateUsed, readTemplate, removeTemplates, templateKey, templatesFolder, volatileFolder } from './templates.ts'
+
+const SIZE = { vcpus: 1, memoryMb: 512, scratchMb: 1024 }
+const MACHINE: MachineFacts = { cpuModel: 'some CPU', kernelRelease: '6', bootId: 'boot', qemuVersion: 'QEMU 7' }
+let cache: string
+let image: Image
+beforeEach(() => {
+  cache = mkdtempSync(join(tmpdir(), 'swarm-templates-test-'))
+  image = { digest: 'a'.repeat(64), directory: cache, kernel: '', initrd: '', root: '', kernelVersion: '6', suite: 'test', guestBundleDigest: '', bytes: 0, builtAtMs: 0 }
+})
+afterEach(() => {
+  for (const folder of [cache, volatileFolder(cache)]) rmSync(folder, { recursive: true, force: true })
+})
+
+function make(key: string, of: Image = image) {
+  const folder = buildingFolder(cache, key)
+  mkdirSync(folder, { recursive: true })
+  writeFileSync(join(folder, 'memory'), 'memory')
+  return finishTemplate(cache, folder, key, of, SIZE)
+}
+
+test('the key of a template changes with image, size, machine, boot, VMM and accelerator', () => {
+  const keys = [
+    templateKey(image, SIZE, MACHINE, 'tcg'), templateKey({ ...image, digest: 'b' }, SIZE, MACHINE, 'tcg'), templateKey(image, { ...SIZE, memoryMb: 1024 }, MACHINE, 'tcg'),
+    templateKey(image, SIZE, { ...MACHINE, cpuModel: 'other' }, 'tcg'), templateKey(image, SIZE, { ...MACHINE, bootId: 'next' }, 'tcg'),
+    templateKey(image, SIZE, { ...MACHINE, qemuVersion: 'QEMU 9' }, 'tcg'), templateKey(image, SIZE, MACHINE, 'kvm'),
+  ]
+  expect(new Set(keys).size).toBe(keys.length)
+  expect(templateKey({ ...image }, { ...SIZE }, { ...MACHINE }, 'tcg')).toBe(keys[0])
+})
+
+test('a finished template is found again, and one that is being built is not', () => {
+  mkdirSync(buildingFolder(cache, 'key2'), { recursive: true })
+  make('key1')
+  expect(readTemplate(cache, 'key1', image)).toMatchObject({ key: 'key1', size: SIZE })
+  expect(readTemplate(cache, 'key2', image)).toBeNull()
+  expect(listTemplates(cache).map(({ key }) => key)).toEqual(['key1'])
+})
+
+test('removal spares what a living process uses or builds, and takes what dead builders left', () => {
+  const used = make('used')
+  make('unused')
+  const building = buildingFolder(cache, 'building')
+  const dead = join(templatesFolder(cache), '.building-dead-4194305-1')
+  for (const folder of [building, dead]) mkdirSync(folder, { recursive: true })
+  const mark = markTemplateUsed(used)
+  const { removed, inUse } = removeTemplates(cache)
+  expect(removed.sort()).toEqual([dead, join(templatesFolder(cache), 'unused')].sort())
+  expect(inUse.sort()).toEqual([building, used.directory].sort())
+  mark[Symbol.dispose]()
+  rmSync(building, { recursive: true })
+  removeTemplates(cache)
+  expect(existsSync(volatileFolder(cache))).toBe(false)
+})
+
+test('stale are templates whose image is gone, and unused ones beyond the newest three', () => {
+  const gone = make('gone', { ...image, directory: join(cache, 'no-image') })
+  for (const key of ['one', 'two', 'three', 'four']) make(key)
+  const { removed } = removeTemplates(cache, 'stale')
+  expect(removed).toContain(gone.directory)
+  expect(listTemplates(cache).length).toBeLessThanOrEqual(3)
+})
