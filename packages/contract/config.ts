@@ -47,7 +47,7 @@ export const Settings = z.strictObject({
     provider: setting(z.enum(['auto', 'anthropic', 'rehearsal', 'compatible']).default('auto'), 'SWARM_MODEL_PROVIDER', 'Who answers model calls; auto = anthropic with a key, else rehearsal'),
     baseUrl: setting(z.url().optional(), ['SWARM_MODEL_BASE_URL', 'ANTHROPIC_BASE_URL'], 'Address of a Messages API; the provider\'s own unless given'),
     apiKey: setting(secret(), 'ANTHROPIC_API_KEY', 'Key of the model API; never enters a microVM'),
-    defaultModel: setting(z.string().min(1).default('claude-sonnet-4-5'), 'SWARM_MODEL', 'Model of agents that name none'),
+    defaultModel: setting(z.string().min(1).default('claude-sonnet-5-5'), 'SWARM_MODEL', 'Model of agents that name none'),
   }).prefault({}),
   maxCostMicroUsd: setting(z.number().int().min(0).default(5_000_000), 'SWARM_MAX_COST_MICRO_USD', 'Ceiling of one run\'s model calls, micro-dollars', number),
   concurrency: setting(positive.max(1000).default(4), 'SWARM_CONCURRENCY', 'Attempts and checks at once on this host', number),

@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import type { VmLimits } from '@swarm/contract/runner-protocol.ts'
 import { DomainError } from '@swarm/core/errors.ts'
+import { analysisText } from '@swarm/core/design/analysis.ts'
 import type { Context } from './app.ts'
 import { startCoordinator } from './coordinator/coordinator.ts'
 import { ensureDefaultAgents, registerAgents } from './features/agents/agents.ts'
@@ -13,10 +14,12 @@ import { readRepositoryPlan, sealPlan } from './features/checks/plan.ts'
 import { failedOutput, readResults } from './features/checks/service.ts'
 import { createChecks } from './features/checks/checks.ts'
 import { parseSwarmYml } from './features/checks/swarm-yml.ts'
+import { analyseCommit } from './features/design/repository.ts'
 import { registerDesignRoutes } from './features/design/routes.ts'
 import { createDesign } from './features/design/service.ts'
 import { registerGit } from './features/git/routes.ts'
 import { askOnBreach, breachDecided } from './features/model/breach.ts'
+import { deadCallsDuty } from './features/model/dead-calls.ts'
 import { createModelGateway } from './features/model/gateway.ts'
 import { createModelMetrics } from './features/model/model-metrics.ts'
 import { providerOf } from './features/model/providers.ts'
@@ -36,6 +39,8 @@ import { mintToken } from './http/tokens.ts'
 /** Bytes that may leave one microVM, and processes in it, where nobody says otherwise. */
 const DEFAULT_EGRESS_BYTES = 2 * 1024 ** 3
 const DEFAULT_PIDS = 1024
+/** What an agent is told about the repository at most; it can look for itself. */
+const CONVENTIONS_CHARACTERS = 4_000
 /** Largest pack of one push, bytes. */
 const MAX_PUSH_BYTES = 256 * 1024 ** 2
 /** Attempts at once over all projects and runners: runners themselves only take what they have room for. */
@@ -80,23 +85,22 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
     },
   })
 
+  const locate = async (id: string) => {
+    const repository = await repositories.find(id)
+    return { id: repository.id, slug: repository.slug, projectId: repository.project_id, path: repositories.pathOf(repository), defaultBranch: repository.default_branch }
+  }
   const changes = createChanges(http, {
-    db, now: clock, makeId: ids, tickets, approvals,
-    locate: async (id) => {
-      const repository = await repositories.find(id)
-      return { id: repository.id, projectId: repository.project_id, path: repositories.pathOf(repository), defaultBranch: repository.default_branch }
-    },
+    db, now: clock, makeId: ids, tickets, approvals, locate,
     checks: { enqueue: checks.queue.enqueue, readPlan: readRepositoryPlan, sealPlan, readResults, failedOutput },
   })
 
   const provider = providerOf(config.model)
-  const gateway = createModelGateway({
+  const gateway = started.use(createModelGateway({
     db, provider, log: logger, metrics: createModelMetrics(metrics.registry),
     keepBlob: async (bytes) => (await blobs.put(Buffer.from(bytes))).digest, onBreach: askOnBreach(approvals),
-  })
+  }))
   approvals.onDecision('budget_breach', breachDecided)
   addModelRoutes(http, gateway, async (name) => (await requireProject(db.read, name)).id)
-  await gateway.settleDead()
 
   const design = started.use(createDesign({
     db, now: clock, makeId: ids, model: config.model.defaultModel, modelLabel: provider.label, approvals, tickets, defaultAgent: 'developer',
@@ -104,10 +108,7 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
       const caller = { kind: 'server' as const, projectId: about.projectId, sessionId: about.sessionId, role: about.role, step: about.step, correlationId: about.correlationId }
       return (await gateway.callModel({ ...request }, caller, about.signal)).message
     },
-    repository: async (id) => {
-      const repository = await repositories.find(id)
-      return { path: repositories.pathOf(repository), slug: repository.slug, projectId: repository.project_id, defaultBranch: repository.default_branch }
-    },
+    repository: locate,
     checks: async (repositoryId, commit) => (await workPlan(repositoryId, commit)).checks,
     agents: async () => (await listAgents(db.read)).map((agent) => agent.name),
     onError: (err, what) => { logger.error({ err }, what) },
@@ -123,6 +124,10 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
         const agent = await findAgent(trx, name)
         return agent && { version: agent.version, minutes: agent.definition.limits.minutes ?? defaults.minutes }
       },
+    },
+    conventions: async (repositoryId, commit) => {
+      const { path } = await locate(repositoryId)
+      return analysisText(await analyseCommit(path, commit), CONVENTIONS_CHARACTERS)
     },
     repositories: { ...repositories, head: async (id) => (await repositories.head(id)).sha, workPlan: async (id, commit) => { const plan = await workPlan(id, commit); return { ...plan, limits: plan.stated } } },
     project: (id) => requireProject(db.read, id),
@@ -147,7 +152,7 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
   })
 
   started.use(startCoordinator([
-    leaseExpiryDuty({ db, source: attempts, now: clock }), ...checks.duties, ...changes.duties, completionDuty({ db, design }),
+    leaseExpiryDuty({ db, source: attempts, now: clock }), ...checks.duties, ...changes.duties, completionDuty({ db, design }), deadCallsDuty(gateway),
   ], { wake: db.wake, logger, clock }))
   await design.resumeOpenSessions()
   return started.move()

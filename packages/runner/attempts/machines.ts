@@ -22,7 +22,7 @@ export function createMachines(options: {
   const templates = new Map<string, Promise<Template>>()
 
   async function build(work: Pick<Work, 'image' | 'limits'>): Promise<Template> {
-    const image = await ensureImage({
+    const image = !driver.isolates ? null : await ensureImage({
       cache: settings.cache, extras: work.image, onProgress: options.onProgress,
       ...(settings.caFile === undefined ? {} : { extraCaFiles: [settings.caFile] }),
     })

@@ -7,6 +7,7 @@ import { createTicket, showTicket } from '@swarm/contract/endpoints/tickets.ts'
 import { git } from '@swarm/git/run.ts'
 import { expect, test } from 'vitest'
 import { startTestPlatform } from './platform.ts'
+import { until } from './until.ts'
 
 test('a shell ticket runs in a microVM, its commit is checked in a clean one, approved, and merged', async () => {
   await using platform = await startTestPlatform()
@@ -31,11 +32,3 @@ test('a shell ticket runs in a microVM, its commit is checked in a clean one, ap
   const vms = (await admin.call(listVms)).items
   expect(vms.map((vm) => vm.workKind).toSorted()).toEqual(['attempt', 'check'])
 })
-
-/** Waits for a condition that commits bring about. */
-async function until(context: { db: { wake: { latch(topic: string): Disposable & { wait(options: { timeoutMs: number }): Promise<string> } } } }, condition: () => Promise<boolean>): Promise<void> {
-  using latch = context.db.wake.latch('events')
-  while (!await condition()) {
-    if (await latch.wait({ timeoutMs: 180_000 }) === 'timeout') throw new Error('nothing happened for 180 s')
-  }
-}

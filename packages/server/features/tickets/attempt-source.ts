@@ -27,6 +27,8 @@ export interface AttemptSourceDependencies extends TicketDependencies {
   agentDefinition(name: string, version: number): Promise<AgentDefinition>
   mintToken(input: { kind: 'attempt'; subjectId: string; fence: number; expiresAt: number }): Promise<string>
   readTranscript(digest: string): Promise<unknown[]>
+  /** What the repository is made of at this commit, in words, for the agent. */
+  conventions(repositoryId: string, commitSha: string): Promise<string>
 }
 
 /** Attempts as work for runners (ports.ts). */
@@ -45,9 +47,10 @@ export function createAttemptSource(deps: AttemptSourceDependencies): WorkSource
       const ticket = await ticketById(deps.db.read, attempt.ticket_id)
       if (!ticket) throw new DomainError('not_found', { kind: 'ticket', id: attempt.ticket_id })
       const { baseSha, startSha } = await startingPoint(deps, attempt, ticket.repository_id)
-      const [project, repositorySlug, definition, plan] = await Promise.all([
+      const [project, repositorySlug, definition, plan, conventions] = await Promise.all([
         deps.project(ticket.project_id), deps.repositorySlug(ticket.repository_id),
         deps.agentDefinition(attempt.agent_name, attempt.agent_version), deps.repositories.workPlan(ticket.repository_id, baseSha),
+        deps.conventions(ticket.repository_id, baseSha),
       ])
       const limits = AgentLimits.parse(definition.limits)
       const resume = await resumeOf(deps, attempt)
@@ -60,7 +63,7 @@ export function createAttemptSource(deps: AttemptSourceDependencies): WorkSource
         egressAllow: [...new Set([...project.settings.egressAllow, ...plan.egressAllow.filter((host) => project.settings.egressAllow.includes(host))])],
         image: { packages: [...plan.image.packages], npm: [...plan.image.npm] }, setup: plan.setup,
         task: {
-          attemptId: attempt.id, correlationId: attempt.correlation_id, role: 'developer', config: definition.config, limits, conventions: '',
+          attemptId: attempt.id, correlationId: attempt.correlation_id, role: 'developer', config: definition.config, limits, conventions,
           ticket: {
             id: ticket.id, key: ticket.key, title: ticket.title, description: ticket.description, acceptance: JSON.parse(ticket.acceptance) as string[],
             scope: JSON.parse(ticket.scope) as string[], requirements: JSON.parse(ticket.requirements) as { id: string; text: string }[], checks: [...plan.checks],
