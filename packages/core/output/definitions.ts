@@ -96,7 +96,8 @@ export function lineNumber(starts: readonly number[], offset: number): number {
 function bodyOf(code: string, from: number, line: number, starts: readonly number[], language: Language): string[] {
   if (language === 'python' || language === 'ruby') return indentedBody(code, line, starts)
   const end = blockEnd(code, Math.max(0, from - 1))
-  if (end === null) return []
+  // A function without a block: its expression is its body.
+  if (end === null) return significant(code.slice(from - 1, code.indexOf('\n', from) === -1 ? code.length : code.indexOf('\n', from)))
   return significant(code.slice(end.open + 1, end.close))
 }
 

@@ -135,6 +135,7 @@ function usesOfName(lost: LostName, mentions: readonly Mention[], maskedRows: Re
     const { path, line, text } = mention
     if (isFixturePath(path)) continue
     const dangling = (certain: boolean) => uses.push({ name: lost.word, from: lost.from, usedIn: path, line, certain })
+    if (new RegExp(`\\bas\\s+${word}\\b`).test(code)) continue
     const imported = importsIt?.exec(text)
     if (imported) {
       if (lost.language !== 'js') {

@@ -160,7 +160,7 @@ function innerBody(uncommented: string, code: string, from: number, end: number)
 function pythonSkip(text: string, line: number, starts: readonly number[]): boolean {
   for (let n = line - 1; n > 0 && n > line - 12; n--) {
     const above = text.slice(starts[n - 1] as number, (starts[n] ?? text.length + 1) - 1).trim()
-    if (/^@(?:pytest\.mark|unittest)\.(?:skip|xfail|expectedFailure)\b(?!if|If|Unless)/.test(above) && !/\bcondition\b|xfail\(\s*(?!reason|strict|raises)\w/.test(above)) return true
+    if (/^@(?:pytest\.mark|unittest)\.(?:skip|xfail|expectedFailure)\b(?!if|If|Unless)/.test(above) && !/\bcondition\b|raises\s*=|xfail\(\s*(?:(?!reason|strict)\w|$)/.test(above)) return true
     if (!/^@|^[)\]"'\w]|^$/.test(above) || /^(?:def|class|return|assert)\b/.test(above)) return false
   }
   return false
@@ -205,7 +205,7 @@ function goSkip(body: readonly string[]): boolean {
 const ASSERT: Readonly<Partial<Record<Language, RegExp>>> = {
   js: /(?<![\w$])(?:expect(?:TypeOf|Type|Error)?\s*[(.<]|assert(?:\w*)?\s*[(.]|(?:t|tt?|st|test|qunit|s)\.(?!test|plan|end|context|teardown|after|before|mock|pass|comment|skip|log|diagnostic|add)\w+\(|should[.(]|\.should\b|strictEqual\(|deepEqual\(|deepStrictEqual\(|equal\(|ok\(|throws\(|rejects\()/,
   python: /^assert\b|\bself\.(?:assert|fail)\w*\(|\b(?:pytest|self)?\.?(?:raises|warns|assertRaises\w*|deprecated_call)\(|\bassert_\w+\(|\.assert_\w+\(/,
-  go: /\b\w+\.(?:Error|Errorf|Fatal|Fatalf|Fail|FailNow)\(|\b(?:assert|require|is|qt|td|cmp|g|So|c|check)\.\w+\(|\b(?:assert|require|expect|check|must)\w*\(|^\/\/ Output/i,
+  go: /\b\w+\.(?:Error|Errorf|Fatal|Fatalf|Fail|FailNow)\(|\b(?:assert|require|is|qt|td|cmp|g|So|c|check)\.\w+\(|\b(?:assert|require|expect|check|must)\w*\(|^[A-Z]\w*\((?:t|mockT|tb),|^\/\/ Output/i,
   rust: /\b(?:debug_)?assert\w*!|\bpanic!|\bprop_assert\w*!|\b(?:check|expect)\w*!?\(|insta::|\.unwrap_err\(/,
   java: /\b(?:assert\w*|verify\w*|expect\w*|fail|should\w*|check\w*|then|assertThat\w*)\s*[({]|\bassert\b|should(?:Be|Equal|Throw)/,
   csharp: /\bAssert\.\w+|\.Should\w*\(|\bVerify\w*\(|\.Verify\(/,
@@ -229,7 +229,7 @@ const TRIVIAL = new RegExp([
   `\\b(?:EXPECT|ASSERT)_TRUE\\(\\s*(?:true|1)\\s*\\)`, `\\b(?:CHECK|REQUIRE)\\(\\s*(?:true|1)\\s*\\)`, `\\bXCTAssert(?:True)?\\(\\s*true`, `\\bAssert\\.(?:True|IsTrue)\\(\\s*true\\s*[,)]`,
 ].join('|'))
 
-const LOOSE = /\.(?:toBeDefined|toBeTruthy|toBeFalsy|toBeInstanceOf|toBeTypeOf)\(|\.not\.(?:toBeNull|toBeUndefined|toThrow|toBe\(\s*(?:null|undefined))|expect\.anything\(|\.to\.(?:be\.(?:ok|an?\b)|exist)|\b(?:assert|t|tt|st)\.(?:ok|notOk|truthy|falsy|isOk|assert|exists|isTrue|true)\(\s*!*[\w.$]+(?:\[[^\]]*\])?(?:\((?:[^()=<>]|\([^()]*\))*\))?\s*[,)]|\b(?:assert|t|tt|st)\.(?:isDefined|isNotNull|doesNotThrow|notThrows|NotNil|NotEmpty|True|NoError|IsType)\(|\brequire\.(?:NotNil|NotEmpty|True)\(|\bassert\s*\(\s*[\w.!]+\s*[,)]|\bassert(?:True|IsNotNone|NotNull|IsInstance|That\([^,]*,\s*notNullValue)\w*\(|^assert\s+[\w.]+(?:\([^=<>]*\))?(?:\[[^\]]*\])?\s*(?:,\s*['"f].*)?$|\bis\s+not\s+None\b|^assert\s+(?:isinstance|hasattr|callable|len\([^)]*\)\s*>=?\s*0)\b|\bassert!\(\s*[\w.&!]+(?:\(\))?(?:\.is_(?:some|ok|err|none)\(\))?\s*[,)]|\bassert!\([^=<>]*\.is_(?:some|ok)\(\)\s*\)|\b(?:EXPECT|ASSERT)_(?:TRUE|NE|NO_THROW)\(\s*(?:[\w.>-]+\s*[,)])|\bAssert\.(?:NotNull|IsNotNull|True|IsTrue)\(|\.toMatch\(\s*\/\.\*\/|toBeGreaterThanOrEqual\(\s*0\s*\)|\btoEqual\(expect\.any(?:thing)?\(/
+const LOOSE = /\.(?:toBeDefined|toBeTruthy|toBeFalsy|toBeInstanceOf|toBeTypeOf)\(|\.not\.(?:toBeNull|toBeUndefined|toThrow|toBe\(\s*(?:null|undefined))|expect\.anything\(|\.to\.(?:be\.(?:ok|an?\b)|exist)|\b(?:assert|t|tt|st)\.(?:ok|notOk|truthy|falsy|isOk|assert|exists|isTrue|true)\(\s*!*[\w.$]+(?:\[[^\]]*\])?(?:\((?:[^()=<>]|\([^()]*\))*\))?\s*[,)]|\b(?:assert|t|tt|st)\.(?:isDefined|isNotNull|doesNotThrow|notThrows|NotNil|NotEmpty|True|NoError)\(|\brequire\.(?:NotNil|NotEmpty|True)\(|\bassert\s*\(\s*[\w.!]+\s*[,)]|\bassert(?:True|IsNotNone|NotNull|IsInstance|That\([^,]*,\s*notNullValue)\w*\(|^assert\s+[\w.]+(?:\([^=<>]*\))?(?:\[[^\]]*\])?\s*(?:,\s*['"f].*)?$|\bis\s+not\s+None\b|^assert\s+(?:isinstance|hasattr|callable|len\([^)]*\)\s*>=?\s*0)\b|\bassert!\(\s*[\w.&!]+(?:\(\))?(?:\.is_(?:some|ok|err|none)\(\))?\s*[,)]|\bassert!\([^=<>]*\.is_(?:some|ok)\(\)\s*\)|\b(?:EXPECT|ASSERT)_(?:TRUE|NE|NO_THROW)\(\s*(?:[\w.>-]+\s*[,)])|\bAssert\.(?:NotNull|IsNotNull|True|IsTrue)\(|\.toMatch\(\s*\/\.\*\/|toBeGreaterThanOrEqual\(\s*0\s*\)|\btoEqual\(expect\.any(?:thing)?\(/
 
 export function strengthOf(line: string): Strength {
   if (TRIVIAL.test(line)) return 'trivial'

@@ -100,20 +100,20 @@ const MIN_BODY = 4
 export const stubbedBodies: Rule = function* (whole) {
   for (const view of whole.files) {
     if (!view.before || !view.after || view.isFixture || view.isGenerated) continue
-    const now = new Map<string, { line: number; body: readonly string[]; text: readonly string[] }>()
+    const now = new Map<string, { line: number; kind: string; body: readonly string[]; text: readonly string[] }>()
     const counts = new Map<string, number>()
     for (const each of view.before.definitions) counts.set(each.name, (counts.get(each.name) ?? 0) + 1)
     const rows = linesOf(view.after.masked.uncommented)
     for (const each of view.after.definitions) {
       const body = each.body
-      now.set(each.name, { line: each.line, body, text: rows.slice(each.line - 1, each.line + 12) })
+      now.set(each.name, { line: each.line, kind: each.kind, body, text: rows.slice(each.line - 1, each.line + 12) })
     }
     const addedRows = new Set(view.added.map((line) => line.line))
     let stubs = 0
     for (const old of view.before.definitions) {
       if (old.kind !== 'function' || (counts.get(old.name) ?? 0) > 1) continue
       const current = now.get(old.name)
-      if (!current || old.body.length < MIN_BODY || current.body.length > 2) continue
+      if (current?.kind !== 'function' || old.body.length < MIN_BODY || current.body.length > 2) continue
       if (!addedRows.has(current.line) && !addedRows.has(current.line + 1) && current.body.length > 0) continue
       const statements = current.body.filter((line) => !/^["'`\s]*$/.test(line))
       const named = current.text.slice(0, 4).some((line) => STUB_NAMED.test(line))

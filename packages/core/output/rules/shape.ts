@@ -1,6 +1,7 @@
 import { finding, type Rule } from '../finding.ts'
 import { compileGlobs } from '../globs.ts'
 import { baseName, folderOf, isGeneratedPath, isProse, isTestMaterial } from '../paths.ts'
+import { squeeze } from '../view.ts'
 
 /** A change without a change. */
 export const emptyDiff: Rule = function* ({ change }) {
@@ -29,7 +30,7 @@ export const protectedFiles: Rule = function* ({ files, options }) {
     if (paths.some((path) => GATE_FILES.matches(path) || asked.matches(path))) {
       yield finding('protected_file', 'error', view.path, null, `${view.path} is protected.`)
     } else if (paths.some((path) => CI_FILES.matches(path))) {
-      const weak = view.added.find(({ text }) => /^\s*continue-on-error:\s*true|^\s*allow_failure:\s*true|^\s*if:\s*(?:false|\$\{\{\s*false\s*\}\})\s*$/.test(text) || (/\|\|\s*(?:true|:|exit 0)\s*$/.test(text) && /\b(?:test|lint|check|build|pytest|cargo|npm|yarn|pnpm|go|make|mvn|gradle)\b/.test(text)))
+      const weak = view.added.find(({ text }) => (view.added.length <= 6 && /^\s*continue-on-error:\s*true|^\s*allow_failure:\s*true|^\s*if:\s*(?:false|\$\{\{\s*false\s*\}\})\s*$/.test(text)) || (view.removed.some((old) => squeeze(text).startsWith(squeeze(old.text)) && squeeze(old.text) !== '') && /\|\|\s*(?:true|:|exit 0)\s*$/.test(text) && /\b(?:test|lint|check|build|pytest|cargo|npm|yarn|pnpm|go|make|mvn|gradle)\b/.test(text)))
       if (weak && view.file.before !== null) yield finding('ci_disabled', 'error', view.path, weak.line, 'A step of the pipeline may fail now without failing it.')
       else if (view.file.after === null && !pipelineLeft && /(?:^|[/_.-])(?:test|tests|ci|build|check|main|go|rust|node|python|\.gitlab-ci|\.travis)/i.test(view.path)) yield finding('ci_disabled', 'warning', view.path, null, `The pipeline ${view.path} is gone.`)
       else yield finding('protected_file', 'warning', view.path, null, `${view.path} decides how the repository is checked.`)

@@ -89,7 +89,9 @@ export const weakenedTests: Rule = function* (whole) {
       const benign = (all && ledger.sourcesGone.has(stemOf(view.file.oldPath))) || unexplained.every((test) => test.assertions.length === 0 && test.body.length <= 1) || unexplained.every((test) => test.skipped)
       const newInFile = view.after?.tests.filter((test) => !view.before?.tests.some((old) => old.name === test.name)).length ?? 0
       // Tests are regrouped now and then: many went, nearly as many came, and the file did not shrink.
-      const regrouped = !all && newInFile >= gone.length * 0.5 && view.added.length >= view.removed.length * 0.8
+      const sum = (tests: readonly TestCase[]) => tests.reduce((count, test) => count + real(test), 0)
+      const sameWeight = !all && newInFile > 0 && sum(view.after?.tests ?? []) >= sum(view.before.tests)
+      const regrouped = sameWeight || !all && newInFile >= gone.length * 0.5 && view.added.length >= view.removed.length * 0.8
       const large = !all && view.added.length > view.removed.length * 1.5 && view.added.length > 20
       yield finding(all ? 'test_file_deleted' : 'tests_removed', benign || regrouped || large ? 'warning' : 'error', view.path, all ? null : (unexplained[0]?.line ?? null), `${unexplained.length} ${unexplained.length === 1 ? 'test' : 'tests'} of ${view.before.tests.length} went without a replacement: ${shown}${unexplained.length > 4 ? ', …' : ''}.`)
     }
