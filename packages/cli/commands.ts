@@ -3,7 +3,8 @@ import { configShow } from './commands/config/show.ts'
 import { gate } from './commands/gate.ts'
 import { imageBuild } from './commands/image/build.ts'
 import { imageList } from './commands/image/list.ts'
+import { run } from './commands/run.ts'
 import { up } from './commands/up.ts'
 
 /** Every command, in the order of the help. */
-export const commands: readonly Command[] = [up, gate, imageBuild, imageList, configShow]
+export const commands: readonly Command[] = [run, up, gate, imageBuild, imageList, configShow]

@@ -1,0 +1,111 @@
+import { isCancel, select, text } from '@clack/prompts'
+import type { Client } from '@swarm/contract/client.ts'
+import { decideApproval, type Approval } from '@swarm/contract/endpoints/approvals.ts'
+import { MergePayload } from '@swarm/contract/endpoints/changes.ts'
+import { Plan } from '@swarm/contract/endpoints/design.ts'
+import { answerQuestion, type Question } from '@swarm/contract/endpoints/tickets.ts'
+import { ApiError } from '@swarm/contract/errors.ts'
+import { YES_APPROVES } from '@swarm/core/approvals/approval.ts'
+import { z } from 'zod'
+import { Interrupted } from '../errors.ts'
+import type { Io } from '../io.ts'
+import { money } from '../io.ts'
+
+export interface Deciding { readonly client: Client; readonly io: Io; readonly yes: boolean; readonly signal: AbortSignal }
+
+const SpecPayload = z.object({ title: z.string(), requirements: z.array(z.object({ id: z.string(), text: z.string() })), plan: Plan })
+const BuildPayload = z.object({
+  tickets: z.number(), waves: z.number(), storyPoints: z.number(), modelLabel: z.string(), maxCostMicroUsd: z.number().nullable(), vms: z.object({ least: z.number(), atOnce: z.number() }),
+})
+
+/** One line: what an approval is about. */
+export function subjectOf(approval: Approval): string {
+  const title = z.object({ title: z.string() }).safeParse(approval.payload)
+  return `${approval.kind} of ${title.success ? `"${title.data.title}"` : `${approval.subject.kind} ${approval.subject.id}`}`
+}
+
+/** Whether --yes may decide it: the plan, the start of the build, and merges whose checks all passed. */
+export function yesDecides(approval: Approval): boolean {
+  if (!(YES_APPROVES as readonly string[]).includes(approval.kind)) return false
+  if (approval.kind !== 'merge') return true
+  const merge = MergePayload.safeParse(approval.payload)
+  return merge.success && merge.data.checks.every((check) => check.exitCode === 0)
+}
+
+/** What exactly a person approves, in lines. */
+export function shownPayload(approval: Approval): string[] {
+  const spec = approval.kind === 'spec_approval' ? SpecPayload.safeParse(approval.payload) : undefined
+  if (spec?.success) {
+    const { plan, requirements, title } = spec.data
+    return [
+      `The plan for "${title}": ${requirements.length} requirements → ${plan.tickets.length} tickets in ${plan.waves.length} waves`,
+      ...plan.waves.flatMap((keys, wave) => keys.flatMap((key) => plan.tickets.filter((ticket) => ticket.key === key).map((ticket) => `  wave ${wave + 1}  ${key}: ${ticket.title}${ticket.dependsOn.length === 0 ? '' : ` (after ${ticket.dependsOn.join(', ')})`}`))),
+      ...plan.findings.map((finding) => `  warning: ${finding.message}`),
+    ]
+  }
+  const build = approval.kind === 'build_start' ? BuildPayload.safeParse(approval.payload) : undefined
+  if (build?.success) {
+    const { tickets, waves, storyPoints, vms, modelLabel, maxCostMicroUsd } = build.data
+    return [`The build: ${tickets} tickets in ${waves} waves, ${storyPoints} story points, at least ${vms.least} microVMs, up to ${vms.atOnce} at once; model: ${modelLabel}; ceiling: ${maxCostMicroUsd === null ? 'none' : money(maxCostMicroUsd)}`]
+  }
+  const merge = approval.kind === 'merge' ? MergePayload.safeParse(approval.payload) : undefined
+  if (merge?.success) {
+    const { title, files, additions, deletions, checks, warnings, changeId } = merge.data
+    return [
+      `Merge of ${changeId} "${title}": ${files} files, +${additions} −${deletions}`,
+      ...checks.map((check) => `  check ${check.name}: ${check.exitCode === 0 ? 'passed' : `exit ${String(check.exitCode)}`} (${check.command})`),
+      ...warnings.map((warning) => `  warning: ${warning}`), `  the diff: swarm change diff ${changeId}`,
+    ]
+  }
+  return [`${approval.kind} for ${approval.subject.kind} ${approval.subject.id}:`, ...JSON.stringify(approval.payload, null, 2).split('\n').map((line) => `  ${line}`)]
+}
+
+/** Decides an approval by --yes or by asking. @returns false when it stays open, since nobody is here who may */
+export async function decide(approval: Approval, { client, io, yes, signal }: Deciding): Promise<boolean> {
+  const send = async (decision: 'approved' | 'rejected' | 'revision_requested', by: 'person' | 'yes-flag', reason = ''): Promise<boolean> => {
+    try {
+      await client.call(decideApproval, { params: { approvalId: approval.id }, body: { decision, payloadHash: approval.payloadHash, by, reason } }, { signal })
+      io.say(`${io.style('green', '✓')} ${subjectOf(approval)}: ${decision.replace('_', ' ')}${by === 'yes-flag' ? ' by --yes' : ''}`)
+    } catch (error) {
+      // Somebody else was faster, or it is about something else by now: the next look shows how things stand.
+      if (!(error instanceof ApiError) || !['already_decided', 'payload_changed', 'change_not_open', 'illegal_transition'].includes(error.code)) throw error
+      io.say(`  ${subjectOf(approval)}: ${error.message}`)
+    }
+    return true
+  }
+  if (yes && yesDecides(approval)) return await send('approved', 'yes-flag')
+  if (!io.interactive) return false
+  io.status(null)
+  for (const line of shownPayload(approval)) io.say(line)
+  const chosen = answered(await select({
+    message: `${approval.kind} ${approval.id}`, output: process.stderr, signal,
+    options: [{ value: 'approved' as const, label: 'approve' }, { value: 'revision_requested' as const, label: 'send it back with a reason' }, { value: 'rejected' as const, label: 'reject' }],
+  }), signal)
+  const reason = chosen === 'approved' ? '' : answered(await text({ message: 'Why? (the one who works on it reads this)', output: process.stderr, signal }), signal)
+  return await send(chosen, 'person', reason)
+}
+
+/** Answers an agent's question by what is known, or by asking. @returns false when it stays open */
+export async function answer(question: z.output<typeof Question>, known: string | undefined, { client, io, signal }: Deciding): Promise<boolean> {
+  const send = async (words: string): Promise<boolean> => {
+    await client.call(answerQuestion, { params: { questionId: question.id }, body: { answer: words } }, { signal })
+    io.say(`${io.style('green', '✓')} answered ${question.id}: ${words}`)
+    return true
+  }
+  if (known !== undefined) return await send(known)
+  if (!io.interactive) return false
+  io.status(null)
+  io.say(`The agent of ${question.ticketId} asks: ${question.text}`)
+  const own = '\u0000own'
+  const chosen = question.options.length === 0 ? own : answered(await select({
+    message: 'Your answer', output: process.stderr, signal, options: [...question.options.map((option) => ({ value: option, label: option })), { value: own, label: 'something else' }],
+  }), signal)
+  return await send(chosen !== own ? chosen : answered(await text({ message: 'Your answer', output: process.stderr, signal, validate: (value) => (!value ? 'Write an answer' : undefined) }), signal))
+}
+
+/** A prompt's value. Ctrl-C in a prompt is Ctrl-C. */
+function answered<T>(value: T, signal: AbortSignal): Exclude<T, symbol> {
+  if (signal.aborted) throw signal.reason
+  if (isCancel(value)) throw new Interrupted('SIGINT')
+  return value as Exclude<T, symbol>
+}
