@@ -165,6 +165,20 @@ eachDialect((_, make) => {
     expect(merges).toHaveLength(1)
   })
 
+  path('a ticket that was held while its merge was half done is merged all the same: main says so', NOT_BOTH, async (world) => {
+    const id = await world.inReview('held', { 'c.txt': 'c\n' })
+    await world.push({ 'other.txt': 'x\n' })
+    await world.decide(id)
+    await world.duty('merge queue')
+    const entry = await world.entry(id)
+    while (await world.runCheck() !== null);
+    await compareAndSet(world.path, 'refs/heads/main', entry.candidate_sha ?? '', entry.base_sha)
+    await world.db.write(async (trx) => { await trx.updateTable('tickets').set({ state: 'on_hold' }).where('id', '=', id).execute() })
+    await world.drain()
+    expect(await world.entry(id)).toMatchObject({ state: 'merged', candidate_sha: entry.candidate_sha })
+    expect(await world.change(id)).toMatchObject({ state: 'merged' })
+  })
+
   path('a stop at any other step is taken up again: candidate unrecorded, branch unwritten, verdict unread', NOT_BOTH, async (world) => {
     const id = await world.inReview('steps', { 'c.txt': 'c\n' })
     const change = await world.change(id)

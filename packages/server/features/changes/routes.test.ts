@@ -13,9 +13,12 @@ let server: Server
 let token: string
 let repositoryId: string
 
-async function call(method: 'GET' | 'POST', url: string, payload?: object, bearer = token): Promise<{ status: number; body: any }> {
+/** The fields that these tests look into, whichever endpoint answered. */
+interface Body { id: string; head: string; path: string; items: { id: string }[]; nextCursor: string | null; pausedReason: string | null; files: unknown[]; patch: string; truncated: boolean }
+
+async function call(method: 'GET' | 'POST', url: string, payload?: object, bearer = token): Promise<{ status: number; body: Body }> {
   const answer = await server.context.http.app.inject({ method, url, headers: { authorization: `Bearer ${bearer}` }, ...(payload ? { payload } : {}) })
-  return { status: answer.statusCode, body: answer.json() }
+  return { status: answer.statusCode, body: answer.json<Body>() }
 }
 
 beforeAll(async () => {
@@ -27,8 +30,8 @@ beforeAll(async () => {
   await db.write(async (trx) => { await trx.insertInto('projects').values({ id: 'PRJ-00000000', slug: 'demo', name: 'Demo', settings: '{}', created_at: 1 }).execute() })
   const made = await call('POST', '/api/repositories', { projectId: 'demo', slug: 'app' })
   repositoryId = made.body.id
-  const path = (await call('GET', `/api/repositories/${repositoryId}`)).body.path as string
-  const base = made.body.head as string
+  const path = (await call('GET', `/api/repositories/${repositoryId}`)).body.path
+  const base = made.body.head
   const blob = (await git(path, ['hash-object', '-w', '--stdin'], { input: 'one\ntwo\n' })).stdout.trim()
   const tree = (await git(path, ['mktree'], { input: `100644 blob ${blob}\tä b.txt\n` })).stdout.trim()
   const head = (await git(path, ['commit-tree', tree, '-p', base, '-m', 'x'], { env: identity() })).stdout.trim()
@@ -53,7 +56,7 @@ afterAll(async () => {
 
 test('changes are listed by pages, newest first, and shown by their own id or their ticket\'s', async () => {
   const first = await call('GET', '/api/changes?limit=2')
-  expect(first.body.items.map((change: { id: string }) => change.id)).toEqual(['CHG-00000003', 'CHG-00000002'])
+  expect(first.body.items.map((change) => change.id)).toEqual(['CHG-00000003', 'CHG-00000002'])
   const second = await call('GET', `/api/changes?limit=2&cursor=${first.body.nextCursor}`)
   expect(second.body).toMatchObject({ items: [{ id: 'CHG-00000001' }], nextCursor: null })
   expect((await call('GET', '/api/changes?cursor=x')).status).toBe(400)

@@ -7,8 +7,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { createServer, type Server } from '../../app.ts'
-import { loadConfig } from '../../config.ts'
+import type { Database } from '../../db/database.ts'
+import { openDatabase } from '../../db/open.ts'
+import { ensureAdminToken } from '../../http/admin-token.ts'
+import { createHttp, type Http } from '../../http/http.ts'
+import { newId } from '../../ids.ts'
+import { createLogger, logDestination } from '../../logger.ts'
+import { createMetrics } from '../../metrics.ts'
 import { mintToken, revokeTokens, type NewToken } from '../../http/tokens.ts'
 import { createRepositories } from '../repositories/repositories.ts'
 import type { RepositoryService } from '../repositories/service.ts'
@@ -18,7 +23,8 @@ const run = promisify(execFile)
 const MAX_PUSH = 2 * 1024 * 1024
 
 let folder: string
-let server: Server
+let db: Database
+let http: Http
 let url: string
 let repositories: RepositoryService
 let bare: string
@@ -38,11 +44,11 @@ async function git(cwd: string, args: string[], token?: string): Promise<{ code:
   return run('git', args, { cwd, env, maxBuffer: 64 * 1024 * 1024 }).then(({ stdout, stderr }) => ({ code: 0, out: stdout, err: stderr }),
     (error: { code: number; stdout: string; stderr: string }) => ({ code: error.code, out: error.stdout, err: error.stderr }))
 }
-const token = (input: NewToken) => server.context.db.write(async (trx) => (await mintToken(trx, input)).token)
+const token = (input: NewToken) => db.write(async (trx) => (await mintToken(trx, input)).token)
 
 async function attempt(id: string, patch: { state?: string; fence?: number; lease?: number; currentFence?: number } = {}): Promise<string> {
   const now = Date.now()
-  await server.context.db.write(async (trx) => {
+  await db.write(async (trx) => {
     const project = await trx.selectFrom('projects').select('id').executeTakeFirstOrThrow()
     await trx.insertInto('tickets').values({
       id: `TKT-${id}`, project_id: project.id, repository_id: repositoryId, session_id: null, key: id, title: id, description: '', acceptance: '[]', scope: '[]', requirements: '[]',
@@ -72,31 +78,34 @@ async function cloneAndCommit(name: string, bearer: string, text = name): Promis
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'swarm-git-endpoint-'))
-  const { config } = loadConfig({ SWARM_HOME: join(folder, 'home'), SWARM_CACHE: join(folder, 'cache'), SWARM_PORT: '0' })
-  server = await createServer(config, {
-    strictUnits: true,
-    features: [(context) => {
-      repositories = createRepositories(context, { root: join(config.home, 'repositories'), makeId: context.ids, now: context.clock, checkSwarmYml: () => undefined })
-      registerGit(context.http, {
-        read: context.db.read, now: context.clock, maxPushBytes: MAX_PUSH,
-        locate: async (project, repo) => {
-          const found = await repositories.findBySlugs(project, repo)
-          return { id: found.id, path: repositories.pathOf(found) }
-        },
-      })
-    }],
+  const home = join(folder, 'home')
+  db = await openDatabase({ home, strictUnits: true })
+  await ensureAdminToken(db, home)
+  const many = 1_000_000
+  http = await createHttp({
+    host: '127.0.0.1', port: 0, trustedProxies: [], version: '0', bodyLimitBytes: 1_048_576, closeDeadlineMs: 1_000,
+    rateLimits: { anonymous: many, admin: many, runner: many, attempt: many, check: many, live: many },
+  }, { db, logger: createLogger('info', logDestination(join(folder, 'server.log'))), metrics: createMetrics() })
+  repositories = createRepositories({ http, db }, { root: join(home, 'repositories'), makeId: newId, now: Date.now, checkSwarmYml: () => undefined })
+  registerGit(http, {
+    read: db.read, now: Date.now, maxPushBytes: MAX_PUSH,
+    locate: async (project, repo) => {
+      const found = await repositories.findBySlugs(project, repo)
+      return { id: found.id, path: repositories.pathOf(found) }
+    },
   })
-  url = await server.listen()
+  url = await http.listen()
   port = Number(new URL(url).port)
-  admin = (await readFile(join(config.home, 'admin-token'), 'utf8')).trim()
-  await server.context.db.write(async (trx) => { await trx.insertInto('projects').values({ id: 'PRJ-00000000', slug: 'demo', name: 'Demo', settings: '{}', created_at: 1 }).execute() })
+  admin = (await readFile(join(home, 'admin-token'), 'utf8')).trim()
+  await db.write(async (trx) => { await trx.insertInto('projects').values({ id: 'PRJ-00000000', slug: 'demo', name: 'Demo', settings: '{}', created_at: 1 }).execute() })
   const made = await repositories.create({ projectId: 'demo', slug: 'app', gitignore: 'node_modules/\n', swarmYml: 'checks: { test: "true" }\n' })
   main = made.head
   repositoryId = made.repository.id
   bare = repositories.pathOf(made.repository)
 })
 afterAll(async () => {
-  await server[Symbol.asyncDispose]()
+  await http[Symbol.asyncDispose]()
+  await db[Symbol.asyncDispose]()
   await rm(folder, { recursive: true, force: true })
 })
 
@@ -174,7 +183,7 @@ describe('the git endpoint', () => {
   })
 
   test('lets a check fetch its own commit and push nothing', async () => {
-    await server.context.db.write(async (trx) => {
+    await db.write(async (trx) => {
       await trx.insertInto('check_runs').values({
         id: 'CHK-00000001', project_id: 'PRJ-00000000', repository_id: repositoryId, purpose: 'base', attempt_id: null, change_id: null, ticket_id: null, commit_sha: main, tree_sha: main,
         plan: '{}', plan_digest: 'x', state: 'running', fence: 1, tries: 1, runner_id: 'RUN-1', claim_key: 'k', vm_id: null, lease_expires_at: Date.now() + 60_000, status_sequence: 0,
@@ -204,14 +213,14 @@ describe('the git endpoint', () => {
       }
     }
     const revoked = await attempt('ATT-00000009')
-    await server.context.db.write((trx) => revokeTokens(trx, { kind: 'attempt', subjectId: 'ATT-00000009' }))
+    await db.write((trx) => revokeTokens(trx, { kind: 'attempt', subjectId: 'ATT-00000009' }))
     expect((await fetch(`${url}/git/demo/app/info/refs?service=git-upload-pack`, { headers: { authorization: `Bearer ${revoked}` } })).status).toBe(401)
   })
 
   test('a push between whose two requests the fence moves on changes nothing', async () => {
     const bearer = await attempt('ATT-0000000A')
     const { work, sha } = await cloneAndCommit('ten', bearer)
-    await server.context.db.write(async (trx) => { await trx.updateTable('tickets').set({ fence: 2 }).where('id', '=', 'TKT-ATT-0000000A').execute() })
+    await db.write(async (trx) => { await trx.updateTable('tickets').set({ fence: 2 }).where('id', '=', 'TKT-ATT-0000000A').execute() })
     const pushed = await git(work, ['push', 'origin', 'HEAD:refs/swarm/attempts/ATT-0000000A/head'], bearer)
     expect(pushed.err).toContain('409')
     expect((await git(bare, ['cat-file', '-t', sha])).code).not.toBe(0)

@@ -18,10 +18,14 @@ let token: string
 
 const at = (cwd: string, ...args: string[]) => run('git', ['-c', 'user.name=a', '-c', 'user.email=a@b', ...args], { cwd, env: { ...process.env, GIT_CONFIG_GLOBAL: '/dev/null' } }).then(({ stdout }) => stdout.trim())
 
-async function call(endpoint: { method: string; path: string }, parts: { params?: Record<string, string>; body?: unknown } = {}): Promise<{ status: number; body: any }> {
+/** The fields that these tests look into, whichever endpoint answered. */
+interface Body { id: string; head: string; path: string; sha: string; items: unknown[]; error?: { code: string; remedy: string } }
+interface Answer { status: number; body: Body }
+
+async function call(endpoint: { method: string; path: string }, parts: { params?: Record<string, string>; body?: unknown } = {}): Promise<Answer> {
   const url = Object.entries(parts.params ?? {}).reduce((path, [key, value]) => path.replace(`:${key}`, value), endpoint.path)
   const answer = await server.context.http.app.inject({ method: endpoint.method as 'GET', url, headers: { authorization: `Bearer ${token}` }, ...(parts.body === undefined ? {} : { payload: parts.body as object }) })
-  return { status: answer.statusCode, body: answer.json() }
+  return { status: answer.statusCode, body: answer.json<Body>() }
 }
 /** Everything in a folder of git's own, to see that nothing was touched. */
 async function snapshot(path: string): Promise<string> {
@@ -57,7 +61,7 @@ describe('repositories', () => {
     const made = await call(createRepository, { body: { projectId: 'demo', slug: 'fresh', swarmYml: 'checks: { test: "true" }\n' } })
     expect(made).toMatchObject({ status: 201, body: { slug: 'fresh', defaultBranch: 'main', origin: null } })
     const shown = await call(showRepository, { params: { repositoryId: made.body.id } })
-    const path = shown.body.path as string
+    const path = shown.body.path
     expect((await git(path, ['ls-tree', '--name-only', 'main'])).stdout).toBe('.gitignore\nREADME.md\nswarm.yml\n')
     expect((await git(path, ['rev-list', '--count', 'main'])).stdout.trim()).toBe('1')
     expect(await call(repositoryHead, { params: { repositoryId: made.body.id } })).toMatchObject({ status: 200, body: { branch: 'main', sha: made.body.head } })
@@ -82,7 +86,7 @@ describe('repositories', () => {
 
   test('importing again fast-forwards, is quiet when Swarm is ahead, and refuses when both moved', async () => {
     const first = await take(origin)
-    const path = (await call(showRepository, { params: { repositoryId: first.body.id } })).body.path as string
+    const path = (await call(showRepository, { params: { repositoryId: first.body.id } })).body.path
     await at(origin, 'commit', '-q', '--allow-empty', '-m', 'second')
     const second = await at(origin, 'rev-parse', 'HEAD')
     expect((await take(origin)).body).toMatchObject({ outcome: 'fast_forwarded', head: second })
@@ -101,7 +105,7 @@ describe('repositories', () => {
     await at(empty, 'init', '-q')
     await mkdir(join(origin, 'sub'))
     await at(origin, 'clone', '-q', '--depth', '1', `file://${origin}`, join(folder, 'shallow'))
-    const cases: [string, Promise<{ status: number; body: any }>, string][] = [
+    const cases: [string, Promise<Answer>, string][] = [
       ['no folder', take(join(folder, 'missing')), 'origin_missing'],
       ['a folder inside a repository', take(join(origin, 'sub')), 'not_a_repository'],
       ['a repository without commits', take(empty), 'repository_without_commits'],
@@ -115,12 +119,12 @@ describe('repositories', () => {
       ['a shallow clone', take(join(folder, 'shallow')), 'origin_shallow'],
       ['no such project', call(importRepository, { body: { projectId: 'none', slug: 'app', source: origin } }), 'not_found'],
     ]
-    expect(plain.body.error.code).toBe('not_a_repository')
+    expect(plain.body.error?.code).toBe('not_a_repository')
     for (const [what, answer, code] of cases) {
       const { status, body } = await answer
-      expect(body.error?.code, what + JSON.stringify(body)).toBe(code)
+      expect(body.error?.code, what).toBe(code)
       expect(status, what).toBeGreaterThanOrEqual(400)
-      expect(body.error.remedy, what).not.toMatch(/\{\w+\}/)
+      expect(body.error?.remedy, what).not.toMatch(/\{\w+\}/)
     }
     expect((await call(listRepositories)).body.items).toEqual([])
     expect(await readdir(join(folder, 'home', 'repositories', 'demo')).catch(() => [])).toEqual([])
@@ -128,7 +132,7 @@ describe('repositories', () => {
 
   test('a push fast-forwards the origin, its clean work tree too, and forces nothing', async () => {
     const first = await take(origin)
-    const path = (await call(showRepository, { params: { repositoryId: first.body.id } })).body.path as string
+    const path = (await call(showRepository, { params: { repositoryId: first.body.id } })).body.path
     const merge = async (text: string) => {
       const head = (await git(path, ['rev-parse', 'refs/heads/trunk'])).stdout.trim()
       const blob = (await git(path, ['hash-object', '-w', '--stdin'], { input: text })).stdout.trim()
