@@ -7,7 +7,7 @@ import { viewChange, type ChangeView, type Dangling, type GateOptions } from './
 export interface LostName {
   /** The word to look for in the head: a defined name, or a deleted file's name without extension. */
   readonly word: string
-  readonly kind: 'function' | 'type' | 'value' | 'file'
+  readonly kind: 'function' | 'method' | 'type' | 'value' | 'file'
   readonly from: string
   readonly language: Language | null
 }
@@ -33,7 +33,7 @@ export function lostNamesOf(whole: ChangeView): LostName[] {
     const language = languageOf(file.oldPath)
     if ((file.status === 'deleted' || file.status === 'renamed') && language !== null && !isTestMaterial(file.oldPath)) {
       const stem = stemOf(file.oldPath)
-      const word = /^(?:index|mod|__init__)$/.test(stem) ? baseName(folderOf(file.oldPath)) : stem
+      const word = /^(?:index|mod|__init__)$/.test(stem) ? baseName(folderOf(file.oldPath)) || stem : stem
       const movedPackage = file.status === 'renamed' && language === 'python' && tail(file.path) === tail(file.oldPath)
       if (word.length > 1 && !movedPackage && !pathsNow.has(stemPath(file.oldPath))) lost.push({ word, kind: 'file', from: file.oldPath, language })
     }
@@ -47,9 +47,10 @@ export function lostNamesOf(whole: ChangeView): LostName[] {
     const kept = new Set((view.after?.definitions ?? []).map((definition) => definition.name))
     const seen = new Set<string>()
     for (const { name, topLevel, kind } of view.before.definitions) {
-      if (!topLevel || name.length < MIN_NAME || kept.has(name) || definedNow.has(name) || seen.has(name) || PLATFORM.has(name) || /^test|^Test/.test(name)) continue
+      const method = !topLevel && language === 'go' && name.length >= 6
+      if ((!topLevel && !method) || name.length < MIN_NAME || kept.has(name) || definedNow.has(name) || seen.has(name) || PLATFORM.has(name) || /^test|^Test/.test(name)) continue
       seen.add(name)
-      lost.push({ word: name, kind, from: file.oldPath, language })
+      lost.push({ word: name, kind: method ? 'method' : kind, from: file.oldPath, language })
     }
   }
   return lost
@@ -110,6 +111,7 @@ function usesOfFile(lost: LostName, mentions: readonly Mention[]): Dangling[] {
         } else hit = from.includes('.') && endsWith(module, from.split('.'))
       }
     }
+    if (baseName(path) === 'package.json') for (const match of text.matchAll(/"(\.?[^"\s:*]+)"/g)) if (resolvePath(folderOf(path), match[1] as string) === lost.from && !/^\s*"files"/.test(text)) hit = true
     if (hit) uses.push({ name: baseName(lost.from), from: lost.from, usedIn: path, line, certain: true })
   }
   return uses
@@ -147,6 +149,11 @@ function usesOfName(lost: LostName, mentions: readonly Mention[], maskedRows: Re
       continue
     }
     if (bound.has(path)) continue
+    if (lost.kind === 'method') {
+      // Another type may have a method of that name: only several at once tell.
+      if (bound.size === 0 && new RegExp(`\\.${word}\\(`).test(code)) dangling(false)
+      continue
+    }
     if (qualified?.test(code)) {
       if (![...bound].some((other) => (lost.language === 'go' ? folderOf(other) === fromFolder : other === lost.from))) dangling(true)
       continue

@@ -3,7 +3,7 @@ import { definitionsIn, type Definition } from './definitions.ts'
 import { compileGlobs, type GlobSet } from './globs.ts'
 import { diffLines, linesOf, type Line } from './lines.ts'
 import { maskText, type Masked } from './mask.ts'
-import { isCode, isFixturePath, isGeneratedPath, isGeneratedText, isTestPath, languageOf, type Language } from './paths.ts'
+import { isCode, isFixturePath, isGeneratedPath, isGeneratedText, isProse, isTestPath, languageOf, type Language } from './paths.ts'
 import { groupMarks, testsIn, type GroupMark, type TestCase } from './tests.ts'
 
 /** One side of a code file, read. */
@@ -93,7 +93,7 @@ function viewFile(file: FileChange, generated: GlobSet): FileView {
   const after = file.after?.text ?? null
   const { removed, added } = before === after ? { removed: [], added: [] } : diffLines(linesOf(before ?? ''), linesOf(after ?? ''))
   const language = languageOf(path)
-  const generatedHere = generated.matches(path) || isGeneratedPath(path) || isGeneratedText(before ?? after ?? '')
+  const generatedHere = generated.matches(path) || isGeneratedPath(path) || (!isProse(path) && isGeneratedText(before ?? after ?? ''))
   const side = (text: string | null, of: Language | null, sidePath: string): CodeSide | null => {
     if (text === null || of === null || file.before?.mode === '120000' || file.after?.mode === '120000') return null
     const masked = maskText(text, of)
@@ -151,7 +151,7 @@ export function lostLines(view: FileView, whole: ChangeView): Line[] {
   const pool = new Map(whole.addedLines)
   return view.removed.filter(({ text }) => {
     const key = squeeze(text)
-    if (!/\w/.test(key) || /^\s*(?:\/\/|#(?!include|define)|\*|\/\*|--\s|<!--)/.test(text)) return false
+    if (!/\w/.test(key) || (!isProse(view.path) && /^\s*(?:\/\/|#(?!include|define)|\*|\/\*|--\s|<!--)/.test(text))) return false
     const count = pool.get(key) ?? 0
     if (count === 0) return true
     pool.set(key, count - 1)

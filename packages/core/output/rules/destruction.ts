@@ -1,4 +1,5 @@
 import { finding, type Rule } from '../finding.ts'
+import type { Definition } from '../definitions.ts'
 import { linesOf } from '../lines.ts'
 import { isLockfile, isProse, isTestMaterial } from '../paths.ts'
 import { keptShare, lostLines, squeeze } from '../view.ts'
@@ -52,7 +53,12 @@ export const deletedContent: Rule = function* (whole) {
     const honest = removedDefinitions > 0 && !dangling.has(view.file.oldPath) && removedDefinitions < definitionsBefore.length && cameInstead < 0.15
     const gutted = shrink >= 0.6 && share >= 0.6 && kept < 0.5 && oldLines >= 20
     const beheaded = lost.length >= 250 && share >= 0.5 && cameInstead < 0.34 && kept < 0.6
-    if (gutted || beheaded) {
+    // One cut through the middle, with nothing written instead: what a truncated view of a file leaves.
+    const first = view.removed[0]?.line ?? 0
+    const tail = view.added.length === 0 && share >= 0.3 && lost.length >= 30 && view.removed.length === linesOf(before.text).length - first + 1
+    if (tail && view.language !== null && !view.isTest && !isTestMaterial(view.path)) {
+      yield finding('file_gutted', 'error', view.path, where, `${shown}: it was cut off at line ${first}.`)
+    } else if (gutted || beheaded) {
       const spared = isProse(view.path) ? kept > 0.2 || oldLines < 60 : honest && kept > 0.15
       yield finding('file_gutted', spared || (isTestMaterial(view.path) && !view.isTest) ? 'warning' : 'error', view.path, where, `${shown}.`)
     } else if (share >= 0.8 && kept < 0.35 && oldLines >= 40) yield finding('file_rewritten', 'warning', view.path, where, `${shown}: it was written anew.`)
@@ -87,6 +93,17 @@ export const elidedCode: Rule = function* (whole) {
   }
 }
 
+function ordinals(definitions: readonly Definition[]): Map<string, Definition> {
+  const counts = new Map<string, number>()
+  for (const each of definitions) counts.set(each.name, (counts.get(each.name) ?? 0) + 1)
+  const seen = new Map<string, number>()
+  return new Map(definitions.map((each) => {
+    const ordinal = (seen.get(each.name) ?? 0) + 1
+    seen.set(each.name, ordinal)
+    return [`${each.name} ${ordinal} of ${counts.get(each.name)}`, each]
+  }))
+}
+
 /** The line above is a comment too: what stands here is part of its text. */
 function inComment(text: string, line: number): boolean {
   return /^\s*(?:\/\/|#|\*|\/\*|--)/.test(linesOf(text)[line - 2] ?? '')
@@ -101,20 +118,19 @@ export const stubbedBodies: Rule = function* (whole) {
   for (const view of whole.files) {
     if (!view.before || !view.after || view.isFixture || view.isGenerated) continue
     const now = new Map<string, { line: number; kind: string; body: readonly string[]; text: readonly string[] }>()
-    const counts = new Map<string, number>()
-    for (const each of view.before.definitions) counts.set(each.name, (counts.get(each.name) ?? 0) + 1)
+    // Methods of several classes may share a name: the nth of the old is the nth of the new, if their number stayed.
+    const before = ordinals(view.before.definitions)
+    const after = ordinals(view.after.definitions)
     const rows = linesOf(view.after.masked.uncommented)
-    for (const each of view.after.definitions) {
+    for (const [key, each] of after) {
       const body = each.body
-      now.set(each.name, { line: each.line, kind: each.kind, body, text: rows.slice(each.line - 1, each.line + 12) })
+      now.set(key, { line: each.line, kind: each.kind, body, text: rows.slice(each.line - 1, each.line + 12) })
     }
-    const addedRows = new Set(view.added.map((line) => line.line))
     let stubs = 0
-    for (const old of view.before.definitions) {
-      if (old.kind !== 'function' || (counts.get(old.name) ?? 0) > 1) continue
-      const current = now.get(old.name)
+    for (const [key, old] of before) {
+      if (old.kind !== 'function') continue
+      const current = now.get(key)
       if (current?.kind !== 'function' || old.body.length < MIN_BODY || current.body.length > 2) continue
-      if (!addedRows.has(current.line) && !addedRows.has(current.line + 1) && current.body.length > 0) continue
       const statements = current.body.filter((line) => !/^["'`\s]*$/.test(line))
       const named = current.text.slice(0, 4).some((line) => STUB_NAMED.test(line))
       const stub = statements.length === 0 || (statements.length === 1 && (STUB.test(statements[0] as string) || named))
