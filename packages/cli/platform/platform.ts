@@ -38,8 +38,8 @@ export interface Platform extends AsyncDisposable {
   /** The runner's driver, and whether it keeps what runs in it from this machine; null without a runner. */
   readonly driver: string | null
   readonly isolates: boolean | null
-  /** The log of model calls of the rehearsal; null without one. */
-  readonly rehearsalLog: string | null
+  /** Address of the rehearsal model, which tells how its script went; null without one. */
+  readonly rehearsalUrl: string | null
   /** Resolves when one of the processes ended by itself, with what to say about it. */
   readonly broken: Promise<UserError>
   /** Stops the runner, and tells what microVMs the server still has on record then. The rest is stopped by disposing. */
@@ -61,19 +61,18 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
   const env = { SWARM_HOME: home, SWARM_CACHE: config.cache, ...options.env }
   const base = { ...(signal ? { signal } : {}) }
 
-  const rehearsalLog = options.rehearsalScript === undefined ? null : join(home, 'logs', 'rehearsal.jsonl')
-  let model: Record<string, string> = {}
-  if (options.rehearsalScript !== undefined && rehearsalLog !== null) {
+  let rehearsalUrl: string | null = null
+  if (options.rehearsalScript !== undefined) {
     mkdirSync(join(home, 'logs'), { recursive: true, mode: 0o700 })
     const rehearsal = started.use(await startChild({
-      ...base, name: 'rehearsal', program: 'packages/testkit/rehearsal/main.ts', args: ['--script', options.rehearsalScript, '--port', '0', '--log', rehearsalLog], env, stopMs: STOP_MS.rehearsal,
+      ...base, name: 'rehearsal', program: 'packages/testkit/rehearsal/main.ts', args: ['--script', options.rehearsalScript, '--port', '0', '--log', join(home, 'logs', 'rehearsal.jsonl')], env, stopMs: STOP_MS.rehearsal,
     }))
-    model = { SWARM_MODEL_PROVIDER: 'rehearsal', SWARM_MODEL_BASE_URL: String(rehearsal.ready['url']) }
+    rehearsalUrl = String(rehearsal.ready['url'])
   }
 
   const server = started.use(await startChild({
     ...base, name: 'server', program: 'packages/server/main.ts', stopMs: STOP_MS.server,
-    env: { ...env, ...model, ...(options.port === undefined ? {} : { SWARM_PORT: String(options.port) }) },
+    env: { ...env, ...(rehearsalUrl === null ? {} : { SWARM_MODEL_PROVIDER: 'rehearsal', SWARM_MODEL_BASE_URL: rehearsalUrl }), ...(options.port === undefined ? {} : { SWARM_PORT: String(options.port) }) },
   }))
   const url = reachable(String(server.ready['url']))
   const token = readAdminToken(home)
@@ -100,7 +99,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
   const running = started.move()
   let stopping = false
   return {
-    url, token, client, model: label, rehearsalLog,
+    url, token, client, model: label, rehearsalUrl,
     driver: runner === null ? null : String(runner.ready['driver']), isolates: runner === null ? null : runner.ready['isolates'] === true,
     broken: Promise.race(children.map(async (child) => {
       const how = await child.ended

@@ -4,6 +4,7 @@ import { createClient, type Client } from '@swarm/contract/client.ts'
 import { pushRepository } from '@swarm/contract/endpoints/repositories.ts'
 import { listRunners } from '@swarm/contract/endpoints/runners.ts'
 import { DomainError } from '@swarm/core/errors.ts'
+import { z } from 'zod'
 import { Interrupted, UserError } from '../errors.ts'
 import { EXIT } from '../exit-codes.ts'
 import { duration, money, type Io } from '../io.ts'
@@ -26,6 +27,8 @@ export interface RunRequest {
   /** Name of the model; the settings' own unless given. */
   readonly model?: string
   readonly yes: boolean
+  /** The ceiling of real money is agreed on; `yes` unless given. */
+  readonly agreed?: boolean
   readonly push: boolean
   /** Start a new session even if an unfinished one of this spec exists. */
   readonly fresh: boolean
@@ -36,8 +39,8 @@ export interface RunRequest {
   readonly knownAnswer?: (question: string) => string | undefined
   /** Proves the result beyond its checks. */
   readonly prove?: (target: Target, facts: Facts) => Promise<boolean>
-  /** With the summary in hand, before the platform is stopped. */
-  readonly linger?: (platform: Platform, summary: Summary) => Promise<void>
+  /** With the result in hand, before the platform is stopped. */
+  readonly linger?: (platform: Platform, result: RunResult) => Promise<void>
 }
 
 export interface RunResult { readonly summary: Summary; readonly text: string; readonly exitCode: number }
@@ -66,20 +69,16 @@ export async function execute(request: RunRequest): Promise<RunResult> {
     const broken = new AbortController()
     platform.broken.then((error) => { broken.abort(error) }, () => undefined)
     const both = AbortSignal.any([signal, broken.signal])
-    const result = await perform({ ...request, signal: both }, platform, { setupMs, driver: platform.driver ?? 'none', model: rehearsal ? 'rehearsal' : request.model ?? config.model.defaultModel, own: true })
-    const { recorded } = request.linger ? await lingered(request, platform, result.summary) : await platform.stopRunner()
-    const leaked = recorded + await leftoversOf(config, signal)
+    const result = await perform({ ...request, signal: both }, platform, { setupMs, rehearsalUrl: platform.rehearsalUrl, driver: platform.driver ?? 'none', model: rehearsal ? 'rehearsal' : request.model ?? config.model.defaultModel, own: true })
+    await request.linger?.(platform, result)
+    const { recorded } = await platform.stopRunner()
+    const leaked = recorded + await leftoversOf(config)
     return { ...result, summary: { ...result.summary, vms: { ...result.summary.vms, leaked } } }
   } finally {
     io.status(signal.aborted ? 'stopping: work in progress is saved and given back' : 'stopping')
     await platform[Symbol.asyncDispose]()
     io.status(null)
   }
-}
-
-async function lingered(request: RunRequest, platform: Platform, summary: Summary): Promise<{ recorded: number }> {
-  await request.linger?.(platform, summary)
-  return platform.stopRunner()
 }
 
 async function onLive(request: RunRequest, url: string): Promise<RunResult> {
@@ -97,7 +96,7 @@ async function onLive(request: RunRequest, url: string): Promise<RunResult> {
   return await perform(request, { url, client }, { setupMs: 0, driver: runner.driver ?? 'none', model: label === 'rehearsal' ? 'rehearsal' : config.model.defaultModel, own: false })
 }
 
-async function perform(request: RunRequest, { url, client }: { url: string; client: Client }, about: { setupMs: number; driver: string; model: string; own: boolean }): Promise<RunResult> {
+async function perform(request: RunRequest, { url, client }: { url: string; client: Client }, about: { setupMs: number; driver: string; model: string; own: boolean; rehearsalUrl?: string | null }): Promise<RunResult> {
   const { io, signal, spec, source } = request
   const startedMs = performance.now()
   const startedAt = Date.now()
@@ -111,13 +110,15 @@ async function perform(request: RunRequest, { url, client }: { url: string; clie
   const proven = request.prove ? await request.prove(target, facts) : true
   const measured = summarise(facts, { ...about, repository: target.path, leaked: about.own ? 0 : facts.vms.filter(({ endedAt }) => endedAt === null).length, wallMs: performance.now() - startedMs })
   const summary: Summary = { ...measured, mainGreen: measured.mainGreen && proven }
-  const complete = end.stuck === null && summary.mainGreen
+  const offScript = about.rehearsalUrl ? await offScriptOf(about.rehearsalUrl) : []
+  const complete = end.stuck === null && summary.mainGreen && offScript.length === 0
   const pushed = request.push && complete ? await client.call(pushRepository, { params: { repositoryId: target.repository.id } }, { signal }) : null
 
   const lines = [
     '', summaryTable(facts), '',
     `${summary.merged} of ${summary.tickets.length} tickets merged; main is ${summary.head.slice(0, 12)} and ${summary.mainGreen ? 'green' : 'NOT proven green'}; ${summary.gateFindings} gate findings; ${summary.vms.started} microVMs (${summary.vms.peak} at once); ${money(summary.costMicroUsd)}${about.model === 'rehearsal' ? ' (rehearsal: not real money)' : ''}; ${duration(summary.wallMs)}`,
     ...(end.stuck === null ? [] : [io.style('red', `Not complete: ${end.stuck}`)]),
+    ...offScript.map((line) => io.style('red', `The rehearsal failed: ${line}`)),
     ...end.tickets.filter(({ state }) => state === 'on_hold' || state === 'failed').map((ticket) => `  ${ticket.id} (${ticket.title}) is ${ticket.state}: ${ticket.holdReason ?? 'see its attempts'}\n    look: swarm ticket show ${ticket.id}   again: swarm ticket retry ${ticket.id}`),
     ...(end.stuck !== null && about.own ? ['  These commands need the platform: "swarm start" first. Running the same command again goes on with this session.'] : []),
     pushed ? `Pushed to ${pushed.origin}.` : `To have it: git pull ${target.path} ${target.repository.defaultBranch}${request.push ? '   (not pushed: it is not complete)' : ''}`,
@@ -125,6 +126,14 @@ async function perform(request: RunRequest, { url, client }: { url: string; clie
   const text = lines.join('\n')
   if (io.json) for (const line of lines.slice(3)) io.say(line)
   return { summary, text, exitCode: complete ? EXIT.ok : EXIT.failed }
+}
+
+const RehearsalStatus = z.object({ unmet: z.array(z.object({ place: z.string(), missing: z.array(z.string()) })), unmatched: z.array(z.string()) })
+
+/** What the model was asked that its script does not have, or expected otherwise: such a run proves nothing. */
+async function offScriptOf(url: string): Promise<string[]> {
+  const { unmet, unmatched } = RehearsalStatus.parse(await (await fetch(`${url}/rehearsal/status`)).json())
+  return [...unmet.map(({ place, missing }) => `${place} expected ${missing.join(', ')}`), ...unmatched.map((call) => `no turn of the script answers ${call}`)]
 }
 
 /** @throws DomainError model_not_configured, with both remedies */
@@ -137,8 +146,8 @@ function modelLabel(config: Config, rehearsal: boolean): string {
 }
 
 /** Before real money is spent: the ceiling is said, and somebody agrees. */
-async function agreeOnCost({ io, yes, maxCostMicroUsd, signal }: RunRequest, label: string): Promise<void> {
-  if (label === 'rehearsal' || yes) return
+async function agreeOnCost({ io, yes, agreed: before = yes, maxCostMicroUsd, signal }: RunRequest, label: string): Promise<void> {
+  if (label === 'rehearsal' || before) return
   const ceiling = `This run may spend up to ${money(maxCostMicroUsd)} on ${label} (--max-cost changes that)`
   if (!io.interactive) throw new UserError('cost_not_confirmed', `${ceiling}, and nobody is here to agree.`, 'Say --yes to agree, run it in a terminal, or rehearse with --rehearsal FILE, which costs nothing.')
   const agreed = await confirm({ message: `${ceiling}. Go on?`, output: process.stderr, signal })

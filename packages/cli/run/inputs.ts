@@ -27,7 +27,7 @@ export async function readSpec(path: string): Promise<Spec> {
   return { markdown, title: spec.title, requirements: spec.requirements.length, hash: createHash('sha256').update(markdown).digest('hex') }
 }
 
-export type Source = { readonly kind: 'new'; readonly slug: string } | { readonly kind: 'import'; readonly origin: string; readonly slug: string }
+export type Source = { readonly kind: 'new'; readonly slug: string; readonly readme?: string; readonly swarmYml?: string } | { readonly kind: 'import'; readonly origin: string; readonly slug: string }
 
 const ADDRESS = /^([a-z][a-z0-9+.-]*:\/\/|[\w.-]+@[\w.-]+:)/i
 

@@ -34,7 +34,8 @@ export function createProgress(options: { io: Io; client: Client; sessionId: str
   /** Why the last attempt or merge did not do: read from the attempt, which has the findings. */
   async function why(ticketId: string): Promise<void> {
     const { history } = await options.client.call(showTicket, { params: { ticketId } }, { signal: options.signal })
-    const last = history.at(-1)
+    // The next attempt may have begun already.
+    const last = history.findLast((attempt) => attempt.evidence !== null)
     if (!last?.evidence) return
     const { findings, conflict, checkOutput } = last.evidence
     for (const finding of findings.slice(0, MAX_FINDINGS)) {
@@ -56,7 +57,10 @@ export function createProgress(options: { io: Io; client: Client; sessionId: str
       case 'in_review': return say(label, 'gate and checks passed: waits for the decision to merge')
       case 'merging': return say(label, 'in the merge queue: rebased, then checked on the merged tree')
       case 'done': return say(label, io.style('green', 'merged'))
-      case 'on_hold': return say(label, io.style('yellow', `on hold: ${reason}`))
+      case 'on_hold':
+        say(label, io.style('yellow', `on hold: ${reason}`))
+        if (from !== 'in_progress' || !reason.startsWith('an agent asks')) await why(id)
+        return
       case 'failed': case 'cancelled': return say(label, io.style('red', `${to}: ${reason}`))
       case 'ready': case 'changes_requested':
         // A new ticket becomes ready without a reason; everything else comes back for one.
@@ -76,8 +80,9 @@ export function createProgress(options: { io: Io; client: Client; sessionId: str
     },
     async event({ type, subject, data }) {
       if (type === 'session:update' && subject.id === sessionId) {
-        if (typeof data['to'] === 'string' || typeof data['state'] === 'string') say('design', SESSION_WORDS[String(data['to'] ?? data['state'])] ?? String(data['to'] ?? data['state']))
-        else if (typeof data['step'] === 'string') say('design', `planned: ${data['step']}`)
+        const state = String(data['to'] ?? data['state'])
+        if (typeof data['step'] === 'string') say('design', `planned: ${data['step']}${data['usable'] === false ? io.style('yellow', ' (not usable, asked again)') : ''}`)
+        else say('design', SESSION_WORDS[state] ?? state)
       } else if (type === 'tickets:generated' && subject.id === sessionId) {
         say('design', `${Object.keys(data['tickets'] ?? {}).length} tickets made`)
       } else if (type === 'ticket:update' && data['sessionId'] === sessionId) {

@@ -28,7 +28,7 @@ export async function prepareTarget(client: Client, source: Source, io: Io, sign
   const projectId = project.id
   let repository: Repository
   if (source.kind === 'new') {
-    repository = known ?? await client.call(createRepository, { body: { projectId, slug: source.slug } }, { signal })
+    repository = known ?? await client.call(createRepository, { body: { projectId, slug: source.slug, readme: source.readme, swarmYml: source.swarmYml } }, { signal })
   } else {
     const imported = await client.call(importRepository, { body: { projectId, slug: known?.slug ?? source.slug, source: source.origin } }, { signal })
     for (const note of imported.notes) io.say(`  ${note}`)
