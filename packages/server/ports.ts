@@ -31,8 +31,6 @@ export interface TicketCommands {
   verified(trx: Trx, input: { attemptId: string }): Promise<void>
   /** in_review → merging. */
   enterMerge(trx: Trx, input: { ticketId: string; correlationId: string }): Promise<void>
-  /** merging → in_review, the merge was not possible now and nobody is to blame. */
-  leaveMerge(trx: Trx, input: { ticketId: string; reason: string; correlationId: string }): Promise<void>
   /** merging → done; dependents become claimable. */
   merged(trx: Trx, input: { ticketId: string; sha: string; correlationId: string }): Promise<void>
   /** merging | in_review → changes_requested, with the evidence that the next attempt gets (conflict, red merged tree, review). */

@@ -11,9 +11,9 @@ export const TICKET_TRANSITIONS = {
   verifying: ['in_review', 'ready', 'changes_requested', 'on_hold', 'cancelled'],
   in_review: ['merging', 'changes_requested', 'on_hold', 'cancelled'],
   changes_requested: ['claimed', 'on_hold', 'cancelled'],
-  merging: ['done', 'changes_requested', 'in_review', 'on_hold'],
+  merging: ['done', 'changes_requested', 'on_hold'],
   done: [],
-  on_hold: ['ready', 'changes_requested', 'in_review', 'failed', 'cancelled'],
+  on_hold: ['ready', 'failed', 'cancelled'],
   failed: ['ready', 'cancelled'],
   cancelled: [],
 } as const satisfies Record<string, readonly string[]>

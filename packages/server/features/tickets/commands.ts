@@ -112,10 +112,6 @@ export function createTicketCommands(deps: TicketDependencies): TicketCommands {
       await moveTicket(trx, await requireTicket(trx, input.ticketId), 'merging', { correlationId: input.correlationId, now: deps.now() })
     },
 
-    async leaveMerge(trx, input) {
-      await moveTicket(trx, await requireTicket(trx, input.ticketId), 'in_review', { reason: input.reason, correlationId: input.correlationId, now: deps.now() })
-    },
-
     async merged(trx, input) {
       await moveTicket(trx, await requireTicket(trx, input.ticketId), 'done', {
         patch: { evidence: '[]', failure_counts: '{}' }, reason: `merged as ${input.sha.slice(0, 12)}`, correlationId: input.correlationId, now: deps.now(),

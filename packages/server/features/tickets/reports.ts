@@ -41,9 +41,10 @@ export async function recordStatus(trx: Trx, deps: TicketDependencies, runnerId:
   await trx.updateTable('attempts').set({ status_sequence: report.sequence, activity_at: now, ...(report.vmId === undefined ? {} : { vm_id: report.vmId }) })
     .where('id', '=', attempt.id).where('fence', '=', attempt.fence).execute()
   if (report.step) {
-    await trx.insertInto('attempt_steps').values({
-      attempt_id: attempt.id, fence: attempt.fence, step: report.step.name, state: report.step.state, wall_ms: report.step.wallMs ?? null, detail: report.step.detail ?? null, at: now,
-    }).onConflict((oc) => oc.columns(['attempt_id', 'fence', 'step']).doUpdateSet({ state: report.step!.state, wall_ms: report.step!.wallMs ?? null, detail: report.step!.detail ?? null, at: now })).execute()
+    const { name, state, wallMs, detail } = report.step
+    const figures = { state, wall_ms: wallMs === undefined ? null : Math.round(wallMs), detail: detail ?? null, at: now }
+    await trx.insertInto('attempt_steps').values({ attempt_id: attempt.id, fence: attempt.fence, step: name, ...figures })
+      .onConflict((oc) => oc.columns(['attempt_id', 'fence', 'step']).doUpdateSet(figures)).execute()
   }
   const subject = { kind: 'ticket', id: attempt.ticket_id }
   const about = { projectId: attempt.project_id, subject, correlationId: attempt.correlation_id }
