@@ -1,5 +1,6 @@
-import { describe, expect, test } from 'vitest'
+import { overlap, predictFiles } from '@swarm/core/tickets/predicted-files.ts'
 import { parseSwarmYml } from '@swarm/server/features/checks/swarm-yml.ts'
+import { describe, expect, test } from 'vitest'
 import { readScript } from '../rehearsal/script.ts'
 import { readDemo } from './demo.ts'
 import { rehearseOnHost } from './host-rehearsal.ts'
@@ -26,6 +27,11 @@ describe.each([
       ['skeleton'], ['announcer', 'players', 'scoring', 'ranking', 'storage'], ['rounds', 'table', 'export'], ['undo'], ['play'],
     ])
     expect(run.plan.findings).toEqual([])
+    // Otherwise they would not run at the same time, and nothing would conflict.
+    for (const wave of run.plan.waves) {
+      const predicted = run.plan.tickets.filter(({ key }) => wave.includes(key)).map(predictFiles)
+      for (const [index, files] of predicted.entries()) for (const others of predicted.slice(index + 1)) expect(overlap(files, others)).toEqual([])
+    }
 
     expect(run.incidents.filter(({ kind }) => kind === 'gate')).toMatchObject(ALWAYS)
     expect(run.incidents.find(({ ticket }) => ticket === 'undo')?.codes).toContain('file_gutted')
@@ -46,5 +52,5 @@ describe.each([
     expect(verified.tests.passed).toBeGreaterThanOrEqual(40)
     expect(verified.entry.modules).toHaveLength(11)
     expect(verified.entry.drawn).toMatch(/Player 1 .*Start the game/)
-  }, 60_000)
+  }, 120_000)
 })
