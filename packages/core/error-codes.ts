@@ -22,6 +22,7 @@ export const ERROR_CODES = {
   illegal_transition: { status: 409, fault: 'user', message: '{kind} {id} is {from}; it cannot become {to}.', remedy: 'Look at its current state first.' },
   stale_fence: { status: 409, fault: 'ours', message: 'Fence {fence} of attempt {attemptId} is no longer the current one.', remedy: 'Stop work on this attempt: somebody else holds the ticket now.' },
 already_decided: { status: 409, fault: 'user', message: '{kind} {id} was already decided by {by}: {decision}.', remedy: 'Nothing is left to decide; look at it with "swarm {kind} show {id}".' },
+  question_moot: { status: 409, fault: 'user', message: 'Nobody waits for an answer to question {id} any more: its attempt is {state}.', remedy: 'Look at the ticket; what is open now is in "swarm ticket show".' },
   payload_changed: { status: 409, fault: 'user', message: 'Approval {id} is about something else than what you were shown.', remedy: 'Look at it again, then decide on what it shows now.' },
   not_for_yes: { status: 403, fault: 'user', message: 'An approval of kind {kind} is never decided by --yes.', remedy: 'Decide it yourself: "swarm approval approve {id}".' },
   name_taken: { status: 409, fault: 'user', message: 'There is already a {kind} named {name}.', remedy: 'Choose another name, or change the existing one.' },

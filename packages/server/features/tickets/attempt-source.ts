@@ -12,7 +12,7 @@ import type { ClaimRules } from './claim.ts'
 import { moveAttempt, requireTicket } from './commands.ts'
 import type { TicketDependencies } from './commands.ts'
 import { afterFailedAttempt } from './failures.ts'
-import { attemptById, expiredAttempts, runningOn, ticketById } from './queries.ts'
+import { attemptById, attemptsOf, expiredAttempts, runningOn, ticketById } from './queries.ts'
 import type { AttemptRow } from './queries.ts'
 import { resumeOf } from './questions.ts'
 
@@ -104,7 +104,7 @@ export function createAttemptSource(deps: AttemptSourceDependencies): WorkSource
   }
 }
 
-/** Ends an attempt that nobody carries out any more; what it pushed is on its ref, and the next one starts from there. */
+/** Ends an attempt that nobody carries out any more; the next one starts from what it pushed, if it did (`lostWork`). */
 async function loseAttempt(trx: Trx, deps: TicketDependencies, attempt: AttemptRow, reason: string): Promise<void> {
   const now = deps.now()
   const failureClass = reason === 'time_limit' ? 'agent' as const : 'infrastructure' as const
@@ -117,7 +117,7 @@ async function loseAttempt(trx: Trx, deps: TicketDependencies, attempt: AttemptR
   }
   await moveAttempt(trx, attempt, 'failed', { failure_class: failureClass, failure_reason: reason, failure_message: message, evidence: JSON.stringify(evidence), ended_at: now })
   await afterFailedAttempt(trx, ticket, {
-    failureClass, reason, evidence, to: 'ready', patch: continueFrom(attempt, attempt.wip_sha),
+    failureClass, reason, evidence, to: 'ready', patch: continueFrom(attempt, attempt.wip_sha ?? earlierWork(attempt)),
     correlationId: attempt.correlation_id, now, random: deps.random(), attemptId: attempt.id,
   })
 }
@@ -127,20 +127,37 @@ export function continueFrom(attempt: AttemptRow, wipSha: string | null): { next
   return wipSha === null ? { next_base_sha: null, next_start_sha: null } : { next_base_sha: attempt.base_sha, next_start_sha: wipSha }
 }
 
+/** What the attempt was given to start from, when that was more than its base: a fault of the machine does not undo it. */
+export function earlierWork(attempt: AttemptRow): string | null {
+  return attempt.start_sha === '' || attempt.start_sha === attempt.base_sha ? null : attempt.start_sha
+}
+
+/** Work that the attempt before this one pushed before its runner was lost, and never handed in. */
+async function lostWork(deps: AttemptSourceDependencies, attempt: AttemptRow, repositoryId: string): Promise<{ base_sha: string; start_sha: string } | null> {
+  const before = (await attemptsOf(deps.db.read, attempt.ticket_id)).find((each) => each.number === attempt.number - 1)
+  const lost = before?.failure_reason === 'lease_expired' || before?.failure_reason === 'runner_restarted'
+  if (!before || !lost || before.base_sha === '') return null
+  const pushed = await deps.repositories.resolve(repositoryId, `refs/swarm/attempts/${before.id}/work`)
+  return pushed === null ? null : { base_sha: before.base_sha, start_sha: pushed }
+}
+
 /** Fixes, once, the commits that the attempt is based on and starts from, and makes the start fetchable by it. */
 async function startingPoint(deps: AttemptSourceDependencies, attempt: AttemptRow, repositoryId: string): Promise<{ baseSha: string; startSha: string }> {
   let { base_sha: baseSha, start_sha: startSha } = attempt
   if (baseSha === '') {
     const head = await deps.repositories.head(repositoryId)
+    const place = await lostWork(deps, attempt, repositoryId) ?? { base_sha: head, start_sha: head }
     const fixed = await deps.db.write(async (trx) => {
-      await trx.updateTable('attempts').set({ base_sha: head, start_sha: head }).where('id', '=', attempt.id).where('base_sha', '=', '').execute()
+      await trx.updateTable('attempts').set(place).where('id', '=', attempt.id).where('base_sha', '=', '').execute()
       return await attemptById(trx, attempt.id)
     })
-    baseSha = fixed?.base_sha ?? head
-    startSha = fixed?.start_sha ?? head
+    baseSha = fixed?.base_sha ?? place.base_sha
+    startSha = fixed?.start_sha ?? place.start_sha
   }
   // A resumed attempt goes on where its parked work was pushed.
   if (attempt.wip_sha !== null) startSha = attempt.wip_sha
+  // Commits of earlier work are named by what ran in a microVM: one that is not there must not keep the ticket from going on.
+  if (startSha !== baseSha && await deps.repositories.resolve(repositoryId, startSha) === null) startSha = baseSha
   await deps.repositories.setRef(repositoryId, `refs/swarm/attempts/${attempt.id}/start`, startSha)
   return { baseSha, startSha }
 }

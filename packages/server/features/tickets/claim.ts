@@ -8,6 +8,12 @@ import { moveTicket } from './transition.ts'
 
 /** Candidates looked at per claim: enough that one with free files is found behind many that overlap. */
 const CANDIDATES = 64
+/**
+ * What an attempt may take besides its agent: the image or template when it is the first to need it, the setup command (15
+ * minutes) and saving its work (5 minutes). The runner ends an agent at its limit and saves; this deadline is for a runner
+ * that does neither, since from then on nothing of the attempt can be pushed any more.
+ */
+const OVERTIME_MS = 30 * 60_000
 
 export interface ClaimRules {
   readonly leaseTtlMs: number
@@ -48,14 +54,11 @@ async function startAttempt(trx: Trx, deps: TicketDependencies, rules: ClaimRule
   ticket: TicketRow; runnerId: string; claimKey: string; agent: { version: number; minutes: number }; now: number
 }): Promise<AttemptRow> {
   const { ticket, now } = input
-  // Whoever still works on an earlier attempt of this ticket has lost it: the new fence makes its writes stale.
-  const stray = await attemptInState(trx, ticket.id, 'running')
-  if (stray) await moveAttempt(trx, stray, 'cancelled', { ended_at: now, failure_reason: 'superseded' })
   const parked = await attemptInState(trx, ticket.id, 'parked')
   const fence = ticket.fence + 1
   const lease = {
     fence, runner_id: input.runnerId, claim_key: input.claimKey, vm_id: null, lease_expires_at: now + rules.leaseTtlMs,
-    deadline_at: now + Math.round(input.agent.minutes * 60_000), activity_at: now, status_sequence: -1, stop_reason: null,
+    deadline_at: now + Math.round(input.agent.minutes * 60_000) + OVERTIME_MS, activity_at: now, status_sequence: -1, stop_reason: null,
   }
   if (parked) {
     const attempt = await moveAttempt(trx, parked, 'running', lease)

@@ -76,11 +76,10 @@ eachDialect((_dialect, make) => {
     const engine = await engineOver(db)
     const { presentTickets } = await import('./present.ts')
     const ids = await engine.plan([{ key: 'a', scope: ['src/shared.js', 'src/a/**'] }, { key: 'b', scope: ['src/shared.js'] }, { key: 'c', scope: ['src/a/**'] }])
-    const first = await engine.claim()
-    const second = await engine.claim()
-    expect([first?.ticket_id, second?.ticket_id].toSorted()).toEqual([ids.get('c'), first!.ticket_id === ids.get('a') ? ids.get('a') : ids.get('b')].toSorted())
+    const claimed = [(await engine.claim())?.ticket_id, (await engine.claim())?.ticket_id]
+    expect(claimed).toContain(ids.get('c'))
     expect(await engine.claim()).toBeNull()
-    const waiting = first!.ticket_id === ids.get('a') ? ids.get('b')! : ids.get('a')!
+    const waiting = claimed.includes(ids.get('a')) ? ids.get('b')! : ids.get('a')!
     const [shown] = await presentTickets(db.read, [(await ticketById(db.read, waiting))!], engine.clock.now)
     expect(shown!.waitsFor).toContain('src/shared.js')
   })

@@ -1,18 +1,21 @@
 import { CLAIMABLE } from '@swarm/core/tickets/machine.ts'
 import type { Trx } from '../../db/unit.ts'
+import { continueFrom } from './attempt-source.ts'
 import { moveAttempt, requireTicket } from './commands.ts'
 import type { TicketDependencies } from './commands.ts'
 import { attemptInState } from './queries.ts'
 import type { TicketRow } from './queries.ts'
+import { openQuestionOf } from './questions.ts'
 import { moveTicket } from './transition.ts'
 
 /** Sends a held or failed ticket back to work and forgives what it failed so far (the history stays). */
 export async function retryTicket(trx: Trx, deps: TicketDependencies, input: { ticketId: string; correlationId: string }): Promise<TicketRow> {
   const ticket = await requireTicket(trx, input.ticketId)
-  // Whoever retries instead of answering has decided that the question is moot.
   const parked = await attemptInState(trx, ticket.id, 'parked')
-  if (parked) await moveAttempt(trx, parked, 'cancelled', { ended_at: deps.now(), failure_reason: 'retried without an answer' })
-  return moveTicket(trx, ticket, 'ready', { patch: { failure_counts: '{}', retry_at: null }, reason: 'retried by a person', correlationId: input.correlationId, now: deps.now() })
+  // Whoever retries instead of answering has decided that the question is moot; an attempt that has its answer goes on.
+  const moot = parked !== undefined && await openQuestionOf(trx, parked.id) !== undefined
+  if (moot) await moveAttempt(trx, parked, 'cancelled', { ended_at: deps.now(), failure_reason: 'retried without an answer' })
+  return moveTicket(trx, ticket, 'ready', { patch: { failure_counts: '{}', retry_at: null, ...(moot ? continueFrom(parked, parked.wip_sha) : {}) }, reason: 'retried by a person', correlationId: input.correlationId, now: deps.now() })
 }
 
 /** Stops work on a ticket. A running attempt is told to save its work; its runner gives it back. */

@@ -49,7 +49,7 @@ export async function lockDispatch(db: Db): Promise<void> {
 
 /**
  * Tickets that could be claimed now, the fairest first: projects with the fewest active tickets, then priority, then age.
- * Dependencies must all be done, the retry time reached, and the project below its concurrency.
+ * Dependencies must all be done, the retry time reached, and no runner hold an earlier attempt.
  */
 export async function claimCandidates(db: Db, now: number, limit: number): Promise<TicketRow[]> {
   const query = db.selectFrom('tickets')
@@ -59,6 +59,10 @@ export async function claimCandidates(db: Db, now: number, limit: number): Promi
     .where((eb) => eb.not(eb.exists(
       eb.selectFrom('ticket_dependencies').innerJoin('tickets as parent', 'parent.id', 'ticket_dependencies.depends_on_id')
         .select('parent.id').whereRef('ticket_dependencies.ticket_id', '=', 'tickets.id').where('parent.state', '!=', 'done'),
+    )))
+    // Held and retried while its runner still saves what it has: the runner gives that back first, or its lease ends.
+    .where((eb) => eb.not(eb.exists(
+      eb.selectFrom('attempts').select('attempts.id').whereRef('attempts.ticket_id', '=', 'tickets.id').where('attempts.state', '=', 'running'),
     )))
     .orderBy((eb) => eb.selectFrom('tickets as peer').select(eb.fn.countAll<number>().as('active'))
       .whereRef('peer.project_id', '=', 'tickets.project_id').where('peer.state', 'in', ['claimed', 'in_progress']))

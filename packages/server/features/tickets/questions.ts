@@ -7,6 +7,7 @@ import type { Trx } from '../../db/unit.ts'
 import { appendEvents } from '../../events/events.ts'
 import { requireTicket } from './commands.ts'
 import type { TicketDependencies } from './commands.ts'
+import { attemptById } from './queries.ts'
 import type { AttemptRow } from './queries.ts'
 import { moveTicket } from './transition.ts'
 
@@ -23,9 +24,18 @@ export async function insertQuestion(trx: Trx, row: QuestionRow): Promise<void> 
   await trx.insertInto('questions').values(row).execute()
 }
 
+/** The question that a parked attempt waits for, if it has no answer yet. */
+export async function openQuestionOf(db: Kysely<Schema>, attemptId: string): Promise<QuestionRow | undefined> {
+  return db.selectFrom('questions').selectAll().where('attempt_id', '=', attemptId).where('answer', 'is', null).executeTakeFirst()
+}
+
+/** `open`: those that a parked attempt still waits for. */
 export async function questions(db: Kysely<Schema>, filter: { open: boolean; projectId?: string | undefined }): Promise<QuestionRow[]> {
   let query = db.selectFrom('questions').selectAll().orderBy('created_at').limit(500)
-  query = filter.open ? query.where('answer', 'is', null) : query
+  if (filter.open) {
+    query = query.where('answer', 'is', null)
+      .where((eb) => eb.exists(eb.selectFrom('attempts').select('attempts.id').whereRef('attempts.id', '=', 'questions.attempt_id').where('attempts.state', '=', 'parked')))
+  }
   return (filter.projectId === undefined ? query : query.where('project_id', '=', filter.projectId)).execute()
 }
 
@@ -37,6 +47,8 @@ export async function answer(trx: Trx, deps: TicketDependencies, input: { questi
     if (question.answer === input.answer) return question
     throw new DomainError('already_decided', { kind: 'question', id: question.id, by: question.answered_by, decision: question.answer })
   }
+  const attempt = await attemptById(trx, question.attempt_id)
+  if (attempt?.state !== 'parked') throw new DomainError('question_moot', { id: question.id, state: attempt?.state ?? 'gone' })
   const now = deps.now()
   const result = await trx.updateTable('questions').set({ answer: input.answer, answered_by: input.by, answered_at: now }).where('id', '=', question.id).where('answer', 'is', null).executeTakeFirst()
   if (result.numUpdatedRows !== 1n) throw new DomainError('already_decided', { kind: 'question', id: question.id, by: 'someone else', decision: 'answered' })

@@ -3,7 +3,7 @@ import type { FailureClass } from '@swarm/contract/runner-protocol.ts'
 import { DomainError } from '@swarm/core/errors.ts'
 import type { Trx } from '../../db/unit.ts'
 import { appendEvents } from '../../events/events.ts'
-import { continueFrom } from './attempt-source.ts'
+import { continueFrom, earlierWork } from './attempt-source.ts'
 import { moveAttempt, requireTicket } from './commands.ts'
 import type { TicketDependencies } from './commands.ts'
 import { afterFailedAttempt } from './failures.ts'
@@ -91,13 +91,13 @@ export async function failAttempt(trx: Trx, deps: TicketDependencies, runnerId: 
     wip_sha: report.wipSha ?? attempt.wip_sha, ended_at: now, lease_expires_at: null,
   })
   if (stopped) {
-    await trx.updateTable('tickets').set(continueFrom(attempt, report.wipSha)).where('id', '=', ticket.id).where('fence', '=', attempt.fence).execute()
+    await trx.updateTable('tickets').set(continueFrom(attempt, report.wipSha ?? earlierWork(attempt))).where('id', '=', ticket.id).where('fence', '=', attempt.fence).execute()
     return
   }
   // A bad script or a bad agent starts afresh; a fault of the machine or the model goes on from what was saved.
   const goOn = report.failureClass === 'infrastructure' || report.failureClass === 'model' || report.failureClass === 'budget'
   await afterFailedAttempt(trx, ticket, {
-    failureClass: report.failureClass, reason: report.reason, evidence, to: 'ready', patch: continueFrom(attempt, goOn ? report.wipSha : null),
+    failureClass: report.failureClass, reason: report.reason, evidence, to: 'ready', patch: continueFrom(attempt, goOn ? report.wipSha ?? earlierWork(attempt) : null),
     correlationId: attempt.correlation_id, now, random: deps.random(), attemptId: attempt.id,
   })
 }
@@ -127,7 +127,7 @@ export async function releaseAttempt(trx: Trx, deps: TicketDependencies, runnerI
     return
   }
   await moveAttempt(trx, attempt, working ? 'released' : 'cancelled', { wip_sha: report.wipSha, ended_at: now, failure_reason: attempt.stop_reason ?? report.reason, lease_expires_at: null })
-  const patch = continueFrom(attempt, report.wipSha)
+  const patch = continueFrom(attempt, report.wipSha ?? earlierWork(attempt))
   if (working) await moveTicket(trx, ticket, 'ready', { patch, reason: report.reason, correlationId: attempt.correlation_id, now, attemptId: attempt.id })
   else await trx.updateTable('tickets').set(patch).where('id', '=', ticket.id).where('fence', '=', attempt.fence).execute()
 }
