@@ -1,0 +1,16 @@
+import { listRunners } from '@swarm/contract/endpoints/runners.ts'
+import { z } from 'zod'
+import { command } from '../../command.ts'
+import { table, time } from '../../io.ts'
+import { connect } from '../../platform/connect.ts'
+
+export const runnerList = command({
+  name: 'runner list',
+  summary: 'Lists hosts that run microVMs',
+  examples: [['swarm runner list', 'with their drivers, and whether they are online']],
+  input: z.object({}),
+  async run(_, { settings, signal }) {
+    const { items: runners } = await connect(settings().config).client.call(listRunners, {}, { signal })
+    return { json: { runners }, text: table(['id', 'name', 'driver', 'isolates', 'online', 'capacity', 'seen'], runners.map((each) => [each.id, each.name, each.driver ?? '-', each.isolates === null ? '-' : each.isolates ? 'yes' : 'NO', each.online ? 'yes' : 'no', each.capacity, time(each.seenAt)])) }
+  },
+})
