@@ -52,5 +52,5 @@ describe.each([
     expect(verified.tests.passed).toBeGreaterThanOrEqual(40)
     expect(verified.entry.modules).toHaveLength(11)
     expect(verified.entry.drawn).toMatch(/Player 1 .*Start the game/)
-  }, 120_000)
+  }, 180_000)
 })

@@ -10,7 +10,7 @@ export const DemoDefinition = z.strictObject({
   repositorySlug: z.string().regex(/^[a-z0-9-]+$/),
   swarmYml: z.string().min(1),
   readme: z.string().min(1),
-  /** Answers to questions of agents: the first whose `match` (a regular expression) fits the question. */
+  /** Answers to questions of agents: the first whose `match` occurs in the question. */
   answers: z.array(z.strictObject({ match: z.string().min(1), answer: z.string().min(1) })),
   /** Program that proves the end state: `node VERIFY REPOSITORY` prints one JSON line and exits 0 when it holds. */
   verify: z.string().min(1),

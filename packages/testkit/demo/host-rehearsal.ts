@@ -107,7 +107,7 @@ export async function rehearseOnHost(options: HostRehearsalOptions): Promise<Hos
     let { outcome } = await harness.run(task)
     while (outcome.type === 'question') {
       const { question, transcript, toolUseId } = outcome
-      const answer = options.answers?.find(({ match }) => new RegExp(match).test(question))?.answer
+      const answer = options.answers?.find(({ match }) => question.includes(match))?.answer
       if (answer === undefined) throw new Error(`${ticket.key} asks "${question}", and there is no answer to it`)
       answered.push({ ticket: ticket.key, question, answer })
       ;({ outcome } = await harness.run({ ...task, resume: { transcript, toolUseId, answer } }))

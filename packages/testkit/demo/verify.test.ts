@@ -11,7 +11,7 @@ const file = (name: string): string => readFileSync(fileURLToPath(new URL(`files
 /** The page of the first ticket: it has tests and starts. */
 const PAGE = {
   'package.json': file('skeleton/package.json'), 'index.html': file('skeleton/index.html'), 'src/ui/styles.css': file('skeleton/styles.css'), 'src/ui/dom.js': file('skeleton/dom.js'),
-  'src/ui/main.js': file('skeleton/main.js'), 'test/page.test.js': file('skeleton/page.test.js'),
+  'src/ui/main.js': file('skeleton/main.js'), 'test/page.test.js': file('skeleton/page.tests.js'),
 }
 
 async function verified(files: Record<string, string>) {
