@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import type { Config } from '@swarm/contract/config.ts'
 import type { Work } from '@swarm/contract/runner-protocol.ts'
 import type { Template, VmDriver } from '../drivers/driver.ts'
@@ -31,8 +32,12 @@ export function createMachines(options: {
 
   return {
     driver,
-    template(work) {
+    async template(work) {
       const key = JSON.stringify([work.image, work.limits.memoryMb, work.limits.diskMb])
+      const known = await templates.get(key)
+      // Memory files do not survive a clean-up of /dev/shm by somebody else: what is gone is made again.
+      if (known && existsSync(known.directory)) return known
+      if (known) templates.delete(key)
       let template = templates.get(key)
       if (!template) {
         template = build(work)

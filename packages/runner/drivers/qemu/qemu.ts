@@ -131,7 +131,8 @@ export async function createQemuDriver(options: QemuDriverOptions): Promise<Qemu
       accelerators.set(key, accelerator)
       const known = readTemplate(cache, key, image)
       const template = known ?? await build()
-      if (!marks.has(key)) marks.set(key, markTemplateUsed(template))
+      // Anew each time: the folder that the last mark was in may have been removed from under us.
+      marks.set(key, markTemplateUsed(template))
       refill(template)
       return template
 
