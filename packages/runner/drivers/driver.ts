@@ -47,12 +47,12 @@ export interface VmEnd {
 }
 
 export interface VmStats {
-  /** CPU time used on the host since its process began, ms. */
+  /** CPU time used on the host since its process began, ms; with the process driver, by the execs that run now. */
   cpuMs: number
   /** Resident and proportional memory of the VMM on the host (clones share their template's pages). */
   rssBytes: number
   pssBytes: number
-  /** Disk blocks that the scratch disk takes on the host. */
+  /** What the scratch disk (with the process driver, its folder) takes on the host's disk. */
   scratchBytes: number
   /** Bytes of forwards that left the guest. */
   egressBytes: number
@@ -80,7 +80,9 @@ export interface Vm extends AsyncDisposable {
   /** Who gets the connections that processes in the VM make to their proxy. Without a handler they are refused. */
   onForward(handler: (stream: Duplex) => void): void
   readonly ended: Promise<VmEnd>
+  /** @throws DomainError vm_ended */
   stats(): Promise<VmStats>
+  /** The guest stands still, and so do its clocks: after a pause they are late by its length. */
   pause(): Promise<void>
   resume(): Promise<void>
   kill(reason: string): Promise<void>

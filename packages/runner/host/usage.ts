@@ -1,4 +1,5 @@
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
+import { run } from './run.ts'
 
 /** USER_HZ of Linux on every architecture that Node runs on. */
 const TICKS_PER_SECOND = 100
@@ -16,6 +17,31 @@ export function readMemory(pid: number): { rssBytes: number; pssBytes: number } 
   const rollup = readOrNull(`/proc/${pid}/smaps_rollup`) ?? ''
   const bytes = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(rollup)?.[1] ?? 0) * 1_024
   return { rssBytes: bytes('Rss'), pssBytes: bytes('Pss') }
+}
+
+/** What the living processes of these process groups use, with the CPU time of those that they have waited for. */
+export function readGroups(groups: ReadonlySet<number>): { cpuMs: number; rssBytes: number; pssBytes: number } {
+  const total = { cpuMs: 0, rssBytes: 0, pssBytes: 0 }
+  for (const name of groups.size === 0 ? [] : readdirSync('/proc')) {
+    const stat = /^\d+$/.test(name) ? readOrNull(`/proc/${name}/stat`) : null
+    if (stat === null) continue
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+    if (!groups.has(Number(fields[2]))) continue
+    // utime, stime, cutime, cstime
+    total.cpuMs += (fields.slice(11, 15).reduce((sum, ticks) => sum + Number(ticks), 0) * 1_000) / TICKS_PER_SECOND
+    const { rssBytes, pssBytes } = readMemory(Number(name))
+    total.rssBytes += rssBytes
+    total.pssBytes += pssBytes
+  }
+  return total
+}
+
+/** Disk blocks that a folder takes with all that is in it, bytes; what vanishes meanwhile is left out. */
+export async function readFolderBytes(path: string): Promise<number> {
+  const { stdout, stderr } = await run(['du', '--summarize', '--one-file-system', '--block-size=1', path])
+  const bytes = Number.parseInt(stdout, 10)
+  if (Number.isNaN(bytes)) throw new Error(`du says nothing about ${path}: ${stderr.trim()}`)
+  return bytes
 }
 
 function readOrNull(path: string): string | null {

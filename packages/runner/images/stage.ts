@@ -28,7 +28,8 @@ export function removeLeftovers(cache: string): string[] {
     if (!existsSync(folder)) continue
     for (const name of readdirSync(folder)) {
       if (!name.startsWith('.building-')) continue
-      rmSync(join(folder, name), { recursive: true, force: true })
+      // Its last processes may still be ending.
+      rmSync(join(folder, name), { recursive: true, force: true, maxRetries: 20, retryDelay: 50 })
       removed.push(join(folder, name))
     }
   }
@@ -41,10 +42,18 @@ export function requireSpace(path: string, neededBytes: number, purpose: string)
   if (bavail * bsize < neededBytes) throw new DomainError('disk_full', { purpose, path, neededBytes, freeBytes: bavail * bsize })
 }
 
+/**
+ * When the build is killed, its tools end at once, with everything that they have started and mounted: they run in process and
+ * mount namespaces of their own. A signal is not enough: mmdebstrap ignores SIGTERM and went on installing under a lock that
+ * was free again. Without root (which a build needs) there are no namespaces; the tool alone gets the signal.
+ */
+const ENDS_WITH_US: readonly [string, ...string[]] = process.getuid?.() === 0
+  ? ['setpriv', '--pdeathsig', 'KILL', 'unshare', '--mount', '--pid', '--mount-proc', '--fork', '--kill-child=KILL']
+  : ['setpriv', '--pdeathsig', 'KILL']
+
 /** Runs one tool of a build. @throws DomainError disk_full or image_build_failed, with the end of what the tool said */
 export async function runStep(step: string, directory: string, argv: readonly [string, ...string[]], options: { cwd?: string; env?: NodeJS.ProcessEnv; onStderr?: (text: string) => void } = {}): Promise<string> {
-  // The tool gets a chance to undo its mounts when the build itself is killed.
-  const result = await run(['setpriv', '--pdeathsig', 'TERM', ...argv], options)
+  const result = await run([...ENDS_WITH_US, ...argv], options)
   if (result.code === 0) return result.stdout
   const output = `${result.stderr}\n${result.stdout}`.trim()
   if (/No space left on device|ENOSPC/i.test(output)) throw diskFull(directory)

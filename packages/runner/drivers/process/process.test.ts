@@ -2,9 +2,10 @@ import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Image } from '../../images/image.ts'
-import type { Template, VmDriver } from '../driver.ts'
+import type { Template, Vm, VmDriver } from '../driver.ts'
 import { selectDriver } from '../select.ts'
 
 let [stateDir, driver, template]: [string, VmDriver, Template] = ['', null as never, null as never]
@@ -41,7 +42,38 @@ test('a process VM hands the connections of its processes to the forward handler
   vm.onForward((stream) => void server.emit('connection', stream))
   const result = await vm.exec({ argv: [process.execPath, '--input-type=module', '-e', 'import { get } from "node:http"; get("http://host.example/a", (r) => r.pipe(process.stdout))'] })
   expect(result).toMatchObject({ code: 0, stdout: 'proxied http://host.example/a' })
+  expect(await vm.stats()).toMatchObject({ openForwards: 0, egressBytes: expect.toSatisfy((bytes: number) => bytes > 'GET http://host.example/a'.length) })
 })
+
+test('a process VM says what its processes and its folder use', async () => {
+  await using vm = await driver.restore(template, { id: 'VM-PROCESS4', limits: {}, correlationId: 'test' })
+  const idle = await vm.stats()
+  expect(idle).toMatchObject({ cpuMs: 0, rssBytes: 0, pssBytes: 0, egressBytes: 0 })
+  const cancel = new AbortController()
+  const said = Promise.withResolvers<void>()
+  // The CPU time is that of a child that has ended, the memory that of the shell, and the loop goes on.
+  const running = vm.exec({ argv: ['/bin/sh', '-c', 'head -c 3000000 /dev/zero > zeros; sha256sum zeros zeros zeros zeros zeros > /dev/null; echo said; while :; do :; done'], signal: cancel.signal, onStdout: () => said.resolve() })
+  running.catch(() => {}) // it is cancelled below
+  await said.promise
+  const busy = await vm.stats()
+  expect(busy.cpuMs).toBeGreaterThanOrEqual(10)
+  expect(busy.rssBytes).toBeGreaterThan(100_000)
+  expect(busy.pssBytes).toBeGreaterThan(0)
+  expect(busy.scratchBytes - idle.scratchBytes).toBeGreaterThanOrEqual(3_000_000)
+  await vm.pause()
+  const paused = (await vm.stats()).cpuMs
+  const standing = await later(vm, 200)
+  expect(standing - paused).toBeLessThanOrEqual(10)
+  await vm.resume()
+  await expect.poll(async () => (await vm.stats()).cpuMs).toBeGreaterThan(paused + 50)
+  cancel.abort(new Error('enough'))
+  await expect(running).rejects.toThrow('enough')
+})
+
+async function later(vm: Vm, ms: number): Promise<number> {
+  await delay(ms)
+  return (await vm.stats()).cpuMs
+}
 
 test('a process VM ends commands at their timeout and caps their output', async () => {
   await using vm = await driver.restore(template, { id: 'VM-PROCESS3', limits: {}, correlationId: 'test' })

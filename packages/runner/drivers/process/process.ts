@@ -5,6 +5,7 @@ import type { Duplex } from 'node:stream'
 import { dirname, join } from 'node:path'
 import { DomainError } from '@swarm/core/errors.ts'
 import { GUEST_AGENT_PROGRAM } from '@swarm/contract/guest-protocol.ts'
+import { readFolderBytes, readGroups } from '../../host/usage.ts'
 import { bundleGuest } from '../../images/guest-bundle.ts'
 import type { BuildProgress, Image } from '../../images/image.ts'
 import type { ExecResult, RestoreOptions, Template, Vm, VmDriver, VmEnd, VmSize } from '../driver.ts'
@@ -79,7 +80,9 @@ export async function createProcessDriver({ stateDir, onNotice = () => {} }: Pro
       },
       onForward: (next) => { handler = next },
       async stats() {
-        return { cpuMs: 0, rssBytes: 0, pssBytes: 0, scratchBytes: 0, egressBytes: [...proxy.sockets].reduce((sum, socket) => sum + socket.bytesRead, 0), openForwards: proxy.sockets.size, uptimeMs: Date.now() - vm.startedMs }
+        if (ending !== null) throw new DomainError('vm_ended', { id: options.id, ...(await ended.promise) })
+        const groups = new Set([...running].map((each) => each.group).filter((group) => group !== null))
+        return { ...readGroups(groups), scratchBytes: await readFolderBytes(folder), egressBytes: proxy.bytesRead(), openForwards: proxy.sockets.size, uptimeMs: Date.now() - vm.startedMs }
       },
       async pause() {
         for (const each of running) each.signal('SIGSTOP')
@@ -113,13 +116,24 @@ export async function createProcessDriver({ stateDir, onNotice = () => {} }: Pro
   }
 }
 
-interface Listener { server: Server; port: number; sockets: Set<Socket> }
+interface Listener {
+  server: Server
+  port: number
+  sockets: Set<Socket>
+  /** Of all connections, closed ones too. */
+  bytesRead(): number
+}
 
 function listen(onSocket: (socket: Socket) => void): Promise<Listener> {
   const sockets: Listener['sockets'] = new Set()
+  let closedBytes = 0
+  const bytesRead = () => [...sockets].reduce((sum, socket) => sum + socket.bytesRead, closedBytes)
   const server = createServer({ allowHalfOpen: true }, (socket) => {
     sockets.add(socket)
-    socket.once('close', () => sockets.delete(socket))
+    socket.once('close', () => {
+      sockets.delete(socket)
+      closedBytes += socket.bytesRead
+    })
     socket.on('error', () => socket.destroy())
     onSocket(socket)
   })
@@ -127,7 +141,7 @@ function listen(onSocket: (socket: Socket) => void): Promise<Listener> {
     server.once('error', reject)
     server.listen(0, '127.0.0.1', () => {
       const address = server.address()
-      resolve({ server, port: typeof address === 'object' && address !== null ? address.port : 0, sockets })
+      resolve({ server, port: typeof address === 'object' && address !== null ? address.port : 0, sockets, bytesRead })
     })
   })
 }

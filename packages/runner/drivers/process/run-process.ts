@@ -3,6 +3,8 @@ import type { ExecOptions, ExecResult } from '../driver.ts'
 import { DEFAULT_OUTPUT_BYTES } from '../../vms/guest-exec.ts'
 
 export interface RunningProcess {
+  /** Its process group; null when it could not be started. */
+  readonly group: number | null
   readonly result: Promise<ExecResult>
   kill(): void
   signal(signal: NodeJS.Signals): void
@@ -57,5 +59,5 @@ export function runProcess(options: ExecOptions & { cwd: string; env: Record<str
     child.once('exit', kill)
     child.once('close', finish)
   })
-  return { result, kill, signal }
+  return { group: child.pid ?? null, result, kill, signal }
 }

@@ -68,6 +68,7 @@ export function qemuVm(slot: Slot, guest: GuestConnection, template: Template, o
       forwardHandler = handler
     },
     async stats() {
+      if (ending !== null) throw new DomainError('vm_ended', { id, ...(await ended.promise) })
       const { pid } = slot.qemu.identity
       const scratchBytes = statSync(slot.scratchDisk, { throwIfNoEntry: false })?.blocks ?? 0
       return { cpuMs: readCpuMs(pid), ...readMemory(pid), scratchBytes: scratchBytes * 512, egressBytes, openForwards: forwards, uptimeMs: Date.now() - startedMs }
