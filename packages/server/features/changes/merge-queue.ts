@@ -1,6 +1,7 @@
 import { DomainError } from '@swarm/core/errors.ts'
 import { git } from '@swarm/git/run.ts'
 import type { Duty } from '../../coordinator/duty.ts'
+import { createFaults } from '../../coordinator/faults.ts'
 import { signal as wake, type Trx } from '../../db/unit.ts'
 import { appendEvents } from '../../events/events.ts'
 import { compareAndSet, isAncestor, readRef, treeOf } from '../../integrations/builtin-code-host/bare.ts'
@@ -29,16 +30,30 @@ interface Place { readonly path: string; readonly main: string; readonly base: s
 
 /** Builds, checks and merges; resolves to true when anything moved. Safe on every replica at once: each step is a compare-and-set. */
 export function mergeQueueDuty(deps: ChangeDependencies): Duty {
+  const faults = createFaults(deps.now)
   return {
     name: 'merge queue',
     async run(stop) {
       let moved = false
+      const resting = faults.resting()
+      const errors: unknown[] = []
       for (const entry of await nextEntries(deps.db.read)) {
         stop.throwIfAborted()
-        moved = await step(deps, entry, stop) || moved
+        if (resting.includes(entry.change_id)) continue
+        try {
+          moved = await step(deps, entry, stop) || moved
+          faults.clear(entry.change_id)
+        } catch (error) {
+          stop.throwIfAborted()
+          // One repository's trouble is not the others': theirs go on, and its own queue stops where a person sees it.
+          if (faults.exhausted(entry.change_id)) moved = await pause(deps, entry, `the merge cannot be carried out: ${error instanceof Error ? error.message : String(error)}`) || moved
+          else errors.push(error)
+        }
       }
+      if (errors.length > 0) throw errors.length === 1 ? errors[0] : new AggregateError(errors, `${errors.length} merges cannot be carried out`)
       return moved
     },
+    nextAt: async () => faults.nextAt(),
   }
 }
 
@@ -140,8 +155,8 @@ async function merged(deps: ChangeDependencies, entry: EntryRow, sha: string): P
     await moveChange(trx, { id: entry.change_id, headSha: entry.head_sha }, { state: 'merged', merged_sha: sha, updated_at: now })
     if (entry.approval_id !== null) await useApproval(trx, entry.approval_id, now)
     const [ticket, change, correlationId] = [await ticketOf(trx, entry.ticket_id), await changeById(trx, entry.change_id), await correlation(trx, entry)]
-    // Main has moved, so the row says so, even when a person stopped the ticket in that very moment.
-    if (ticket.state === 'merging') await deps.tickets.merged(trx, { ticketId: entry.ticket_id, sha, correlationId })
+    // Main has moved, so the ticket is done, even when a person held it in that very moment.
+    if (ticket.state === 'merging' || ticket.state === 'on_hold') await deps.tickets.merged(trx, { ticketId: entry.ticket_id, sha, correlationId })
     await appendEvents(trx, [{
       type: 'change:merged', projectId: change?.project_id ?? null, subject: { kind: 'change', id: entry.change_id }, correlationId,
       data: { ticketId: entry.ticket_id, sessionId: ticket.session_id, sha, baseSha: entry.base_sha, checkId: entry.check_id, ticketState: ticket.state },

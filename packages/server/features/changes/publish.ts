@@ -102,15 +102,21 @@ export function branchDuty(deps: ChangeDependencies): Duty {
     async run(stop) {
       await closeAbandoned(deps)
       const open = await openChanges(deps.db.read)
+      const errors: unknown[] = []
       for (const change of open) {
         if (settled.get(change.id) === change.head_sha) continue
         stop.throwIfAborted()
-        const { path } = await deps.locate(change.repository_id)
-        await followRef(path, `refs/heads/${change.branch}`, change.head_sha)
-        settled.set(change.id, change.head_sha)
+        try {
+          const { path } = await deps.locate(change.repository_id)
+          await followRef(path, `refs/heads/${change.branch}`, change.head_sha)
+          settled.set(change.id, change.head_sha)
+        } catch (error) {
+          errors.push(error)
+        }
       }
       const ids = new Set(open.map((change) => change.id))
       for (const id of settled.keys()) if (!ids.has(id)) settled.delete(id)
+      if (errors.length > 0) throw errors.length === 1 ? errors[0] : new AggregateError(errors, `${errors.length} branches cannot be written`)
       return false
     },
   }

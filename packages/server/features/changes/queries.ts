@@ -45,13 +45,14 @@ export async function moveChange(trx: Trx, change: { id: string; headSha: string
 export async function ticketOf(db: Db, id: string): Promise<TicketRow> {
   return await db.selectFrom('tickets').selectAll().where('id', '=', id).executeTakeFirstOrThrow()
 }
-export async function nextGating(db: Db): Promise<AttemptRow | undefined> {
-  return await db.selectFrom('attempts').selectAll().where('state', '=', 'gating').orderBy('created_at').orderBy('id').limit(1).executeTakeFirst()
+export async function nextGating(db: Db, except: readonly string[]): Promise<AttemptRow | undefined> {
+  return await db.selectFrom('attempts').selectAll().where('state', '=', 'gating').where('id', 'not in', [...except, '']).orderBy('created_at').orderBy('id').limit(1).executeTakeFirst()
 }
 /** An attempt whose check run has come to an end, with that run. */
-export async function nextVerdict(db: Db): Promise<{ attempt: AttemptRow; check: CheckRow } | undefined> {
+export async function nextVerdict(db: Db, except: readonly string[]): Promise<{ attempt: AttemptRow; check: CheckRow } | undefined> {
   const check = await db.selectFrom('check_runs').innerJoin('attempts', 'attempts.id', 'check_runs.attempt_id').selectAll('check_runs')
     .where('attempts.state', '=', 'verifying').where('check_runs.purpose', '=', 'attempt').where('check_runs.state', 'in', ['passed', 'failed', 'error', 'cancelled'])
+    .where('attempts.id', 'not in', [...except, ''])
     .orderBy('check_runs.ended_at').orderBy('check_runs.id').limit(1).executeTakeFirst()
   if (!check) return undefined
   const attempt = await db.selectFrom('attempts').selectAll().where('id', '=', check.attempt_id).executeTakeFirstOrThrow()

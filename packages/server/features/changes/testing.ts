@@ -105,7 +105,7 @@ export async function mergePathOver(db: Database, home: string, swarmYml: string
       const from = claimed.base_sha !== '' ? claimed.base_sha : base ?? await world.main()
       const startSha = claimed.start_sha !== '' ? claimed.start_sha : from
       const head = await world.commit(startSha, files, `Work on ${ticketId}\n\nSwarm-Ticket: ${ticketId}\nSwarm-Attempt: ${claimed.id}\n`)
-      await repositories.setRef(repositoryId, `refs/swarm/attempts/${claimed.id}/head`, head)
+      await repositories.setRef(repositoryId, `refs/swarm/attempts/${claimed.id}/work`, head)
       await db.write(async (trx) => {
         await trx.updateTable('attempts').set({ base_sha: from, start_sha: startSha }).where('id', '=', claimed.id).execute()
         await completeAttempt(trx, deps, runner.id, { id: claimed.id, fence: claimed.fence, headSha: head, summary: 'done' })
