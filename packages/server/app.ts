@@ -1,38 +1,17 @@
 import { join } from 'node:path'
-import type { IdKind } from '@swarm/core/ids.ts'
 import { createBlobFolder } from './integrations/blobs-folder.ts'
-import type { BlobStore } from './blobs.ts'
 import type { Config } from './config.ts'
-import type { Database } from './db/database.ts'
+import type { Context, Feature } from './context.ts'
 import { openDatabase } from './db/open.ts'
-import { createEventLog, type EventLog } from './events/log.ts'
+import { createEventLog } from './events/log.ts'
 import { ensureAdminToken } from './http/admin-token.ts'
-import { createHttp, type Http } from './http/http.ts'
+import { createHttp } from './http/http.ts'
 import { newId } from './ids.ts'
 import { registerLive } from './live/live.ts'
 import { createLogger, logDestination, type Logger } from './logger.ts'
-import { createMetrics, type Metrics } from './metrics.ts'
+import { createMetrics } from './metrics.ts'
 import { startPlatform } from './platform.ts'
 import { VERSION } from './version.ts'
-
-/** What every feature is made from; put together by hand, handed to each `registerX(context)`. */
-export interface Context {
-  readonly config: Config
-  readonly db: Database
-  readonly events: EventLog
-  readonly logger: Logger
-  /** ms since the epoch. */
-  readonly clock: () => number
-  readonly http: Http
-  readonly blobs: BlobStore
-  readonly metrics: Metrics
-  readonly ids: (kind: IdKind) => string
-  /** Aborts when the server stops, before its parts are closed. */
-  readonly stopping: AbortSignal
-}
-
-/** Registers routes and starts what it needs; what it returns is disposed of when the server stops, last registered first. */
-export type Feature = (context: Context) => void | Disposable | AsyncDisposable | Promise<void | Disposable | AsyncDisposable>
 
 /** Every feature of the server, in the order in which they start. */
 const FEATURES: readonly Feature[] = [

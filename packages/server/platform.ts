@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import type { VmLimits } from '@swarm/contract/runner-protocol.ts'
 import { DomainError } from '@swarm/core/errors.ts'
 import { analysisText } from '@swarm/core/design/analysis.ts'
-import type { Context } from './app.ts'
+import type { Context } from './context.ts'
 import { startCoordinator } from './coordinator/coordinator.ts'
 import { ensureDefaultAgents, registerAgents } from './features/agents/agents.ts'
 import { findAgent, listAgents, requireAgent } from './features/agents/service.ts'
@@ -148,7 +148,7 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
   })
   registerRunnerProtocol({
     http, db, now: clock, attempts, attemptReports: attemptReports(ticketDeps), checks: checks.source, aboutCheck: checks.about,
-    storeBlob: async (content) => (await blobs.put(content)).digest, nextRetryAt: () => nextRetryAt(db, clock()),
+    storeBlob: async (content) => (await blobs.put(content)).digest, nextRetryAt: () => nextRetryAt(db, clock()), onFault: (err, what) => { logger.error({ err }, what) },
   })
 
   started.use(startCoordinator([

@@ -1,7 +1,7 @@
 import { HEARTBEAT_MS, LIVE_CLOSE_CODES, LiveSubscribe, roomsOf, type LiveEvent, type LiveMessage } from '@swarm/contract/live-events.ts'
 import { DomainError } from '@swarm/core/errors.ts'
 import type { WebSocket } from 'ws'
-import type { Context } from '../app.ts'
+import type { Context } from '../context.ts'
 import { compareCursors, type EventPage, type StoredEvent } from '../events/events.ts'
 import { verifyPrincipal, type Principal } from '../http/tokens.ts'
 import { LIVE_FILTER, type Hub } from './hub.ts'

@@ -1,5 +1,5 @@
 import { LIVE_EVENT_TYPES } from '@swarm/contract/live-events.ts'
-import type { Context } from '../app.ts'
+import type { Context } from '../context.ts'
 import type { EventPage } from '../events/events.ts'
 
 /** One reader of the log for all live connections of this process: a commit costs one query, not one per client. */

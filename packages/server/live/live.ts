@@ -1,6 +1,6 @@
 import { createLiveTicket } from '@swarm/contract/endpoints/system.ts'
 import { LIVE_CLOSE_CODES } from '@swarm/contract/live-events.ts'
-import type { Context } from '../app.ts'
+import type { Context } from '../context.ts'
 import { LIVE_PATH } from '../http/authenticate.ts'
 import { register } from '../http/register.ts'
 import { mintToken } from '../http/tokens.ts'

@@ -1,4 +1,4 @@
-import type { Context } from '@swarm/server/app.ts'
+import type { Context } from '@swarm/server/context.ts'
 
 /** Waits for a condition that events bring about. @throws when nothing is committed for `timeoutMs` */
 export async function until(context: Pick<Context, 'db'>, condition: () => Promise<boolean>, timeoutMs = 180_000): Promise<void> {

@@ -2,7 +2,7 @@ import { decideApproval, listApprovals, showApproval } from '@swarm/contract/end
 import type { Approval } from '@swarm/contract/endpoints/approvals.ts'
 import type { ApprovalKind } from '@swarm/core/approvals/approval.ts'
 import { DomainError } from '@swarm/core/errors.ts'
-import type { Context } from '../../app.ts'
+import type { Context } from '../../context.ts'
 import { register } from '../../http/register.ts'
 import { approvalById, approvals } from './queries.ts'
 import type { ApprovalRow, ApprovalService } from './service.ts'

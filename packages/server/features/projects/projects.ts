@@ -1,5 +1,5 @@
 import * as endpoints from '@swarm/contract/endpoints/projects.ts'
-import type { Context } from '../../app.ts'
+import type { Context } from '../../context.ts'
 import { register } from '../../http/register.ts'
 import { changeProject, createProject, projects, requireProject } from './service.ts'
 

@@ -42,6 +42,7 @@ export interface RunnerProtocolDependencies {
   readonly storeBlob: (content: string) => Promise<string>
   /** When the next ticket that waits for its retry may be claimed. */
   readonly nextRetryAt: () => Promise<number | null>
+  readonly onFault: (error: unknown, what: string) => void
 }
 
 /** /claim, /heartbeat, /status, /complete, /fail, /release (contract/runner-protocol.ts says what each means). */
@@ -73,13 +74,28 @@ export function registerRunnerProtocol(deps: RunnerProtocolDependencies): void {
   })
 
   async function take(runner: { id: string; name: string; isolates: boolean }, kinds: readonly ('attempt' | 'check')[], claimKey: string): Promise<Work | null> {
-    if (kinds.includes('check')) {
-      const key = await db.write((trx) => deps.checks.claim(trx, runner, claimKey))
-      if (key) return deps.checks.describe(key.id, key.fence)
+    const check = kinds.includes('check') ? await takeFrom(deps.checks, (trx, report) => deps.checks.fail(trx, runner.id, report)) : null
+    if (check || !kinds.includes('attempt')) return check
+    return takeFrom(deps.attempts, (trx, report) => deps.attemptReports.fail(trx, runner.id, { ...report, wipSha: null }))
+
+    /** Work that cannot be described (its repository or swarm.yml is broken) has failed with that reason: it is no fault of the runner, which goes on with other work. */
+    async function takeFrom<W extends Work>(source: WorkSource<W>, giveUp: (trx: Trx, report: AttemptFailure) => Promise<void>): Promise<W | null> {
+      const key = await db.write((trx) => source.claim(trx, runner, claimKey))
+      if (!key) return null
+      try {
+        return await source.describe(key.id, key.fence)
+      } catch (error) {
+        const known = error instanceof DomainError ? error : null
+        // It ended between the two: whoever ended it has said what comes next.
+        if (known?.code === 'stale_fence') return null
+        deps.onFault(error, `${key.id} cannot be started`)
+        const message = error instanceof Error ? error.message : String(error)
+        await db.write((trx) => giveUp(trx, {
+          ...key, failureClass: known?.fault === 'user' ? 'policy' : 'infrastructure', reason: `${known?.code ?? 'internal'}: ${message}`.slice(0, 200), message: `${message} ${known?.remedy ?? ''}`.trim(),
+        }))
+        return null
+      }
     }
-    if (!kinds.includes('attempt')) return null
-    const key = await db.write((trx) => deps.attempts.claim(trx, runner, claimKey))
-    return key ? deps.attempts.describe(key.id, key.fence) : null
   }
 
   register(http, heartbeat, async ({ body, principal }) => db.write(async (trx) => {

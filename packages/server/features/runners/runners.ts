@@ -1,6 +1,6 @@
 import { listRunners, listVms } from '@swarm/contract/endpoints/runners.ts'
 import { registerRunner as registerRunnerEndpoint } from '@swarm/contract/runner-protocol.ts'
-import type { Context } from '../../app.ts'
+import type { Context } from '../../context.ts'
 import { register } from '../../http/register.ts'
 import { mintToken, revokeTokens } from '../../http/tokens.ts'
 import { runners, vms } from './queries.ts'

@@ -1,7 +1,7 @@
 import { AgentEvent } from '@swarm/contract/agent-protocol.ts'
 import { answerQuestion, cancelTicket, createTicket, holdTicket, listQuestions, listTickets, retryTicket, showTicket, ticketActivity } from '@swarm/contract/endpoints/tickets.ts'
 import { DomainError } from '@swarm/core/errors.ts'
-import type { Context } from '../../app.ts'
+import type { Context } from '../../context.ts'
 import { register } from '../../http/register.ts'
 import type { TicketCommands } from '../../ports.ts'
 import type { TicketDependencies } from './commands.ts'
