@@ -1,4 +1,5 @@
 import { blockEnd, indentedBody, lineNumber, lineStarts } from './definitions.ts'
+import { bodyOfCall, testCalls } from './js-tests.ts'
 import type { Masked } from './mask.ts'
 import type { Language } from './paths.ts'
 
@@ -25,7 +26,6 @@ export interface TestCase {
   readonly body: readonly string[]
 }
 
-const JS_TEST = /(?<![\w$.])(x?it|fit|x?test|specify|t\.test|tap\.test|Deno\.test|QUnit\.test|bench)((?:\.\w+(?:\([^()\n]*\))?)*)\s*\(\s*(['"`])/g
 const GROUP = /(?<![\w$.])(x|f)?(?:describe|context|suite)((?:\.\w+)*)\s*\(/g
 
 interface Extra {
@@ -51,32 +51,8 @@ export function testsIn(text: string, masked: Masked, language: Language): TestC
     })
   }
   if (language === 'js') {
-    const calls: { at: number; from: number; end: number; name: string; extra: Extra }[] = []
-    for (const match of uncommented.matchAll(JS_TEST)) {
-      if (/[^\s]/.test(code.slice(match.index, match.index + 1)) === false) continue
-      const [, word = '', chain = ''] = match
-      const nameAt = match.index + match[0].length
-      const nameEnd = text.indexOf(match[3] as string, nameAt)
-      const end = callEnd(code, match.index + word.length + chain.length)
-      calls.push({ at: match.index, from: nameEnd === -1 ? nameAt : nameEnd, end, name: text.slice(nameAt, nameEnd === -1 ? nameAt + 80 : nameEnd), extra: {
-        skipped: word.startsWith('x') || /\.(?:skip|todo|fails|failing)\b(?!If)/.test(chain) || /\b(?:skip|todo)\s*:\s*(?:true|['"])/.test(uncommented.slice(nameEnd, Math.min(end, nameEnd + 80))),
-        focused: word === 'fit' || /\.only\b/.test(chain),
-      } })
-    }
-    for (const [i, call] of calls.entries()) {
-      // What stands in a test inside this one is that one's.
-      let inside = uncommented.slice(0, call.end)
-      let until = call.from
-      const parts: string[] = [inside.slice(0, call.from)]
-      for (let j = i + 1; j < calls.length && (calls[j] as { at: number }).at < call.end; j++) {
-        const inner = calls[j] as { at: number; end: number }
-        if (inner.at < until) continue
-        parts.push(inside.slice(until, inner.at), inside.slice(inner.at, inner.end).replace(/[^\n]/g, ' '))
-        until = inner.end
-      }
-      if (parts.length > 1) inside = parts.join('') + inside.slice(until)
-      push(call.at, call.name, innerBody(inside, code, call.from, call.end), call.extra)
-    }
+    const calls = testCalls(text, masked)
+    for (const [i, call] of calls.entries()) push(call.at, call.name, bodyOfCall(calls, i, masked), call)
     return found
   }
   if (language === 'python') {
@@ -141,22 +117,6 @@ export function groupMarks(text: string, masked: Masked, language: Language): Gr
   return marks
 }
 
-function callEnd(code: string, from: number): number {
-  let depth = 0
-  for (let i = code.indexOf('(', from); i !== -1 && i < code.length; i++) {
-    if (code[i] === '(') depth++
-    else if (code[i] === ')' && --depth === 0) return i
-  }
-  return code.length
-}
-
-function innerBody(uncommented: string, code: string, from: number, end: number): string {
-  const open = code.slice(from, end).search(/(?:=>|\bfunction\b[^{]*)\s*\{/)
-  if (open === -1) return uncommented.slice(from, end)
-  const brace = code.indexOf('{', from + open)
-  return uncommented.slice(brace + 1, Math.max(brace + 1, code.lastIndexOf('}', end)))
-}
-
 function pythonSkip(text: string, line: number, starts: readonly number[]): boolean {
   for (let n = line - 1; n > 0 && n > line - 12; n--) {
     const above = text.slice(starts[n - 1] as number, (starts[n] ?? text.length + 1) - 1).trim()
@@ -216,6 +176,9 @@ const ASSERT: Readonly<Partial<Record<Language, RegExp>>> = {
   shell: /^\[|^assert|^test\s|\[\[|^grep|^diff|^cmp|\bassert_/,
 }
 
+/** Of a line longer than this only the beginning is judged: nobody writes such a line by hand. */
+const MAX_JUDGED = 1_000
+
 const ALWAYS = '(?:true|True|TRUE|1)'
 const TRIVIAL = new RegExp([
   `\\bexpect\\(\\s*(?:${ALWAYS})\\s*\\)\\s*\\.(?:toBe|toEqual|toStrictEqual|to\\.(?:be|equal|eql)|eq)\\(?\\.?(?:${ALWAYS})?`,
@@ -239,5 +202,5 @@ export function strengthOf(line: string): Strength {
 function assertionsIn(body: readonly string[], language: Language): Assertion[] {
   const pattern = ASSERT[language]
   if (!pattern) return []
-  return body.filter((line) => pattern.test(line)).map((text) => ({ strength: strengthOf(text), text }))
+  return body.filter((line) => pattern.test(line.slice(0, MAX_JUDGED))).map((text) => ({ strength: strengthOf(text.slice(0, MAX_JUDGED)), text }))
 }
