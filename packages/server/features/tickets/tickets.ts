@@ -62,6 +62,7 @@ export function registerTickets(context: Context, deps: TicketDependencies, comm
     present(await db.write((trx) => people.stopTicket(trx, deps, { ...params, to: 'cancelled', reason: body.reason, correlationId }))))
 
   register(http, ticketActivity, async ({ params, query }) => {
+    if (!await ticketById(db.read, params.ticketId)) throw new DomainError('not_found', { kind: 'ticket', id: params.ticketId })
     const after = query.cursor === undefined ? 0 : Number(query.cursor)
     if (!Number.isSafeInteger(after) || after < 0) throw new DomainError('invalid_input', { problem: 'the cursor is not one that Swarm gave', field: 'cursor' })
     const rows = await activityPage(db.read, params.ticketId, after, query.limit + 1)
