@@ -69,15 +69,26 @@ test('killed in the middle of an agent\'s work, the same command goes on with th
   }
 })
 
-test('a ticket that cannot be done ends the run with its reason and how to try again', { timeout: RUN_MS }, async () => {
+test('a rehearsal that meets what its script does not expect fails the run, whatever was merged', { timeout: RUN_MS }, async () => {
   await using desk = makeDesk()
   desk.write('spec.md', SPEC)
   desk.write('script.yml', script().replace('finish: The module', 'expect: [words that never come]\n        finish: The module'))
   await desk.repository('shop', SHOP)
   const ran = await desk.swarm(['run', '--spec', 'spec.md', '--repo', 'shop', '--rehearsal', 'script.yml', '--yes', '--json'])
   expect(ran.code).toBe(1)
-  expect(ran.json).toMatchObject({ merged: 0, tickets: [{ state: 'on_hold' }] })
   expect(ran.stderr).toMatch(/The rehearsal failed: .*words that never come/)
+})
+
+test('a ticket that cannot be done ends the run with its reason and how to try again', { timeout: RUN_MS }, async () => {
+  await using desk = makeDesk()
+  desk.write('spec.md', SPEC)
+  // Its agent works outside of the ticket's scope, every time.
+  desk.write('script.yml', script().replace('path: src/greet.js', 'path: lib/greet.js'))
+  await desk.repository('shop', SHOP)
+  const ran = await desk.swarm(['run', '--spec', 'spec.md', '--repo', 'shop', '--rehearsal', 'script.yml', '--yes', '--json'])
+  expect(ran.code).toBe(1)
+  expect(ran.json).toMatchObject({ merged: 0, tickets: [{ state: 'on_hold', attempts: 3, changes: 0 }], vms: { leaked: 0 } })
+  expect(ran.stderr).toContain('out_of_scope lib/greet.js')
   expect(ran.stderr).toMatch(/swarm ticket retry TKT-/)
 })
 
