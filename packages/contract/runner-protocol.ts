@@ -28,6 +28,10 @@ export const VmLimits = z.object({
 })
 export type VmLimits = z.infer<typeof VmLimits>
 
+/** Text that came out of a microVM. PostgreSQL holds no NUL, and nobody can read one. */
+const Text = z.string().overwrite((text) => text.replaceAll('\0', '\uFFFD'))
+const Commit = z.string().regex(/^[0-9a-f]{40}$/)
+
 const Lease = z.object({
   fence: z.number().int(),
   leaseTtlMs: z.number().int(),
@@ -116,8 +120,8 @@ export const status = endpoint({
   body: WorkKey.extend({
     /** Grows by one per report of this work and fence; a repeated report is ignored. */
     sequence: z.number().int().min(0),
-    step: z.object({ name: z.string(), state: z.enum(['started', 'done', 'failed']), wallMs: z.number().optional(), detail: z.string().optional() }).optional(),
-    vm: z.object({ id: z.string(), state: z.enum(['starting', 'running', 'ended']), driver: z.string(), templateKey: z.string(), restoreMs: z.number().optional(), endReason: z.string().optional() }).optional(),
+    step: z.object({ name: z.string(), state: z.enum(['started', 'done', 'failed']), wallMs: z.number().optional(), detail: Text.optional() }).optional(),
+    vm: z.object({ id: z.string(), state: z.enum(['starting', 'running', 'ended']), driver: z.string(), templateKey: z.string(), restoreMs: z.number().optional(), endReason: Text.optional() }).optional(),
     activity: z.array(AgentEvent).max(200).default([]),
     egressRefusals: z.array(z.object({ host: z.string(), port: z.number().int(), code: z.string(), message: z.string() })).max(100).default([]),
   }),
@@ -128,7 +132,7 @@ export const complete = endpoint({
   method: 'POST', path: '/complete', access: ['runner'], tag: 'runner protocol',
   summary: 'Hands in finished work: the pushed head of an attempt, or the results of a check',
   body: z.discriminatedUnion('kind', [
-    WorkKey.extend({ kind: z.literal('attempt'), headSha: z.string().regex(/^[0-9a-f]{40}$/), summary: z.string().max(20_000) }),
+    WorkKey.extend({ kind: z.literal('attempt'), headSha: Commit, summary: Text.max(20_000) }),
     WorkKey.extend({ kind: z.literal('check'), results: z.array(CheckResult), passed: z.boolean() }),
   ]),
   response: z.object({ accepted: z.literal(true) }),
@@ -138,9 +142,9 @@ export const fail = endpoint({
   method: 'POST', path: '/fail', access: ['runner'], tag: 'runner protocol',
   summary: 'Reports that the work ended without a result',
   body: WorkKey.extend({
-    failureClass: FailureClass, reason: z.string().max(200), message: z.string().max(20_000),
+    failureClass: FailureClass, reason: Text.max(200), message: Text.max(20_000),
     /** Pushed work in progress, if any. */
-    wipSha: z.string().nullable(),
+    wipSha: Commit.nullable(),
   }),
   response: z.object({ accepted: z.literal(true) }),
 })
@@ -150,8 +154,8 @@ export const release = endpoint({
   summary: 'Gives work back without blame: parked on a question, or the runner stops',
   body: WorkKey.extend({
     reason: z.enum(['question', 'shutdown']),
-    wipSha: z.string().nullable(),
-    question: z.object({ text: z.string(), options: z.array(z.string()), toolUseId: z.string(), transcript: z.array(z.unknown()) }).optional(),
+    wipSha: Commit.nullable(),
+    question: z.object({ text: Text, options: z.array(Text), toolUseId: z.string(), transcript: z.array(z.unknown()) }).optional(),
   }),
   response: z.object({ accepted: z.literal(true) }),
 })

@@ -1,7 +1,9 @@
 import { randomUUID } from 'node:crypto'
+import { ApiError } from '@swarm/contract/errors.ts'
 import { claim } from '@swarm/contract/runner-protocol.ts'
 import type { Work } from '@swarm/contract/runner-protocol.ts'
 import type { Logger } from 'pino'
+import type { z } from 'zod'
 import { runAttempt } from './attempts/attempt.ts'
 import { runCheck } from './attempts/check.ts'
 import { Holding } from './attempts/holding.ts'
@@ -61,6 +63,17 @@ export function startRunner(options: RunnerOptions): Runner {
     }
   }
 
+  /** One claim. A server that only fails for now is no reason to end: what this runner holds goes on, and it asks again. */
+  async function ask(body: z.input<NonNullable<typeof claim.body>>): Promise<Work | null> {
+    try {
+      return (await link.call(claim, { body }, closing.signal)).work
+    } catch (error) {
+      if (!(error instanceof ApiError) || error.status < 500) throw error
+      logger.error({ err: error }, 'the server cannot give work')
+      return null
+    }
+  }
+
   /** Claims one kind of work, up to its slots. Finished work is never stuck behind new work: checks have slots of their own. */
   async function claimLoop(kind: Work['kind'], slots: number): Promise<void> {
     const busy = new Set<Promise<void>>()
@@ -73,7 +86,7 @@ export function startRunner(options: RunnerOptions): Runner {
         waitMs: CLAIM_WAIT_MS, kinds: [kind], driver: options.machines.driver.name, isolates: options.machines.driver.isolates,
         capacity: options.attemptSlots + options.checkSlots, bootId, claimKey: randomUUID(),
       }
-      const { work } = await link.call(claim, { body }, closing.signal)
+      const work = await ask(body)
       if (!work) continue
       const job = carryOut(work).finally(() => {
         busy.delete(job)

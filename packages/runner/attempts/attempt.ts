@@ -6,6 +6,7 @@ import type { AttemptWork } from '@swarm/contract/runner-protocol.ts'
 import type { Vm } from '../drivers/driver.ts'
 import type { ServerLink } from '../link/server-link.ts'
 import { fetchWorkspace, pushWork } from './guest-git.ts'
+import { bounded } from './bounded.ts'
 import { lines } from './lines.ts'
 import { provision } from './machine.ts'
 import type { Machines } from './machine.ts'
@@ -68,7 +69,7 @@ async function saveOrNull(save: () => Promise<string>, reporter: Reporter): Prom
   }
 }
 
-export async function runSetup(vm: Vm, command: string, signal: AbortSignal): Promise<void> {
+async function runSetup(vm: Vm, command: string, signal: AbortSignal): Promise<void> {
   const result = await vm.exec({ argv: ['/bin/sh', '-c', command], cwd: vm.workspace, timeoutMs: 900_000, signal })
   if (result.code !== 0) throw new WorkFailure('infrastructure', 'setup_failed', `The setup command ended with ${result.code ?? result.signal}:\n${(result.stdout + result.stderr).slice(-8_000)}`)
 }
@@ -85,7 +86,7 @@ async function runAgent(vm: Vm, work: AttemptWork, reporter: Reporter, signal: A
     const event = parsed.data
     if (event.type === 'finished' || event.type === 'question' || event.type === 'failed') outcome = event
     // The transcript goes with /release alone: it can be megabytes.
-    reporter.activity(event.type === 'question' ? { ...event, transcript: [] } : event)
+    reporter.activity(bounded(event.type === 'question' ? { ...event, transcript: [] } : event))
   })
   const task = { ...work.task, workspace: vm.workspace, modelBaseUrl: `http://${MODEL_HOST}` }
   const exit = await vm.exec({

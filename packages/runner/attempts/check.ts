@@ -7,11 +7,10 @@ import { provision } from './machine.ts'
 import type { Machines } from './machine.ts'
 import type { Reporter } from './reporter.ts'
 import { asFailure } from './work-failure.ts'
-import { runSetup } from './attempt.ts'
 
 const OUTPUT_KEPT_BYTES = 64 * 1024
 
-/** Runs the checks of one commit in a clean microVM, in their order, until one fails. */
+/** Runs the setup and the checks of one commit in a clean microVM, in their order, until one fails. */
 export async function runCheck(work: CheckWork, deps: { link: ServerLink; machines: Machines; reporter: Reporter; stop: AbortSignal; lost: AbortSignal }): Promise<void> {
   const { link, reporter, stop, lost } = deps
   const key = { kind: 'check' as const, id: work.checkId, fence: work.fence }
@@ -21,7 +20,6 @@ export async function runCheck(work: CheckWork, deps: { link: ServerLink; machin
     const machine = provisioned.vm
     await reporter.during('workspace', async () => {
       await fetchWorkspace(machine, { ...work, ref: `refs/swarm/checks/${work.checkId}`, author: 'Swarm', signal: stop })
-      if (work.setup !== null) await runSetup(machine, work.setup, stop)
     })
     const results = await reporter.during('checks', () => runAll(machine, work, stop))
     await reporter.flush()
@@ -40,7 +38,9 @@ export async function runCheck(work: CheckWork, deps: { link: ServerLink; machin
 
 async function runAll(vm: Vm, work: CheckWork, signal: AbortSignal): Promise<CheckResult[]> {
   const results: CheckResult[] = []
-  for (const check of work.checks) {
+  // A change can break the setup as well as a test: it is a result with its output, and no fault of the machine.
+  const setup = work.setup === null ? [] : [{ name: 'setup', command: work.setup }]
+  for (const check of [...setup, ...work.checks]) {
     let output = ''
     const decoder = new TextDecoder()
     const keep = (chunk: Uint8Array): void => { output = (output + decoder.decode(chunk, { stream: true })).slice(-OUTPUT_KEPT_BYTES) }
