@@ -1,5 +1,5 @@
 import { spawn, type ChildProcess } from 'node:child_process'
-import { writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import type { MuxStream } from '@swarm/contract/channel.ts'
 import { EXEC_TAG, type ExecExit, type ExecHeader } from '@swarm/contract/guest-protocol.ts'
 import { baseEnvironment } from './environment.ts'
@@ -16,6 +16,7 @@ export function runExec(stream: MuxStream, header: ExecHeader): void {
   const child = spawn(header.argv[0] as string, header.argv.slice(1), {
     cwd: header.cwd, env: { ...baseEnvironment(), ...header.env }, detached: true, stdio: ['pipe', 'pipe', 'pipe'],
   })
+  const killedBefore = outOfMemoryKills()
   let budget = header.maxOutputBytes ?? Number.POSITIVE_INFINITY
   let [timedOut, truncated, finished] = [false, false, false]
   const outputs = [child.stdout, child.stderr]
@@ -31,6 +32,9 @@ export function runExec(stream: MuxStream, header: ExecHeader): void {
     if (finished) return
     finished = true
     clearTimeout(timer)
+    const killed = outOfMemoryKills() - killedBefore
+    // A bare SIGKILL tells nobody why; the console, where the kernel says it, is not kept.
+    if (killed > 0) stream.write(record(EXEC_TAG.STDERR, Buffer.from(`swarm: this microVM ran out of memory, and its kernel killed ${killed} of its processes\n`)))
     const exit: ExecExit = { code, signal, timedOut, truncated, wallMs: performance.now() - startedAt }
     stream.write(record(EXEC_TAG.EXIT, Buffer.from(JSON.stringify(exit))))
     stream.end()
@@ -80,6 +84,11 @@ export function runExec(stream: MuxStream, header: ExecHeader): void {
       finish(code, signal)
     })
   })
+}
+
+/** Processes that the guest's kernel has killed since its boot because no memory was left. */
+function outOfMemoryKills(): number {
+  return Number(/^oom_kill (\d+)$/m.exec(readFileSync('/proc/vmstat', 'utf8'))?.[1] ?? 0)
 }
 
 function killGroup(child: ChildProcess): void {

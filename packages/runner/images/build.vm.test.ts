@@ -13,7 +13,6 @@ import { readInputs } from './inputs.ts'
 
 // Builds keep both cores busy, so these run with the microVM tests, one file at a time. They start from the cached stage of the
 // distribution's packages or stop early in it: what is left takes seconds.
-const isRoot = process.getuid?.() === 0
 const BUILDER = fileURLToPath(new URL('./testing-builder.ts', import.meta.url))
 const SWARM = fileURLToPath(new URL('../../../bin/swarm.mjs', import.meta.url))
 
@@ -70,7 +69,7 @@ async function mountSmall(sizeMb: number): Promise<{ cache: string; resize(sizeM
   return { cache, resize: (mb) => mount(`remount,size=${mb}m`) }
 }
 
-describe.skipIf(!isRoot)('a build that is killed with -9', () => {
+describe('a build that is killed with -9', () => {
   test('takes its tools with it, and what they mounted, even if they ignore signals', async () => {
     const { child, until, ended } = builder('step', folder, '/bin/sh', '-c', 'trap "" TERM INT HUP; mkdir "$0/mounted"; mount -t tmpfs swarm-test "$0/mounted"; touch "$0/mounted/file"; echo mounted >&2; sleep 98761 & while :; do wait; done', folder)
     await until('mounted')
@@ -109,7 +108,7 @@ describe.skipIf(!isRoot)('a build that is killed with -9', () => {
   }, 120_000)
 })
 
-describe.skipIf(!isRoot)('a disk that fills up during the build', () => {
+describe('a disk that fills up during the build', () => {
   test.each([['the packages', 'debian'], ['the base', 'root']] as const)('in the stage of %s is a clear error, and nothing half-made or mounted is left', async (_title, stage) => {
     const { cache, resize } = await mountSmall(1_300)
     if (stage === 'root') {

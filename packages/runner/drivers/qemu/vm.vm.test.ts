@@ -3,6 +3,7 @@ import { existsSync, readdirSync } from 'node:fs'
 import { createServer, type ServerResponse } from 'node:http'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
+import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { isAlive, processesWithArgument } from '../../host/processes.ts'
 import { openVmJournal } from '../../vms/journal.ts'
@@ -124,10 +125,40 @@ describe('a restored microVM', () => {
     expect(seen).toEqual([expect.stringMatching(/^GET (http:\/\/host\.example)?\/(curl|fetch|http)$/)])
   })
 
-  test('answers again after a pause', async () => {
+  test('stands still while it is paused and goes on after', async () => {
+    let ticks = 0
+    let next = Promise.withResolvers<void>()
+    const cancel = new AbortController()
+    // It computes without end, so that a VM that runs is seen to use CPU.
+    const running = sh(vm, 'while :; do i=0; while [ $i -lt 2000 ]; do i=$((i+1)); done; echo tick; done', {
+      signal: cancel.signal,
+      onStdout: () => {
+        ticks += 1
+        next.resolve()
+      },
+    })
+    running.catch(() => {}) // it is cancelled below
+    await next.promise
+    const observe = async () => {
+      const before = { ticks, cpuMs: (await vm.stats()).cpuMs }
+      await delay(500)
+      return { ticks: ticks - before.ticks, cpuMs: (await vm.stats()).cpuMs - before.cpuMs }
+    }
     await vm.pause()
+    let answered = false
+    const asked = sh(vm, 'echo back').finally(() => { answered = true })
+    await observe() // what was on its way arrives
+    const paused = await observe()
+    expect(paused.ticks).toBe(0)
+    expect(paused.cpuMs).toBeLessThan(50)
+    expect(answered).toBe(false)
+    next = Promise.withResolvers()
     await vm.resume()
-    expect(await sh(vm, 'echo back')).toMatchObject({ stdout: 'back\n' })
+    await next.promise
+    expect(await asked).toMatchObject({ stdout: 'back\n' })
+    expect((await observe()).cpuMs).toBeGreaterThan(paused.cpuMs)
+    cancel.abort(new Error('seen enough'))
+    await expect(running).rejects.toThrow('seen enough')
   })
 })
 
@@ -182,11 +213,14 @@ test('a guest that powers itself off is reported as crashed, never as a clean en
   expect((await vm.ended).reason).toBe('crashed')
 })
 
-test('a guest that breaks the protocol loses its VM', async () => {
+test('a guest that breaks the protocol loses its VM, and that is named as the reason', async () => {
   const vm = await restore()
-  // Written straight to the channel, between the supervisor's own frames.
-  await expect(sh(vm, 'for port in /dev/vport*; do head -c 64 /dev/urandom > $port; done; kill -9 $(pgrep -f supervisor.mjs); sleep 100')).rejects.toMatchObject({ code: 'vm_ended' })
-  expect((await vm.ended).reason).not.toBe('disposed')
+  // The port has one opener, the supervisor: its descriptor is taken (pidfd_open 434, pidfd_getfd 438) and no frame is written.
+  const script = `my ($pid, $fd) = @ARGV; my $p = syscall(434, $pid + 0, 0); my $own = syscall(438, $p, $fd + 0, 0);
+    die "no descriptor: $!" if $own < 0; open(my $port, '>&=', $own) or die $!; syswrite($port, "\\xff" x 64) == 64 or die $!; sleep 100`
+  const attack = sh(vm, 'pid=$(pgrep -f ^/usr/local/bin/node./opt/swarm/supervisor); fd=$(ls -l /proc/$pid/fd | sed -n "s|.* \\([0-9]*\\) -> /dev/vport.*|\\1|p"); exec perl -e "$SCRIPT" $pid $fd', { env: { SCRIPT: script } })
+  await expect(attack).rejects.toMatchObject({ code: 'vm_ended', details: { reason: 'protocol_violation' } })
+  expect(await vm.ended).toEqual({ reason: 'protocol_violation', detail: 'unknown frame type 255' })
 })
 
 test('the wall-clock limit ends the VM', async () => {
