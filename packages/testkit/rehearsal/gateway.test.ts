@@ -308,6 +308,24 @@ eachDialect((_dialect, make) => {
     }
   })
 
+  it('settles a call whose exchange cannot be kept, since money that stays set aside would stop everybody', async () => {
+    await using place = await make()
+    await using w = await world(place, SAY, { cap: 100_000_000, gateway: { keepBlob: () => Promise.reject(new Error('no space left on device')) } })
+    expect(await w.client.messages.stream(ask()).finalMessage()).toMatchObject({ content: [{ text: 'hello TKT-1' }] })
+    expect(await rows(w.db)).toMatchObject([{ state: 'settled', estimated: 0, request_digest: null, response_digest: null }])
+    expect(await recordedCost(w.db)).toBe(servedCost(w.rehearsal))
+    expect(w.log()).toContain('no space left on device')
+  })
+
+  it('settles a call of its own that outlived every limit, as when the database refused its settlement', async () => {
+    await using place = await make()
+    await using w = await world(place, SAY, { gateway: { keepBlob: async () => 'x' } })
+    await w.client.messages.create(ask())
+    await w.db.write(async (trx) => { await trx.updateTable('model_calls').set({ state: 'open', cost_micro_usd: null, created_at: Date.now() - 31 * 60_000 }).execute() })
+    expect(await w.gateway.settleDead()).toBe(1)
+    expect(await rows(w.db)).toMatchObject([{ state: 'settled', estimated: 1 }])
+  })
+
   it('settles what a killed server left open to the whole reservation, once', async () => {
     await using place = await make()
     await using w = await world(place, '  - turns: [{ say: never, silence: { ms: 600000 } }]\n', { cap: 60_000 })

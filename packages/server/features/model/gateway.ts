@@ -83,6 +83,16 @@ export function createModelGateway(options: GatewayOptions): ModelGateway {
   const breaker = createBreaker()
   const maxTries = options.tries ?? 6
 
+  /** The digest under which a body was kept; null when it could not be (the disk is full): the call must be settled all the same. */
+  async function keep(bytes: Uint8Array): Promise<string | null> {
+    try {
+      return await options.keepBlob(bytes)
+    } catch (err) {
+      options.log.error({ err }, 'the exchange of a model call could not be kept')
+      return null
+    }
+  }
+
   /** Reserves, waiting while other calls hold the ceiling. */
   async function reserve(caller: Caller, prepared: PreparedRequest, price: ModelPrice, patience: Patience): Promise<OpenCall> {
     using freed = db.wake.latch(SETTLED_TOPIC)
@@ -120,7 +130,7 @@ export function createModelGateway(options: GatewayOptions): ModelGateway {
       const open = await reserve(caller, prepared, price, patience)
       const sent = JSON.stringify({ ...request, max_tokens: open.maxTokens })
       const settle = async (outcome: Partial<Outcome>): Promise<CallResult> => {
-        const requestDigest = await options.keepBlob(Buffer.from(sent))
+        const requestDigest = await keep(Buffer.from(sent))
         const recorded = await ledger.settle(open, request.model, price, { status: null, usage: null, tries, requestDigest, responseDigest: null, ...outcome })
         options.metrics.call({ provider: provider.label, model: request.model, status: outcome.status ?? 0, costMicroUsd: recorded.costMicroUsd, usage: outcome.usage ?? null })
         return { callId: open.id, status: outcome.status ?? 0, ...recorded }
@@ -136,7 +146,7 @@ export function createModelGateway(options: GatewayOptions): ModelGateway {
       }
       tries += tried
       if (opened.kind === 'refused') {
-        const result = await settle({ status: opened.status, usage: NOTHING_SERVED, responseDigest: await options.keepBlob(opened.body) })
+        const result = await settle({ status: opened.status, usage: NOTHING_SERVED, responseDigest: await keep(opened.body) })
         sink.start(opened.status, answerHeaders(open.id, opened.headers))
         await sink.write(opened.body)
         return result
@@ -226,7 +236,7 @@ export function createModelGateway(options: GatewayOptions): ModelGateway {
     } catch (error) {
       problem = whole.aborted ? 'the caller went away, or it took too long' : error instanceof Error ? error.message : String(error)
     }
-    const responseDigest = await options.keepBlob(Buffer.concat(chunks))
+    const responseDigest = await keep(Buffer.concat(chunks))
     const result = await settle({ status: answer.status, usage, responseDigest })
     if (usage) conversations.remember(conversationOf(caller), request, totalInput(usage))
     options.log.info({ callId: open.id, provider: provider.label, model: request.model, role: open.subject.role, ticketId: open.subject.ticketId, costMicroUsd: result.costMicroUsd, estimated: result.estimated, cut: problem }, 'model call')

@@ -124,12 +124,12 @@ export function createLedger(options: LedgerOptions) {
 
     /**
      * Settles calls of processes that are gone to their whole reservation: nobody knows what they were served.
-     * On SQLite every other process is gone (one at a time holds the file); on PostgreSQL those of this host that do not run,
-     * and any that is older than the longest call.
+     * On SQLite every other process is gone (one at a time holds the file); on PostgreSQL those of this host that do not run.
+     * Any that is older than the longest call, our own too: its settlement failed.
      * @returns how many were settled
      */
     async settleDead(longestCallMs: number): Promise<number> {
-      const dead = (await openCalls(db.read)).filter((call) => call.owner !== owner && (db.dialect === 'sqlite' || ownerIsGone(call.owner) || call.created_at < Date.now() - longestCallMs))
+      const dead = (await openCalls(db.read)).filter((call) => call.created_at < Date.now() - longestCallMs || (call.owner !== owner && (db.dialect === 'sqlite' || ownerIsGone(call.owner))))
       for (const call of dead) {
         await db.write(async (trx) => {
           const changed = await settleCall(trx, call.id, { cost_micro_usd: call.reserved_micro_usd, estimated: 1, ended_at: Date.now() })
