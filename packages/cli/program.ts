@@ -1,5 +1,5 @@
 import { Command as Commander, CommanderError, Option as CommanderOption } from 'commander'
-import { z } from 'zod'
+import type { z } from 'zod'
 import type { Argument, Command } from './command.ts'
 import { UserError } from './errors.ts'
 import { EXIT_CODE_HELP } from './exit-codes.ts'

@@ -64,7 +64,7 @@ export const doctor = command({
 
 /** The set-up installs packages for the demo as well: it is the one who knows how. */
 async function install(signal: AbortSignal): Promise<void> {
-  const child = spawn(process.execPath, [join(CHECKOUT, 'scripts', 'setup', 'install-packages.mjs')], { cwd: CHECKOUT, env: childEnvironment({}), stdio: ['ignore', 'inherit', 'inherit'], signal })
+  const child = spawn(process.execPath, [join(CHECKOUT, 'scripts', 'install-packages.mjs')], { cwd: CHECKOUT, env: childEnvironment({}), stdio: ['ignore', 'inherit', 'inherit'], signal })
   child.on('error', () => undefined)
   const [code] = await once(child, 'close') as [number | null]
   if (code !== 0) throw new UserError('packages_not_installed', 'The missing packages could not be installed; the lines above say why.', 'Install them yourself as "swarm doctor" names them, or run it with sudo.', EXIT.platform)

@@ -59,7 +59,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
   if (lock === null) throw alreadyRunning(home)
   started.use(lock)
   const env = { SWARM_HOME: home, SWARM_CACHE: config.cache, ...options.env }
-  const base = { ...(signal ? { signal } : {}) }
+  const base = signal ? { signal } : {}
 
   let rehearsalUrl: string | null = null
   if (options.rehearsalScript !== undefined) {

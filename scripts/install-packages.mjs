@@ -1,8 +1,8 @@
 // Installs the distribution packages of the demo that are missing: what `swarm doctor --fix` runs.
-//   node scripts/setup/install-packages.mjs
-import { describeSystem, installPackages, missingOf, packagesFor } from './distribution.mjs'
-import { createProgress } from './progress.mjs'
-import { SetupError } from './setup-error.mjs'
+//   node scripts/install-packages.mjs
+import { describeSystem, installPackages, missingOf, packagesFor } from './setup/distribution.mjs'
+import { createProgress } from './setup/progress.mjs'
+import { SetupError } from './setup/setup-error.mjs'
 
 const progress = createProgress()
 try {
