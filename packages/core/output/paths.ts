@@ -51,7 +51,7 @@ export function isFixturePath(path: string): boolean {
 
 /** Anything below a folder for tests, or a fixture: examples of secrets, binaries and broken files are at home there. */
 export function isTestMaterial(path: string): boolean {
-  return isFixturePath(path) || isTestPath(path) || TEST_FOLDER.test(path) || /(?:^|\/)_?(?:examples?|demos?|benchmarks?|bench)\//i.test(path)
+  return isFixturePath(path) || isTestPath(path) || TEST_FOLDER.test(path) || /(?:^|\/)(?:_?(?:examples?|demos?|benchmarks?|bench)|tests?(?:[_-][\w-]+|utils?|helpers?|kit|lib|suite|cases?|certs?|keys?))\//i.test(path)
 }
 
 const LOCKFILES = new Set(['package-lock.json', 'npm-shrinkwrap.json', 'yarn.lock', 'pnpm-lock.yaml', 'bun.lock', 'bun.lockb', 'deno.lock', 'cargo.lock', 'go.sum', 'poetry.lock', 'pipfile.lock', 'uv.lock', 'pdm.lock', 'composer.lock', 'gemfile.lock', 'mix.lock', 'pubspec.lock', 'packages.lock.json', 'gradle.lockfile', 'flake.lock', 'podfile.lock', '.terraform.lock.hcl', 'package.resolved', 'cartfile.resolved', 'buf.lock', 'modules.txt', 'requirements.txt', 'go.work.sum', 'go.mod'])
@@ -63,7 +63,7 @@ export function isLockfile(path: string): boolean {
 /** Written by a program, or somebody else's code kept in the tree: sizes and shapes of changes to it say little. */
 export function isGeneratedPath(path: string): boolean {
   return isLockfile(path)
-    || /(?:^|\/)(?:vendor|vendored|_vendor|third[_-]?party|3rdparty|externals?|dist|build|out|generated|__generated__|gen|_generated|node_modules|\.yarn|migrations|locales?|i18n|translations|po)\//i.test(path)
+    || /(?:^|\/)(?:vendor|vendored|_vendor|third[_-]?party|3rdparty|externals?|dist|build|out|generated|__generated__|gen|_generated|node_modules|\.yarn|migrations|locales?|i18n|translations|po|_static)\//i.test(path)
     || /(?:\.min\.(?:js|css)|\.bundle\.js|\.map|\.pb\.go|\.pb\.gw\.go|_pb2(?:_grpc)?\.pyi?|\.g\.dart|\.freezed\.dart|\.designer\.cs|_string\.go|\.gen\.[a-z]+|\.generated\.[a-z]+|_generated\.[a-z]+|zz_generated[^/]*|\.snap|\.svg|\.po|\.pot|\.ipynb|\.csv|\.tsv|\.lock|\.sum)$/i.test(path)
 }
 
@@ -71,7 +71,26 @@ const GENERATED_MARK = /\b(?:code generated .* do not edit|@generated|auto-?gene
 
 /** The first lines say that a program wrote it. */
 export function isGeneratedText(text: string): boolean {
-  return GENERATED_MARK.test(text.slice(0, 1_500))
+  return GENERATED_MARK.test(text.slice(0, 1_500)) || isMinified(text)
+}
+
+/** Lines as no person writes them: a hundred of them would fill a book. */
+function isMinified(text: string): boolean {
+  if (text.length < 2_000) return false
+  const rows = text.slice(0, 200_000).split('\n')
+  return Math.min(text.length, 200_000) / rows.length > 500
+}
+
+const MANIFEST = /^(?:package|composer|tsconfig|deno|app)\.json$|^(?:pyproject|cargo)\.toml$|^pom\.xml$|^(?:docker-)?compose\.ya?ml$/i
+
+/** Data and settings, which are replaced as a whole now and then; the manifest of a package is more than that. */
+export function isData(path: string): boolean {
+  return ['json', 'jsonc', 'json5', 'jsonl', 'ndjson', 'yml', 'yaml', 'toml', 'ini', 'cfg', 'conf', 'properties', 'csv', 'tsv', 'xml', 'plist', 'resx', 'strings', 'xlf', 'xliff', 'arb', 'ftl', 'env', 'editorconfig', 'lst', 'dat'].includes(extensionOf(path)) && !MANIFEST.test(baseName(path))
+}
+
+/** Lists of what happened, whose old end is cut off now and then. */
+export function isChronicle(path: string): boolean {
+  return /^(?:changes|changelog|history|news|releases?|release[-_]notes)\b/i.test(baseName(path))
 }
 
 /** Prose and its like: deletions there are an editor's business. */

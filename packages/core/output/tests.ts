@@ -192,11 +192,16 @@ const TRIVIAL = new RegExp([
   `\\b(?:EXPECT|ASSERT)_TRUE\\(\\s*(?:true|1)\\s*\\)`, `\\b(?:CHECK|REQUIRE)\\(\\s*(?:true|1)\\s*\\)`, `\\bXCTAssert(?:True)?\\(\\s*true`, `\\bAssert\\.(?:True|IsTrue)\\(\\s*true\\s*[,)]`,
 ].join('|'))
 
-const LOOSE = /\.(?:toBeDefined|toBeTruthy|toBeFalsy|toBeInstanceOf|toBeTypeOf)\(|\.not\.(?:toBeNull|toBeUndefined|toThrow|toBe\(\s*(?:null|undefined))|expect\.anything\(|\.to\.(?:be\.(?:ok|an?\b)|exist)|\b(?:assert|t|tt|st)\.(?:ok|notOk|truthy|falsy|isOk|assert|exists|isTrue|true)\(\s*!*[\w.$]+(?:\[[^\]]*\])?(?:\((?:[^()=<>]|\([^()]*\))*\))?\s*[,)]|\b(?:assert|t|tt|st)\.(?:isDefined|isNotNull|doesNotThrow|notThrows|NotNil|NotEmpty|True|NoError)\(|\brequire\.(?:NotNil|NotEmpty|True)\(|\bassert\s*\(\s*[\w.!]+\s*[,)]|\bassert(?:True|IsNotNone|NotNull|IsInstance|That\([^,]*,\s*notNullValue)\w*\(|^assert\s+[\w.]+(?:\([^=<>]*\))?(?:\[[^\]]*\])?\s*(?:,\s*['"f].*)?$|\bis\s+not\s+None\b|^assert\s+(?:isinstance|hasattr|callable|len\([^)]*\)\s*>=?\s*0)\b|\bassert!\(\s*[\w.&!]+(?:\(\))?(?:\.is_(?:some|ok|err|none)\(\))?\s*[,)]|\bassert!\([^=<>]*\.is_(?:some|ok)\(\)\s*\)|\b(?:EXPECT|ASSERT)_(?:TRUE|NE|NO_THROW)\(\s*(?:[\w.>-]+\s*[,)])|\bAssert\.(?:NotNull|IsNotNull|True|IsTrue)\(|\.toMatch\(\s*\/\.\*\/|toBeGreaterThanOrEqual\(\s*0\s*\)|\btoEqual\(expect\.any(?:thing)?\(/
+const LOOSE = /\.(?:toBeDefined|toBeTruthy|toBeFalsy|toBeInstanceOf|toBeTypeOf)\(|\.not\.(?:toBeNull|toBeUndefined|toThrow|toBe\(\s*(?:null|undefined))|expect\.anything\(|\.to\.(?:be\.(?:ok|an?\b)|exist)|\b(?:assert|t|tt|st)\.(?:ok|notOk|truthy|falsy|isOk|assert|exists|isTrue|true)\(\s*!*[\w.$]+(?:\[[^\]]*\])?(?:\((?:[^()=<>]|\([^()]*\))*\))?\s*[,)]|\b(?:assert|require|t|tt|st)\.(?:isDefined|isNotNull|doesNotThrow|notThrows|NotNil|NotEmpty|True|NoError)f?\(|\bassert\s*\(\s*[\w.!]+\s*[,)]|\bassert(?:True|IsNotNone|NotNull|IsInstance|That\([^,]*,\s*notNullValue)\w*\(|^assert\s+[\w.]+(?:\([^=<>]*\))?(?:\[[^\]]*\])?\s*(?:,\s*['"f].*)?$|\bis\s+not\s+None\b|^assert\s+(?:isinstance|hasattr|callable|len\([^)]*\)\s*>=?\s*0)\b|\bassert!\(\s*[\w.&!]+(?:\(\))?(?:\.is_(?:some|ok|err|none)\(\))?\s*[,)]|\bassert!\([^=<>]*\.is_(?:some|ok)\(\)\s*\)|\b(?:EXPECT|ASSERT)_(?:TRUE|NE|NO_THROW)\(\s*(?:[\w.>-]+\s*[,)])|\bAssert\.(?:NotNull|IsNotNull|True|IsTrue)\(|\.toMatch\(\s*\/\.\*\/|toBeGreaterThanOrEqual\(\s*0\s*\)|\btoEqual\(expect\.any(?:thing)?\(/
 
 export function strengthOf(line: string): Strength {
   if (TRIVIAL.test(line)) return 'trivial'
   return LOOSE.test(line) ? 'loose' : 'strict'
+}
+
+/** Whether a line of code asserts something. */
+export function asserts(line: string, language: Language): boolean {
+  return ASSERT[language]?.test(line.slice(0, MAX_JUDGED)) === true
 }
 
 function assertionsIn(body: readonly string[], language: Language): Assertion[] {

@@ -1,7 +1,7 @@
 import { finding, type Rule } from '../finding.ts'
 import type { Definition } from '../definitions.ts'
 import { linesOf } from '../lines.ts'
-import { isLockfile, isProse, isTestMaterial } from '../paths.ts'
+import { isChronicle, isData, isLockfile, isProse, isTestMaterial } from '../paths.ts'
 import { keptShare, lostLines, squeeze } from '../view.ts'
 
 /** Removed names and files that the head still uses: the surest sign that a file was cut and not cleaned. */
@@ -59,7 +59,9 @@ export const deletedContent: Rule = function* (whole) {
     if (tail && view.language !== null && !view.isTest && !isTestMaterial(view.path)) {
       yield finding('file_gutted', 'error', view.path, where, `${shown}: it was cut off at line ${first}.`)
     } else if (gutted || beheaded) {
-      const spared = isProse(view.path) ? kept > 0.2 || oldLines < 60 : honest && kept > 0.15
+      // Documents, data and settings are written anew and thinned out every day. A document of which only the beginning is left was cut.
+      const cut = view.added.length <= 1 && view.removed.length === linesOf(before.text).length - first + 1 && !isChronicle(view.path)
+      const spared = isProse(view.path) ? !cut || kept > 0.2 || oldLines < 60 : isData(view.path) || (honest && kept > 0.15)
       yield finding('file_gutted', spared || (isTestMaterial(view.path) && !view.isTest) ? 'warning' : 'error', view.path, where, `${shown}.`)
     } else if (share >= 0.8 && kept < 0.35 && oldLines >= 40) yield finding('file_rewritten', 'warning', view.path, where, `${shown}: it was written anew.`)
     else if (lost.length >= 100 && share >= 0.4 && cameInstead < 0.5) yield finding('large_deletion', 'warning', view.path, where, `${shown}.`)

@@ -1,7 +1,7 @@
 import { finding, type Rule } from '../finding.ts'
 import type { Finding } from '../change.ts'
-import { baseName, folderOf, isFixturePath, isProse } from '../paths.ts'
-import type { Assertion, TestCase } from '../tests.ts'
+import { baseName, folderOf, isFixturePath, isProse, type Language } from '../paths.ts'
+import { asserts, type Assertion, type TestCase } from '../tests.ts'
 import { squeeze, wordsOf, type ChangeView, type FileView } from '../view.ts'
 
 /** What the whole change says about tests: which came, and which words left the product's own code. */
@@ -14,6 +14,12 @@ interface TestLedger {
   readonly wordsGone: ReadonlySet<string>
   /** Stems of files outside tests that the change deleted or renamed: their tests may go with them. */
   readonly sourcesGone: ReadonlySet<string>
+  /** Titles of groups (`describe`) that came. */
+  readonly groups: ReadonlySet<string>
+  /** Words and numbers of the lines added to tests. */
+  readonly testWords: ReadonlySet<string>
+  /** Functions of the head's side of the change that assert something, wherever they stand. */
+  readonly asserting: ReadonlySet<string>
   /** No file of code outside the tests was touched. */
   readonly testsOnly: boolean
 }
@@ -23,7 +29,17 @@ function ledgerOf(whole: ChangeView): TestLedger {
   const lines = new Set<string>()
   const removedWords = new Set<string>()
   const present = new Set<string>()
+  const groups = new Set<string>()
+  const testWords = new Set<string>()
+  const asserting = new Set<string>()
   for (const view of whole.files) {
+    for (const each of view.after?.definitions ?? []) if (each.kind === 'function' && each.name.length >= 3 && each.body.some((line) => asserts(line, view.language as Language))) asserting.add(each.name)
+    if (view.isTest || view.isFixture || (view.after?.tests.length ?? 0) > 0) for (const { text } of view.added) {
+      if (/^\s*(?:\/\/|#|\*|\/\*)/.test(text)) continue
+      for (const word of wordsOf(text)) testWords.add(word)
+      const group = /(?:describe|suite|context)(?:\.\w+)*\s*\(\s*(['"`])(.{1,300}?)\1/.exec(text.slice(0, 500))
+      if (group) groups.add(group[2] as string)
+    }
     const oldNames = new Set(view.before?.tests.map((test) => test.name))
     for (const test of view.after?.tests ?? []) if (!oldNames.has(test.name)) newTests.push({ path: view.path, test })
     for (const { text } of view.added) lines.add(squeeze(text))
@@ -37,7 +53,7 @@ function ledgerOf(whole: ChangeView): TestLedger {
   }
   const sources = whole.files.filter((view) => view.language !== null && !view.isTest && !isFixturePath(view.path))
   const sourcesGone = new Set(sources.filter((view) => view.file.after === null || view.path !== view.file.oldPath).map((view) => stemOf(view.file.oldPath)))
-  return { newTests, lines, sourcesGone, testsOnly: sources.length === 0, wordsGone: new Set([...removedWords].filter((word) => !present.has(word))) }
+  return { newTests, lines, sourcesGone, groups, testWords, asserting, testsOnly: sources.length === 0, wordsGone: new Set([...removedWords].filter((word) => !present.has(word))) }
 }
 
 function stemOf(path: string): string {
@@ -57,6 +73,27 @@ function movedOn(test: TestCase, ledger: TestLedger, ownLines?: ReadonlySet<stri
   if (lines.length === 0) return true
   const kept = (list: readonly string[]) => list.filter((line) => ledger.lines.has(line) || ownLines?.has(line)).length / list.length
   return kept(lines) >= 0.6 && (asserted.length === 0 || kept(asserted) >= 0.5)
+}
+
+/**
+ * A removed test lives on in a table, a loop or parameters: what it alone of its file spoke of (texts and numbers) stands
+ * among the lines added to tests.
+ */
+function mergedIn(test: TestCase, counts: ReadonlyMap<string, number>, ledger: TestLedger): boolean {
+  const own = [...literalsOf(test)].filter((word) => counts.get(word) === 1)
+  const left = own.filter((word) => ledger.testWords.has(word)).length
+  return (own.length >= 2 || own.some((word) => word.length >= 3)) && left / own.length >= 0.75
+}
+
+function literalsOf(test: TestCase): Set<string> {
+  return new Set([test.name, ...test.body].flatMap((line) => line.slice(0, 1_000).match(/"[^"]*"|'[^']*'|`[^`]*`|\b\d+\b/g) ?? []).flatMap(wordsOf))
+}
+
+/** In how many tests of the list each text and number stands. */
+function literalCounts(tests: readonly TestCase[]): Map<string, number> {
+  const counts = new Map<string, number>()
+  for (const test of tests) for (const word of literalsOf(test)) counts.set(word, (counts.get(word) ?? 0) + 1)
+  return counts
 }
 
 const real = (test: TestCase) => test.assertions.filter((each) => each.strength !== 'trivial').length
@@ -82,7 +119,8 @@ export const weakenedTests: Rule = function* (whole) {
   for (const view of whole.files) {
     if (view.isFixture || view.isGenerated || !view.before || (view.before.tests.length === 0 && view.before.groupMarks.length === 0 && !view.after)) continue
     const gone = goneTests(view)
-    const unexplained = gone.filter((test) => !movedOn(test, ledger) && !claim(view.path, test)).filter((test) => !explained(test.body, test.name, ledger))
+    const counts = gone.length > 0 && ledger.testWords.size > 0 ? literalCounts(view.before.tests) : new Map<string, number>()
+    const unexplained = gone.filter((test) => !movedOn(test, ledger) && !ledger.groups.has(test.name) && !mergedIn(test, counts, ledger) && !claim(view.path, test)).filter((test) => !explained(test.body, test.name, ledger))
     if (unexplained.length > 0) {
       const all = view.file.after === null
       const shown = unexplained.slice(0, 4).map((test) => `"${test.name}"`).join(', ')
@@ -162,7 +200,8 @@ function* compare(view: FileView, old: TestCase, test: TestCase, ledger: TestLed
   const elsewhere = lostAssertions.filter((each) => ledger.lines.has(squeeze(each.text)) || explained([each.text], '', ledger))
   const unexplained = lostAssertions.length - elsewhere.length
   const parametrised = view.added.some(({ line, text }) => line <= test.line && line > test.line - 40 && /parametri[sz]e|fixture|@(?:CsvSource|ValueSource|MethodSource|data_?provider)|\.each\b/i.test(text))
-  const callsInstead = parametrised || added.some((line) => /\b\w*(?:check|verify|assert|expect|validate|test|compare|run|should|must|ensure|match)\w*\s*(?:::<[^>]*>)?[!(]/i.test(line) || /\bfor\b|\.forEach|\.each|range\b|parametri[sz]e/.test(line))
+  const helped = added.some((line) => (line.slice(0, 1_000).match(/[\w$]+(?=\s*!?\()/g) ?? []).some((name) => ledger.asserting.has(name)))
+  const callsInstead = parametrised || helped || added.some((line) => /\b\w*(?:check|verify|assert|expect|validate|test|compare|run|should|must|ensure|match)\w*\s*(?:::<[^>]*>)?[!(]/i.test(line) || /\bfor\b|\.forEach|\.each|range\b|parametri[sz]e/.test(line))
   if (after < before && unexplained > 0) {
     const lostAll = after === 0 && !callsInstead
     // One of many goes now and then with the behaviour that it watched; half of them, three, or tests alone do not.
