@@ -28,7 +28,7 @@ export async function vmById(db: Db, id: string): Promise<Selectable<VmsTable> |
 }
 
 export async function putVm(db: Db, row: Selectable<VmsTable>): Promise<void> {
-  const { id, ...rest } = row
+  const { id: _, ...rest } = row
   await db.insertInto('vms').values(row).onConflict((oc) => oc.column('id').doUpdateSet(rest)).execute()
 }
 
