@@ -6,7 +6,7 @@ import { expect, test } from 'vitest'
 import { bareRepository } from '../design/stage.ts'
 import { verifyDemo } from './verify.ts'
 
-const file = (name: string): string => readFileSync(fileURLToPath(new URL(`files/${name}`, import.meta.url)), 'utf8')
+const file = (name: string): string => readFileSync(fileURLToPath(new URL(`fixtures/${name}`, import.meta.url)), 'utf8')
 
 /** The page of the first ticket: it has tests and starts. */
 const PAGE = {
