@@ -23,7 +23,7 @@ afterAll(() => host[Symbol.asyncDispose]())
 
 describe('a restored microVM', () => {
   let vm: Vm
-  beforeAll(async () => { vm = await restore({ pids: 100 }) })
+  beforeAll(async () => { vm = await restore() })
   afterAll(() => vm[Symbol.asyncDispose]())
 
   test('answers an exec with output, exit code, stdin, environment and working folder', async () => {
@@ -70,13 +70,6 @@ describe('a restored microVM', () => {
     const result = await sh(vm, 'yes | head -c 30000000; echo end >&2', { maxOutputBytes: 100_000 })
     expect(result).toMatchObject({ code: 0, truncated: true })
     expect(result.stdout).toHaveLength(100_000)
-  })
-
-  test('holds the limit on processes', async () => {
-    const { stdout, stderr } = await sh(vm, 'i=0; while [ $i -lt 150 ]; do sleep 30 & i=$((i+1)); done; echo all', { timeoutMs: 60_000 })
-    expect(stdout).not.toContain('all')
-    expect(stderr).toMatch(/fork/i)
-    expect(await sh(vm, 'echo alive')).toMatchObject({ stdout: 'alive\n' })
   })
 
   test('carries 20 MB in and out unchanged while a slow reader holds it back', async () => {
@@ -221,11 +214,6 @@ test('a guest that breaks the protocol loses its VM, and that is named as the re
   const attack = sh(vm, 'pid=$(pgrep -f ^/usr/local/bin/node./opt/swarm/supervisor); fd=$(ls -l /proc/$pid/fd | sed -n "s|.* \\([0-9]*\\) -> /dev/vport.*|\\1|p"); exec perl -e "$SCRIPT" $pid $fd', { env: { SCRIPT: script } })
   await expect(attack).rejects.toMatchObject({ code: 'vm_ended', details: { reason: 'protocol_violation' } })
   expect(await vm.ended).toEqual({ reason: 'protocol_violation', detail: 'unknown frame type 255' })
-})
-
-test('the wall-clock limit ends the VM', async () => {
-  const vm = await restore({ wallMs: 1_000 })
-  expect(await vm.ended).toMatchObject({ reason: 'wall_clock' })
 })
 
 test('forwards beyond the egress limit are cut', async () => {
