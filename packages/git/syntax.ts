@@ -54,7 +54,7 @@ export function syntaxProblem(path: string, text: string): SyntaxProblem | null 
       return brackets(path, text)
     case 'c': case 'h': case 'cc': case 'cpp': case 'cxx': case 'hpp': case 'hh': case 'm': case 'mm':
       // Branches of the preprocessor may open a bracket twice.
-      return /^\s*#\s*(?:else|elif)/m.test(text) ? null : brackets(path, text)
+      return /^[ \t]*#[ \t]*(?:else|elif)/m.test(text) ? null : brackets(path, text)
     case 'css': case 'scss': case 'less':
       return css(extension, text)
     case 'html': case 'htm': case 'vue': case 'svelte':
@@ -118,7 +118,7 @@ function parses(text: string): boolean {
 }
 
 function yaml(text: string): SyntaxProblem | null {
-  if (/\{\{|\{%|<%|^<<<<<<<|\$\{\{/m.test(text) && /^\s*(?:\{\{|\{%|<%)|:\s*\{\{|-\s*\{\{/m.test(text)) return null
+  if (/\{\{|\{%|<%|^<<<<<<<|\$\{\{/m.test(text) && /^[ \t]*(?:\{\{|\{%|<%)|:[ \t]{0,20}\{\{|-[ \t]{0,20}\{\{/m.test(text)) return null
   const documents = parseAllDocuments(text, { logLevel: 'silent', strict: false, uniqueKeys: false })
   for (const document of Array.isArray(documents) ? documents : []) {
     const error = document.errors[0]
@@ -182,7 +182,7 @@ function brackets(path: string, text: string): SyntaxProblem | null {
 function css(extension: string, text: string): SyntaxProblem | null {
   if (/\{\{|\{%|<%/.test(text)) return null
   const plain = extension === 'css' ? text : text.replace(/(^|[^:"'(])\/\/[^\n]*/g, '$1')
-  const masked = maskText(plain.replace(/url\([^)"']*\)/g, 'url()'), 'css')
+  const masked = maskText(plain.replace(/url\([^)"']{0,2000}\)/g, 'url()'), 'css')
   if (masked.unterminated) return { line: masked.unterminated.line, message: 'a comment is not closed' }
   const odd = unbalancedBracket(masked.code)
   return odd ? { line: odd.line, message: `"${odd.bracket}" has no partner` } : null
@@ -195,11 +195,11 @@ function html(text: string): SyntaxProblem | null {
   if (open !== -1 && !text.includes('-->', open)) return { line: lineAt(text, open), message: 'a comment is not closed' }
   const bare = text.replace(/<!--[\s\S]*?-->/g, '')
   for (const tag of ['script', 'style', 'html', 'body', 'head', 'template', 'svg', 'table', 'main', 'form', 'select']) {
-    const opened = bare.match(new RegExp(`<${tag}(?=[\\s>])[^>]*(?<!/)>`, 'gi'))?.length ?? 0
+    const opened = bare.match(new RegExp(`<${tag}(?=[\\s>])[^>]{0,2000}(?<!/)>`, 'gi'))?.length ?? 0
     const closed = bare.match(new RegExp(`</${tag}\\s*>`, 'gi'))?.length ?? 0
     if (opened > closed) return { line: end, message: `<${tag}> is not closed` }
   }
-  if (/<[a-zA-Z][^<>]*$/.test(bare) && !/=>|[<>]=/.test(bare.slice(-200))) return { line: end, message: 'it ends inside a tag' }
+  if (/<[a-zA-Z][^<>]*$/.test(bare.slice(-2_000)) && !/=>|[<>]=/.test(bare.slice(-200))) return { line: end, message: 'it ends inside a tag' }
   return null
 }
 

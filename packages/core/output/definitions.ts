@@ -11,6 +11,8 @@ export interface Definition {
   readonly kind: 'function' | 'type' | 'value'
 }
 
+const MAX_DEFINITIONS = 20_000
+const MAX_NESTING = 10
 const NAME = '([A-Za-z_$][\\w$]*)'
 const PATTERNS: Readonly<Partial<Record<Language, readonly (readonly [RegExp, Definition['kind']])[]>>> = {
   js: [
@@ -39,16 +41,16 @@ const PATTERNS: Readonly<Partial<Record<Language, readonly (readonly [RegExp, De
   ],
   java: [
     [/^[ \t]*(?:(?:public|private|protected|static|final|abstract|sealed|data|open|internal)\s+)*(?:class|interface|enum|record|object)\s+(\w+)/gm, 'type'],
-    [/^[ \t]*(?:(?:public|private|protected|static|final|abstract|synchronized|override|suspend|inline|open|internal|default)\s+)*(?:fun\s+(?:<[^>]*>\s*)?(?:\w+\.)?|(?:def\s+)|(?:[\w<>[\],.? ]+\s+))(\w+)\s*\([^;\n]*$/gm, 'function'],
+    [/^[ \t]*(?:(?:public|private|protected|static|final|abstract|synchronized|override|suspend|inline|open|internal|default)\s+)*(?:fun\s+(?:<[^>]*>\s*)?(?:\w+\.)?|(?:def\s+)|(?:[\w<>[\],.?]+[ \t]+){1,6})(\w+)\s*\([^;\n]*$/gm, 'function'],
   ],
   c: [
-    [/^[A-Za-z_][\w\s*&:<>,~]*?[\s*&]((?:\w+::)?~?\w+)\s*\([^;]*?\)\s*(?:const\s*)?(?:noexcept\s*)?\{/gm, 'function'],
-    [/^(?:typedef\s+)?(?:struct|class|enum(?:\s+class)?|union)\s+(\w+)[^;{]*\{/gm, 'type'],
+    [/^[A-Za-z_][\w \t*&:<>,~]{0,200}?(?:\r?\n)?[\s*&]((?:\w+::)?~?\w+)\s*\([^;{]{0,1000}?\)\s*(?:const\s*)?(?:noexcept\s*)?\{/gm, 'function'],
+    [/^(?:typedef\s+)?(?:struct|class|enum(?:\s+class)?|union)\s+(\w+)[^;{]{0,500}\{/gm, 'type'],
     [/^#\s*define\s+(\w+)/gm, 'value'],
   ],
   ruby: [[/^[ \t]*def\s+(?:self\.)?(\w+[?!]?)/gm, 'function'], [/^[ \t]*(?:class|module)\s+(\w+)/gm, 'type']],
   php: [[/^[ \t]*(?:(?:public|private|protected|static|final|abstract)\s+)*function\s+&?(\w+)/gm, 'function'], [/^[ \t]*(?:final\s+|abstract\s+)?(?:class|interface|trait|enum)\s+(\w+)/gm, 'type']],
-  csharp: [[/^[ \t]*(?:(?:public|private|protected|internal|static|sealed|abstract|partial)\s+)*(?:class|interface|struct|enum|record)\s+(\w+)/gm, 'type'], [/^[ \t]*(?:(?:public|private|protected|internal|static|virtual|override|async|sealed)\s+)+[\w<>[\],.? ]+\s+(\w+)\s*\([^;\n]*$/gm, 'function']],
+  csharp: [[/^[ \t]*(?:(?:public|private|protected|internal|static|sealed|abstract|partial)\s+)*(?:class|interface|struct|enum|record)\s+(\w+)/gm, 'type'], [/^[ \t]*(?:(?:public|private|protected|internal|static|virtual|override|async|sealed)\s+){1,8}(?:[\w<>[\],.?]+[ \t]+){1,6}(\w+)\s*\([^;\n]*$/gm, 'function']],
   swift: [[/^[ \t]*(?:(?:public|private|internal|fileprivate|open|static|final|override|mutating|class)\s+)*func\s+(\w+)/gm, 'function'], [/^[ \t]*(?:(?:public|private|internal|open|final)\s+)*(?:class|struct|enum|protocol|actor)\s+(\w+)/gm, 'type']],
   shell: [[/^(?:function\s+)?(\w[\w-]*)\s*\(\)\s*\{?/gm, 'function']],
 }
@@ -59,6 +61,8 @@ const KEYWORDS = new Set(['if', 'for', 'while', 'switch', 'catch', 'return', 'fu
 export function definitionsIn(code: string, language: Language): Definition[] {
   const found = new Map<string, Definition>()
   const starts = lineStarts(code)
+  // Bodies may hold bodies, but not without end: together they may be as long as so many texts.
+  let budget = code.length * MAX_NESTING + 10_000
   for (const [pattern, kind] of PATTERNS[language] ?? []) {
     for (const match of code.matchAll(pattern)) {
       const name = match[1]
@@ -67,9 +71,12 @@ export function definitionsIn(code: string, language: Language): Definition[] {
       const line = lineNumber(starts, nameAt)
       const key = `${line}:${name}`
       if (found.has(key)) continue
+      if (found.size >= MAX_DEFINITIONS || budget <= 0) break
       // A method of Go stands at the outermost level, yet nobody calls it by its bare name.
       const indented = (language === 'go' && /^func\s*\(/.test(match[0])) || /^[ \t]/.test(code.slice(starts[line - 1] as number, nameAt))
-      found.set(key, { name, line, topLevel: !indented, kind, body: bodyOf(code, match.index + match[0].length, line, starts, language) })
+      const body = kind === 'value' ? [] : bodyOf(code, match.index + match[0].length, line, starts, language)
+      for (const row of body) budget -= row.length + 1
+      found.set(key, { name, line, topLevel: !indented, kind, body })
     }
   }
   return [...found.values()].sort((a, b) => a.line - b.line)

@@ -129,8 +129,12 @@ export function maskText(text: string, language: Language): Masked {
   return { code: code.join(''), uncommented: uncommented.join(''), unterminated }
 }
 
+const TOO_DEEP = -2
+
 /** Where the closing mark stands, or -1. In JavaScript's templates `${…}` may hold further strings and templates. */
-function stringEnd(text: string, from: number, close: string, raw: boolean, oneLine: boolean, template: boolean): number {
+function stringEnd(text: string, from: number, close: string, raw: boolean, oneLine: boolean, template: boolean, level = 0): number {
+  // Nobody nests templates this deep: the whole of it counts as not closed, and no level looks again.
+  if (level > 20) return TOO_DEEP
   for (let i = from; i < text.length; i++) {
     const char = text[i] as string
     if (!raw && char === '\\') i++
@@ -145,7 +149,8 @@ function stringEnd(text: string, from: number, close: string, raw: boolean, oneL
         else if (inner === '}') depth--
         else if (inner === '\\') j++
         else if (inner === '`' || inner === '"' || inner === "'") {
-          const end = stringEnd(text, j + 1, inner, false, inner !== '`', inner === '`')
+          const end = stringEnd(text, j + 1, inner, false, inner !== '`', inner === '`', level + 1)
+          if (end === TOO_DEEP) return level === 0 ? -1 : TOO_DEEP
           if (end === -1) break
           j = end
         }

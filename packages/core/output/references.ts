@@ -13,7 +13,7 @@ export interface LostName {
 }
 
 const MIN_NAME = 4
-const EXPORTS = /\bmodule\.exports\b|(?<![\w.])exports\.|^\s*export\b/m
+const EXPORTS = /\bmodule\.exports\b|(?<![\w.])exports\.|^[ \t]*export\b/m
 /** Present without any definition: taking one's own away leaves the platform's. */
 const PLATFORM = new Set('fetch Promise URL URLSearchParams TextEncoder TextDecoder performance structuredClone Buffer process global globalThis window document console setTimeout setInterval queueMicrotask Symbol Object Array Error Event EventTarget AbortController Headers Request Response FormData Blob File crypto require module exports print input open list dict type tuple range filter sorted error string main init test name self this super true false null None copy clear append delete iter assert describe expect unicode bytes long basestring reduce xrange callable property any all next hash format text data value result'.split(' '))
 
@@ -43,7 +43,7 @@ export function lostNamesOf(whole: ChangeView): LostName[] {
       lost.push({ word: stem === 'index' ? baseName(folderOf(file.path)) : stem, kind: 'file', from: file.path, language })
     }
     // A wildcard may bring every name back; who knows which.
-    if (/^\s*export\s+\*|^\s*from\s+\S+\s+import\s+\*|^\s*(?:pub\s+)?use\s+.*\*;/m.test(view.file.after?.text ?? '')) continue
+    if (/^[ \t]*export\s+\*|^[ \t]*from[ \t]+\S{1,300}[ \t]+import[ \t]+\*|^[ \t]*(?:pub\s+)?use[ \t]+.{0,500}\*;/m.test(view.file.after?.text ?? '')) continue
     const kept = new Set((view.after?.definitions ?? []).map((definition) => definition.name))
     const seen = new Set<string>()
     for (const { name, topLevel, kind } of view.before.definitions) {

@@ -92,10 +92,13 @@ function viewFile(file: FileChange, generated: GlobSet): FileView {
   const before = file.before?.text ?? null
   const after = file.after?.text ?? null
   const { removed, added } = before === after ? { removed: [], added: [] } : diffLines(linesOf(before ?? ''), linesOf(after ?? ''))
+  const cut = (lines: readonly Line[]) => lines.map((each) => (each.text.length > MAX_LINE ? { line: each.line, text: each.text.slice(0, MAX_LINE) } : each))
   const language = languageOf(path)
   const generatedHere = generated.matches(path) || isGeneratedPath(path) || (!isProse(path) && isGeneratedText(before ?? after ?? ''))
-  const side = (text: string | null, of: Language | null, sidePath: string): CodeSide | null => {
-    if (text === null || of === null || file.before?.mode === '120000' || file.after?.mode === '120000') return null
+  const side = (raw: string | null, of: Language | null, sidePath: string): CodeSide | null => {
+    if (raw === null || of === null || file.before?.mode === '120000' || file.after?.mode === '120000') return null
+    const text = readable(raw)
+    if (text === null) return null
     const masked = maskText(text, of)
     const code = isCode(sidePath)
     return { masked, definitions: code ? definitionsIn(masked.code, of) : [], tests: code ? testsIn(text, masked, of) : [], groupMarks: code ? groupMarks(text, masked, of) : [] }
@@ -105,11 +108,28 @@ function viewFile(file: FileChange, generated: GlobSet): FileView {
     isTest: isTestPath(path) || isTestPath(file.oldPath),
     isFixture: isFixturePath(path),
     isGenerated: generatedHere,
-    removed, added,
+    removed: cut(removed), added: cut(added),
     onlyReformatted: before !== null && after !== null && squeeze(before) === squeeze(after) && squeeze(after) !== '',
     before: side(before, languageOf(file.oldPath), file.oldPath),
     after: side(after, language, path),
   }
+}
+
+const MAX_LINE = 2_000
+const MAX_CODE = 1_000_000
+
+/**
+ * What of a text is looked through for functions and tests: lines without the ends that nobody reads, so that no pattern
+ * has to walk a megabyte again and again. Null for what is no code at all: too long, or the same few lines over and over.
+ */
+function readable(text: string): string | null {
+  if (text.length > MAX_CODE) return null
+  const lines = text.split('\n')
+  if (lines.length > 2_000) {
+    const distinct = new Set(lines.map((line) => line.trim()))
+    if (distinct.size < lines.length / 50) return null
+  }
+  return lines.some((line) => line.length > MAX_LINE) ? lines.map((line) => (line.length > MAX_LINE ? line.slice(0, MAX_LINE) : line)).join('\n') : text
 }
 
 /** A text without what a formatter may change. */
