@@ -29,9 +29,8 @@ async function main(): Promise<void> {
   })
   const logger = createRunnerLogger(settings.logLevel, settings.logTo === 'file' ? join(settings.home, 'logs', `runner-${name}.log`) : undefined)
   await using driver = await selectDriver({
-    driver: settings.vm.driver, home: settings.home, cache: settings.cache, warm: settings.vm.warm,
-    onReclaimed: (reclaimed) => { logger.warn({ reclaimed }, 'reclaimed what an earlier runner left behind') },
-    onWarning: (warning) => { logger.warn(warning) },
+    driver: settings.vm.driver, cache: settings.cache, stateDir: join(settings.home, 'runner', name), warm: settings.vm.warm,
+    onNotice: (notice) => { logger.warn(notice) },
   })
   const machines = createMachines({
     driver, settings, serverUrl, onProgress: (progress) => { logger.info(progress, 'preparing') },
