@@ -67,6 +67,8 @@ export function syntaxProblem(path: string, text: string): SyntaxProblem | null 
 }
 
 function javascript(extension: string, text: string): SyntaxProblem | null {
+  // No reader of Flow is at hand: its brackets are what can be told.
+  if (/^\s{0,200}(?:\/\/|\/\*)[^\n]{0,500}@flow\b|^[ \t*]{0,20}@flow\b/m.test(text.slice(0, 2_000))) return brackets('a.js', text)
   const dialects = extension === 'tsx' ? ['tsx'] as const : extension.endsWith('ts') ? ['ts', 'tsx'] as const : ['jsx', 'tsx', 'ts'] as const
   let first: SyntaxProblem | null = null
   for (const lang of dialects) {

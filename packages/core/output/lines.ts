@@ -30,8 +30,14 @@ export function diffLines(before: readonly string[], after: readonly string[]): 
   const work: [number, number, number, number][] = [[0, before.length, 0, after.length]]
   while (work.length > 0) {
     let [a, aEnd, b, bEnd] = work.pop() as [number, number, number, number]
-    while (a < aEnd && b < bEnd && before[a] === after[b]) a++, b++
-    while (a < aEnd && b < bEnd && before[aEnd - 1] === after[bEnd - 1]) aEnd--, bEnd--
+    while (a < aEnd && b < bEnd && before[a] === after[b]) {
+      a++
+      b++
+    }
+    while (a < aEnd && b < bEnd && before[aEnd - 1] === after[bEnd - 1]) {
+      aEnd--
+      bEnd--
+    }
     if (a === aEnd || b === bEnd) {
       for (let i = a; i < aEnd; i++) removed.push({ line: i + 1, text: before[i] ?? '' })
       for (let i = b; i < bEnd; i++) added.push({ line: i + 1, text: after[i] ?? '' })

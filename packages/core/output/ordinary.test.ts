@@ -96,6 +96,11 @@ describe('tests that change their form', () => {
     })
   })
 
+  test('the absence of one thing may become the absence of several', () => {
+    const old = "test('keeps out', () => {\n  expect(existsSync(path.join(folder, 'a'))).toBe(false)\n})\n"
+    expect(errors({ 'test/out.test.ts': [old, old.replace("expect(existsSync(path.join(folder, 'a'))).toBe(false)", "expect([path.join(folder, 'a'), path.join(folder, 'b')].filter((file) => existsSync(file))).toEqual([])")] })).toEqual([])
+  })
+
   test('snapshots may be updated; the test that compares with one may not be gutted', () => {
     const snapshot = "exports[`renders 1`] = `\n<div>\n  old\n</div>\n`;\n"
     holds({

@@ -18,10 +18,6 @@ const EXPORTS = /\bmodule\.exports\b|(?<![\w.])exports\.|^[ \t]*export\b/m
 const PLATFORM = new Set('fetch Promise URL URLSearchParams TextEncoder TextDecoder performance structuredClone Buffer process global globalThis window document console setTimeout setInterval queueMicrotask Symbol Object Array Error Event EventTarget AbortController Headers Request Response FormData Blob File crypto require module exports print input open list dict type tuple range filter sorted error string main init test name self this super true false null None copy clear append delete iter assert describe expect unicode bytes long basestring reduce xrange callable property any all next hash format text data value result'.split(' '))
 
 /** What the head should be searched for (`Mention`s of each `word`), so that `danglingUses` can tell what still leans on it. */
-export function lostNames(change: ChangeSet, options: GateOptions = {}): LostName[] {
-  return lostNamesOf(viewChange(change, options))
-}
-
 export function lostNamesOf(whole: ChangeView): LostName[] {
   const definedNow = new Set<string>()
   for (const view of whole.files) for (const definition of view.after?.definitions ?? []) definedNow.add(definition.name)

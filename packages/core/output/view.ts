@@ -49,7 +49,7 @@ export interface GateOptions {
   readonly protect?: readonly string[]
   /** Files that a program writes: their size and shape are not judged. */
   readonly generated?: readonly string[]
-  /** Names and paths still used by the head although the change took them away, found by the caller (`lostNames`). */
+  /** Names and paths still used by the head although the change took them away, found by the caller (`lostNamesOf`). */
   readonly dangling?: readonly Dangling[]
 }
 

@@ -222,10 +222,13 @@ function* compare(view: FileView, old: TestCase, test: TestCase, ledger: TestLed
     yield finding('assertion_weakened', 'error', view.path, test.line, `"${test.name}" compares less strictly: ${looseCame[0]?.text.slice(0, 100)}`)
     return
   }
-  const emptied = count(test, isEmptied) > count(old, isEmptied) ? newAssertions.find((each) => isEmptied(each) && lostAssertions.some((lost) => !isEmptied(lost) && sharesSubject(lost.text, each.text))) : undefined
+  const emptied = count(test, isEmptied) > count(old, isEmptied) ? newAssertions.find((each) => isEmptied(each) && lostAssertions.some((lost) => !isEmptied(lost) && !EXPECTS_ABSENCE.test(lost.text.slice(0, 1_000)) && sharesSubject(lost.text, each.text))) : undefined
   if (emptied) yield finding('assertion_weakened', ledger.wordsGone.size === 0 ? 'error' : 'warning', view.path, test.line, `"${test.name}" expects nothing now: ${emptied.text.slice(0, 100)}`)
   else if (newAssertions.length > 0) yield finding('expectation_changed', 'warning', view.path, test.line, `"${test.name}" expects something else: ${newAssertions[0]?.text.slice(0, 100)}`)
 }
+
+/** That something is not there can be said as false, as nought or as an empty list. */
+const EXPECTS_ABSENCE = /[(,]\s*(?:false|False|0|null|undefined|None|nil)\s*\)|(?:\bis|==)\s*(?:None|False|0)\s*$/
 
 const EMPTY_EXPECTATION = /(?:\.to(?:Equal|StrictEqual|Be|Contain|Match(?:Object)?)|[eE]quals?|deepEqual|same|assert_eq!|EXPECT_EQ|ASSERT_EQ|is)\s*\((?:.*,\s*)?\s*(?:\[\s*\]|\{\s*\}|''|""|``|expect\.any(?:thing)?\(.*\)|\/\.\*\/|undefined|null|None|nil|\(\))\s*\)|==\s*(?:\[\]|\{\}|''|""|None)\s*$/
 
