@@ -20,7 +20,6 @@ export const LIVE_EVENT_TYPES = [
   'build:progress', 'ticket:update', 'ticket:progress', 'ticket:activity', 'check:update', 'change:created', 'change:queued', 'change:merged', 'change:returned',
   'change:closed', 'queue:paused', 'queue:resumed', 'budget:breach', 'budget:raised', 'vm:update', 'agent:update',
 ] as const
-export type LiveEventType = (typeof LIVE_EVENT_TYPES)[number]
 
 /** Why the server closed a live connection. */
 export const LIVE_CLOSE_CODES = {

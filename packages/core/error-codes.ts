@@ -24,7 +24,7 @@ export const ERROR_CODES = {
 already_decided: { status: 409, fault: 'user', message: '{kind} {id} was already decided by {by}: {decision}.', remedy: 'Nothing is left to decide; look at it with "swarm {kind} show {id}".' },
   question_moot: { status: 409, fault: 'user', message: 'Nobody waits for an answer to question {id} any more: its attempt is {state}.', remedy: 'Look at the ticket; what is open now is in "swarm ticket show".' },
   payload_changed: { status: 409, fault: 'user', message: 'Approval {id} is about something else than what you were shown.', remedy: 'Look at it again, then decide on what it shows now.' },
-  not_for_yes: { status: 403, fault: 'user', message: 'An approval of kind {kind} is never decided by --yes.', remedy: 'Decide it yourself: "swarm approval approve {id}".' },
+  not_for_yes: { status: 403, fault: 'user', message: '{id} ({kind}) is not one that --yes decides: it is of a kind that needs a person, or a merge with warnings, without checks or with a check that failed.', remedy: 'Look at it with "swarm approval show {id}" and decide it yourself: "swarm approval approve {id}".' },
   name_taken: { status: 409, fault: 'user', message: 'There is already a {kind} named {name}.', remedy: 'Choose another name, or change the existing one.' },
   version_conflict: { status: 409, fault: 'user', message: '{kind} {id} is at version {current}, not {given}: somebody changed it meanwhile.', remedy: 'Read it again and make your change on the newest version.' },
   unknown_agent: { status: 422, fault: 'user', message: 'There is no agent named {name}.', remedy: 'Register it with "swarm agent create", or name one that "swarm agent list" shows.' },
@@ -41,7 +41,6 @@ already_decided: { status: 409, fault: 'user', message: '{kind} {id} was already
   server_unreachable: { status: 503, fault: 'user', message: 'No Swarm server answers at {url}: {problem}', remedy: 'Start one with "swarm up", or check the address.' },
   route_not_found: { status: 404, fault: 'user', message: 'There is no {method} {path}.', remedy: 'Look at /reference for the routes that exist.' },
   database_unavailable: { status: 503, fault: 'ours', message: 'The database does not answer: {problem}', remedy: 'Check that the database runs and that its disk is not full; Swarm reconnects by itself.' },
-  server_stopping: { status: 503, fault: 'ours', message: 'This server is stopping.', remedy: 'Try again in a moment.' },
   // git
   git_failed: { status: 500, fault: 'ours', message: 'git {command} ended with code {exitCode}: {stderr}', remedy: 'Look at what git said; "git fsck" in that repository tells whether it is damaged.' },
   git_missing: { status: 500, fault: 'user', message: 'git could not be started in {path}: it is not installed, or that folder does not exist.', remedy: 'Install git (2.38 or newer) and check the path.' },

@@ -1,7 +1,7 @@
-import type { ChangeSet, Mention } from './change.ts'
+import type { Mention } from './change.ts'
 import { maskText } from './mask.ts'
 import { baseName, extensionOf, folderOf, isCode, isFixturePath, isGeneratedPath, isTestMaterial, languageOf, type Language } from './paths.ts'
-import { viewChange, type ChangeView, type Dangling, type GateOptions } from './view.ts'
+import type { ChangeView, Dangling } from './view.ts'
 
 /** Something that the change took away and that other files may still need. */
 export interface LostName {

@@ -33,7 +33,7 @@ export async function runProcess(argv: readonly [string, ...string[]], options: 
   options.signal.throwIfAborted()
   const startedMs = performance.now()
   const [program, ...args] = argv
-  const child = spawn(program, args, { cwd: options.cwd, env: options.env ?? process.env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(program, args, { cwd: options.cwd, ...(options.env === undefined ? {} : { env: options.env }), detached: true, stdio: ['ignore', 'pipe', 'pipe'] })
   const output = new BoundedOutput(options.maxOutputBytes)
   let timedOut = false
   const killGroup = (): void => {

@@ -30,11 +30,6 @@ function codeOf(error: unknown): string {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : ''
 }
 
-/** True when an insert or update met a UNIQUE or PRIMARY KEY constraint. On PostgreSQL the unit is over: let it fail. */
-export function isUniqueViolation(error: unknown): boolean {
-  return ['23505', 'SQLITE_CONSTRAINT_UNIQUE', 'SQLITE_CONSTRAINT_PRIMARYKEY'].includes(codeOf(error))
-}
-
 /** Serialization failure or deadlock: PostgreSQL undid the whole transaction, and asks that it be run again. */
 export function isRetryable(error: unknown): boolean {
   return ['40001', '40P01'].includes(codeOf(error))
