@@ -44,6 +44,15 @@ test('without a person and without --yes it stops at the plan, names the approva
   expect(ran.json).toMatchObject({ merged: 1, mainGreen: true })
 })
 
+test('--yes leaves a merge that nothing has checked to a person', { timeout: RUN_MS }, async () => {
+  await using desk = makeDesk()
+  desk.write('spec.md', SPEC)
+  desk.write('script.yml', script().replace(/\n.*test\/greet.test.js, content.*\n/, '\n'))
+  await desk.repository('shop', { 'NOTES.md': 'no checks here\n' })
+  const stopped = await desk.swarm(['run', '--spec', 'spec.md', '--repo', 'shop', '--rehearsal', 'script.yml', '--yes', '--json'])
+  expect(stopped, stopped.stderr).toMatchObject({ code: 4, json: { error: { code: 'decision_needed', message: expect.stringMatching(/merge of "Greet by name" \(APR-/) as string } } })
+})
+
 test('killed in the middle of an agent\'s work, the same command goes on with the same session', { timeout: RUN_MS }, async () => {
   await using desk = makeDesk()
   desk.write('spec.md', SPEC)

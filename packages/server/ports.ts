@@ -62,6 +62,8 @@ export interface ApprovalRequest {
   readonly requester: string
   /** What the person is shown; its canonical hash is what is approved. */
   readonly payload: unknown
+  /** False when what is shown needs a person's eyes, so that --yes may not decide it. Kinds that --yes never decides need not say so. */
+  readonly yesAllowed?: boolean
   readonly correlationId: string
 }
 /** What a feature does in the transaction of the decision. A throw undoes the decision. */

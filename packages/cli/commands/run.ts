@@ -23,7 +23,7 @@ export const run = command({
     { flags: '--repo <path|url>', description: 'the repository that it is built in' },
     { flags: '--new <name>', description: 'instead of --repo: a new repository' },
     { flags: '--rehearsal <file>', description: 'script that the rehearsal model plays instead of Claude ("swarm rehearsal init SPEC" writes one)' },
-    { flags: '--yes', description: 'approves the plan, the build and merges whose checks passed; never budgets, deletions or infrastructure' },
+    { flags: '--yes', description: 'approves the plan, the build and clean merges (checks ran and passed, no warnings); never budgets, deletions or infrastructure' },
     { flags: '--push', description: 'at the end, fast-forwards the origin to the result' },
     { flags: '--max-cost <usd>', description: 'ceiling of model calls in dollars (5 unless the settings say otherwise)' },
     { flags: '--model <name>', description: 'model of design and of new agents' },

@@ -117,9 +117,8 @@ async function act(state: State, options: BuildOptions, said: Set<string>): Prom
   const nothingMoves = session.state === 'building' ? asking === 0 && await stands(state, options) : session.state === 'reviewing' || session.state === 'approved'
   if (!nothingMoves) return null
   if (first) {
-    const isYes = ['spec_approval', 'build_start', 'merge'].includes(first.kind)
     throw new UserError('decision_needed', `${subjectOf(first)} (${first.id}) waits for a person, and nobody is here to decide.`,
-      `Look at it and decide with "swarm approval approve ${first.id}" while the platform runs ("swarm start"), or run this in a terminal${isYes && !options.yes ? ', or with --yes' : ''}; the same command then goes on where it is.`, EXIT.person)
+      `Look at it and decide with "swarm approval approve ${first.id}" while the platform runs ("swarm start"), or run this in a terminal${first.yesAllowed && !options.yes ? ', or with --yes' : ''}; the same command then goes on where it is.`, EXIT.person)
   }
   if (session.state !== 'building') return null
   const held = tickets.filter((ticket) => ticket.state === 'on_hold' || ticket.state === 'failed')

@@ -5,7 +5,6 @@ import { MergePayload } from '@swarm/contract/endpoints/changes.ts'
 import { Plan } from '@swarm/contract/endpoints/design.ts'
 import { answerQuestion, type Question } from '@swarm/contract/endpoints/tickets.ts'
 import { ApiError } from '@swarm/contract/errors.ts'
-import { YES_APPROVES } from '@swarm/core/approvals/approval.ts'
 import { z } from 'zod'
 import { Interrupted } from '../errors.ts'
 import type { Io } from '../io.ts'
@@ -22,14 +21,6 @@ const BuildPayload = z.object({
 export function subjectOf(approval: Approval): string {
   const title = z.object({ title: z.string() }).safeParse(approval.payload)
   return `${approval.kind} of ${title.success ? `"${title.data.title}"` : `${approval.subject.kind} ${approval.subject.id}`}`
-}
-
-/** Whether --yes may decide it: the plan, the start of the build, and merges whose checks all passed. */
-export function yesDecides(approval: Approval): boolean {
-  if (!(YES_APPROVES as readonly string[]).includes(approval.kind)) return false
-  if (approval.kind !== 'merge') return true
-  const merge = MergePayload.safeParse(approval.payload)
-  return merge.success && merge.data.checks.every((check) => check.exitCode === 0)
 }
 
 /** What exactly a person approves, in lines. */
@@ -73,7 +64,7 @@ export async function decide(approval: Approval, { client, io, yes, signal }: De
     }
     return true
   }
-  if (yes && yesDecides(approval)) return await send('approved', 'yes-flag')
+  if (yes && approval.yesAllowed) return await send('approved', 'yes-flag')
   if (!io.interactive) return false
   io.status(null)
   for (const line of shownPayload(approval)) io.say(line)

@@ -10,6 +10,8 @@ export const Approval = z.object({
   /** SHA-256 of the canonical payload: exactly this is what a decision is about. */
   payloadHash: z.string(),
   status: ApprovalStatus, decidedBy: z.string().nullable(), decidedAt: Time.nullable(), reason: z.string().nullable(), usedAt: Time.nullable(),
+  /** Whether `--yes` may decide it: the plan, the start of the build, and clean merges. */
+  yesAllowed: z.boolean(),
   expiresAt: Time.nullable(), createdAt: Time,
 })
 export type Approval = z.infer<typeof Approval>
@@ -31,7 +33,7 @@ export const decideApproval = endpoint({
     /** The payloadHash that was shown; another one is refused. */
     payloadHash: z.string(),
     reason: z.string().max(2_000).default(''),
-    /** `yes-flag` when the CLI decided by --yes: recorded as such, and only for the kinds that --yes may decide. */
+    /** `yes-flag` when the CLI decided by --yes: recorded as such, and only where `yesAllowed`. */
     by: z.enum(['person', 'yes-flag']).default('person'),
   }),
   response: Approval,

@@ -11,8 +11,17 @@ export const APPROVAL_TRANSITIONS = {
   cancelled: [],
 } as const satisfies Record<string, readonly string[]>
 
-/** What `--yes` may decide by itself: never budget, delete or infrastructure. */
-export const YES_APPROVES = ['spec_approval', 'build_start', 'merge'] as const satisfies readonly ApprovalKind[]
+/** Kinds that `--yes` may decide by itself, when what is shown needs no person's eyes: never budget, delete or infrastructure. */
+const YES_APPROVES = ['spec_approval', 'build_start', 'merge'] as const satisfies readonly ApprovalKind[]
+
+export function yesMayDecide(kind: string): boolean {
+  return (YES_APPROVES as readonly string[]).includes(kind)
+}
+
+/** Whether `--yes` may decide a merge: something was checked, all of it passed, and nothing is left for a person to look at. */
+export function isCleanMerge(merge: { readonly checks: readonly { readonly exitCode: number | null }[]; readonly warnings: readonly string[] }): boolean {
+  return merge.checks.length > 0 && merge.checks.every((check) => check.exitCode === 0) && merge.warnings.length === 0
+}
 
 /** JSON with sorted keys and no white space, so that equal payloads have equal hashes (RFC 8785 for the values that we use). */
 export function canonicalJson(value: unknown): string {

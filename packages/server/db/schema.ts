@@ -106,6 +106,8 @@ export interface ApprovalsTable {
   /** pending | approved | rejected | revision_requested | expired | cancelled */
   status: string
   decided_by: string | null; decided_at: number | null; decision_reason: string | null
+  /** 1 when --yes may decide it, 0 when only a person may. */
+  yes_allowed: number
   /** When the one action that it authorises was taken. */
   used_at: number | null
   expires_at: number | null; created_at: number

@@ -42,6 +42,8 @@ describe.each([
     const [conflict, red] = run.incidents.filter(({ kind }) => kind !== 'gate')
     expect(conflict?.text).toMatch(/CONFLICT[^]*index\.html[^]*on main now[^]*in this change/)
     expect(red?.text).toContain("does not provide an export named 'scoreRound'")
+    // Its merges are all of those that --yes decides.
+    expect(run.warnings).toEqual([])
     expect(run.retried).toBe(2)
     expect(run.answered).toMatchObject([{ ticket: 'storage', answer: demo.answers[0]?.answer }])
     expect(run.status).toMatchObject({ unmet: [], unmatched: [], remaining: [] })

@@ -31,6 +31,8 @@ export interface HostRehearsal extends AsyncDisposable {
   readonly path: string
   readonly plan: Plan
   readonly incidents: readonly Incident[]
+  /** Warnings of the gate that merged work carries. */
+  readonly warnings: readonly { ticket: string; code: string; message: string }[]
   /** Questions of agents and what they were answered. */
   readonly answered: readonly { ticket: string; question: string; answer: string }[]
   /** Model calls that met a scripted overload. */
@@ -70,6 +72,7 @@ export async function rehearseOnHost(options: HostRehearsalOptions): Promise<Hos
   const path = bareRepository(folder, options.files)
   const plan = await designed(options.spec, path, `${proxy.url}/v1/messages`)
   const incidents: Incident[] = []
+  const warnings: { ticket: string; code: string; message: string }[] = []
   const answered: { ticket: string; question: string; answer: string }[] = []
   const main = async (): Promise<string> => (await git(path, ['rev-parse', 'main'])).stdout.trim()
   let clones = 0
@@ -133,7 +136,10 @@ export async function rehearseOnHost(options: HostRehearsalOptions): Promise<Hos
         continue
       }
       const output = await failing(work.head)
-      if (output === null) return
+      if (output === null) {
+        warnings.push(...gate.findings.map(({ code, message }) => ({ ticket: work.ticket.key, code, message })))
+        return
+      }
       sentBack(work, { kind: 'check', codes: [], text: output }, { failureClass: 'checks', reason: 'check_failed: test', checkOutput: output }, { base: work.base, start: work.head })
     }
   }
@@ -174,7 +180,7 @@ export async function rehearseOnHost(options: HostRehearsalOptions): Promise<Hos
     }
   }
   const running = stack.move()
-  return { path, plan, incidents, answered, retried: proxy.retried(), status: rehearsal.status(), [Symbol.asyncDispose]: () => running.disposeAsync() }
+  return { path, plan, incidents, warnings, answered, retried: proxy.retried(), status: rehearsal.status(), [Symbol.asyncDispose]: () => running.disposeAsync() }
 }
 
 /** The plan that the design agent makes of a spec for a repository. */

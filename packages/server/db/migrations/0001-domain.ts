@@ -210,6 +210,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .addColumn('decided_by', 'text')
     .addColumn('decided_at', 'bigint')
     .addColumn('decision_reason', 'text')
+    .addColumn('yes_allowed', 'bigint', (column) => column.notNull())
     .addColumn('used_at', 'bigint')
     .addColumn('expires_at', 'bigint')
     .addColumn('created_at', 'bigint', (column) => column.notNull())

@@ -11,7 +11,7 @@ function present(row: ApprovalRow): Approval {
   return {
     id: row.id, projectId: row.project_id, kind: row.kind as ApprovalKind, subject: { kind: row.subject_kind, id: row.subject_id }, requester: row.requester,
     payload: JSON.parse(row.payload) as unknown, payloadHash: row.payload_hash, status: row.status, decidedBy: row.decided_by, decidedAt: row.decided_at,
-    reason: row.decision_reason, usedAt: row.used_at, expiresAt: row.expires_at, createdAt: row.created_at,
+    reason: row.decision_reason, usedAt: row.used_at, yesAllowed: row.yes_allowed === 1, expiresAt: row.expires_at, createdAt: row.created_at,
   }
 }
 

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { canonicalJson, YES_APPROVES } from '@swarm/core/approvals/approval.ts'
+import { canonicalJson, yesMayDecide } from '@swarm/core/approvals/approval.ts'
 import { DomainError } from '@swarm/core/errors.ts'
 import type { Selectable } from 'kysely'
 import type { ApprovalsTable } from '../../db/schema.ts'
@@ -49,7 +49,7 @@ export function createApprovals(deps: { now: () => number; makeId: (kind: 'appro
       const id = deps.makeId('approval')
       await insertApproval(trx, {
         id, project_id: request.projectId, kind: request.kind, subject_kind: request.subject.kind, subject_id: request.subject.id, requester: request.requester,
-        payload, payload_hash: hash, status: 'pending', decided_by: null, decided_at: null, decision_reason: null, used_at: null, expires_at: null, created_at: deps.now(),
+        payload, payload_hash: hash, status: 'pending', decided_by: null, decided_at: null, decision_reason: null, yes_allowed: yesMayDecide(request.kind) && request.yesAllowed !== false ? 1 : 0, used_at: null, expires_at: null, created_at: deps.now(),
       })
       await appendEvents(trx, [{
         type: 'approval:requested', projectId: request.projectId, subject: request.subject, correlationId: request.correlationId,
@@ -76,7 +76,7 @@ export function createApprovals(deps: { now: () => number; makeId: (kind: 'appro
       }
       if (approval.payload_hash !== input.payloadHash) throw new DomainError('payload_changed', { id: approval.id })
       if (approval.expires_at !== null && approval.expires_at <= deps.now()) throw new DomainError('already_decided', { kind: 'approval', id: approval.id, by: 'its time limit', decision: 'expired' })
-      if (input.byYesFlag && !(YES_APPROVES as readonly string[]).includes(approval.kind)) throw new DomainError('not_for_yes', { kind: approval.kind, id: approval.id })
+      if (input.byYesFlag && approval.yes_allowed !== 1) throw new DomainError('not_for_yes', { kind: approval.kind, id: approval.id })
       const decidedBy = input.byYesFlag ? `${input.decidedBy} (--yes)` : input.decidedBy
       const decided = await settle(trx, approval, input.decision, decidedBy, input.reason, input.correlationId)
       const reaction = reactions.get(approval.kind)

@@ -40,6 +40,25 @@ eachDialect((_, make) => {
     expect(runs.map((run) => [run.purpose, run.state, run.tries])).toEqual([['attempt', 'passed', 1], ['merge', 'passed', 0]])
   })
 
+  path('--yes merges what is clean; what the gate warns about waits for a person', NOT_BOTH, async (world) => {
+    const clean = await world.inReview('clean', { 'clean.txt': 'a\n' })
+    const warned = await world.inReview('warned', { 'w.test.js': "import test from 'node:test'\nimport assert from 'node:assert'\ntest.skip('later', () => { assert.equal(1 + 1, 2) })\n" })
+    expect(JSON.parse((await world.approval(warned)).payload)).toMatchObject({ warnings: [expect.stringContaining('test_skipped')] })
+    await expect(world.decide(warned, 'approved', '', true)).rejects.toMatchObject({ code: 'not_for_yes' })
+    expect(await world.ticket(warned)).toMatchObject({ state: 'in_review' })
+    await world.decide(clean, 'approved', '', true)
+    await world.decide(warned)
+    await world.drain()
+    expect([await world.ticket(clean), await world.ticket(warned)]).toMatchObject([{ state: 'done' }, { state: 'done' }])
+    expect([await world.approval(clean), await world.approval(warned)]).toMatchObject([{ decided_by: 'admin admin (--yes)' }, { decided_by: 'admin admin' }])
+  })
+
+  path('--yes does not merge what nothing has checked', '', async (world) => {
+    const id = await world.inReview('unchecked', { 'a.txt': 'a\n' })
+    expect(JSON.parse((await world.approval(id)).payload)).toMatchObject({ checks: [] })
+    await expect(world.decide(id, 'approved', '', true)).rejects.toMatchObject({ code: 'not_for_yes' })
+  })
+
   path('an attempt whose diff the gate refuses comes back with the findings', NOT_BOTH, async (world) => {
     const id = await world.plan('scoped', ['src/**'])
     await world.attempt(id, { 'elsewhere.txt': 'x\n' })

@@ -1,4 +1,5 @@
 import type { MergePayload } from '@swarm/contract/endpoints/changes.ts'
+import { isCleanMerge } from '@swarm/core/approvals/approval.ts'
 import { mergeBase } from '@swarm/git/diff.ts'
 import { git } from '@swarm/git/run.ts'
 import type { Duty } from '../../coordinator/duty.ts'
@@ -65,7 +66,7 @@ export async function publish(deps: ChangeDependencies, attempt: AttemptRow, che
       type: 'change:created', projectId: ticket.project_id, subject: { kind: 'change', id: changeId }, correlationId: attempt.correlation_id,
       data: { ticketId: ticket.id, sessionId: ticket.session_id, title: ticket.title, headSha: head, baseSha: base, attemptId: attempt.id },
     }])
-    await deps.approvals.request(trx, { kind: 'merge', projectId: ticket.project_id, subject: { kind: 'change', id: changeId }, requester: 'swarm', payload, correlationId: attempt.correlation_id })
+    await deps.approvals.request(trx, { kind: 'merge', projectId: ticket.project_id, subject: { kind: 'change', id: changeId }, requester: 'swarm', payload, yesAllowed: isCleanMerge(payload), correlationId: attempt.correlation_id })
     signal(trx, 'work')
   })
   await followRef(path, `refs/heads/${ticket.branch}`, head)

@@ -157,9 +157,9 @@ export async function mergePathOver(db: Database, home: string, swarmYml: string
       const change = await world.change(ticketId)
       return await db.read.selectFrom('approvals').selectAll().where('subject_id', '=', change.id).orderBy('created_at', 'desc').executeTakeFirstOrThrow()
     },
-    async decide(ticketId: string, decision: 'approved' | 'rejected' = 'approved', reason = ''): Promise<void> {
+    async decide(ticketId: string, decision: 'approved' | 'rejected' = 'approved', reason = '', byYesFlag = false): Promise<void> {
       const approval = await world.approval(ticketId)
-      await db.write((trx) => approvals.decide(trx, { approvalId: approval.id, decision, payloadHash: approval.payload_hash, reason, decidedBy: 'admin admin', byYesFlag: false, correlationId: 'test-correlation' }))
+      await db.write((trx) => approvals.decide(trx, { approvalId: approval.id, decision, payloadHash: approval.payload_hash, reason, decidedBy: 'admin admin', byYesFlag, correlationId: 'test-correlation' }))
     },
     /** A ticket that is done and waits for the decision about its merge. */
     async inReview(key: string, files: Record<string, string | null>, base?: string): Promise<string> {
