@@ -27,6 +27,8 @@ export interface ServerOptions {
   readonly processMetrics?: boolean
   /** Tests: units that are slow or await something else fail. */
   readonly strictUnits?: boolean
+  /** Tests: instead of the shipped ones. */
+  readonly shipped?: readonly Feature[]
   /** After the shipped ones. */
   readonly features?: readonly Feature[]
 }
@@ -70,7 +72,7 @@ export async function createServer(config: Config, options: ServerOptions = {}):
     clock: options.clock ?? Date.now,
     ids: newId,
   }
-  for (const feature of [...FEATURES, ...options.features ?? []]) {
+  for (const feature of [...options.shipped ?? FEATURES, ...options.features ?? []]) {
     const made = await feature(context)
     if (made && Symbol.asyncDispose in made) started.use(made)
     else if (made) started.use(made)

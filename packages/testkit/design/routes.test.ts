@@ -21,7 +21,8 @@ eachDialect((_dialect, make) => {
     const repository = bareRepository(folder, { 'README.md': '# new\n' })
     let stage: DesignStage | undefined
     const server = stack.use(await startTestServer(stack.use(await make()), {
-      features: [(context) => {
+      // The feature by itself, with a model of the test's own.
+      shipped: [], features: [(context) => {
         stage = designStage(context.db, repository, model.url)
         registerDesignRoutes(context.http, { db: context.db, design: stage.design })
         return stage
