@@ -99,7 +99,6 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
     db, provider, log: logger, metrics: createModelMetrics(metrics.registry),
     keepBlob: async (bytes) => (await blobs.put(Buffer.from(bytes))).digest, onBreach: askOnBreach(approvals),
   }))
-  approvals.onDecision('budget_breach', breachDecided)
   addModelRoutes(http, gateway, async (name) => (await requireProject(db.read, name)).id)
 
   const design = started.use(createDesign({
@@ -114,6 +113,7 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
     onError: (err, what) => { logger.error({ err }, what) },
   }))
   registerDesignRoutes(http, { db, design })
+  approvals.onDecision('budget_breach', breachDecided({ resumeTickets: tickets.resumeHeld, resumeDesign: design.resumeFailed }))
 
   const attempts = createAttemptSource({
     ...ticketDeps, db, beatMs: config.lease.beatMs, defaults,

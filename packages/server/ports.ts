@@ -39,6 +39,8 @@ export interface TicketCommands {
     /** Where the next attempt starts: the candidate on the new main after a red merge, main itself after a conflict. Default: the ticket's own head and base. */
     start?: { baseSha: string; startSha: string }
   }): Promise<void>
+  /** Tickets of the session that wait for a person because of a failure of this class go back to work: its cause is gone. Returns their ids. */
+  resumeHeld(trx: Trx, input: { sessionId: string; failureClass: FailureClass; reason: string; correlationId: string }): Promise<string[]>
 }
 
 /** Offered by the repositories and checks features, outside transactions. */

@@ -232,9 +232,12 @@ eachDialect((_dialect, make) => {
     expect((await readEvents(w.db.read, null, 10, { types: ['budget:breach'] })).events).toHaveLength(2)
     expect(w.asked.map((request) => [request.kind, request.payload])).toEqual([1, 2].map(() => ['budget_breach', { ceiling: 'session', id: 'SES-1', capMicroUsd: 20_000, proposedCapMicroUsd: 40_000 }]))
     const approval = { id: 'APR-1', kind: 'budget_breach', subjectKind: 'session', subjectId: 'SES-1', projectId: 'PRJ-1', payload: w.asked[0]?.payload, payloadHash: '', decidedBy: 'admin', correlationId: 'corr-1' }
-    await w.db.write((trx) => breachDecided.approved(trx, approval))
+    const resumed: unknown[] = []
+    const decided = breachDecided({ resumeTickets: async (_, about) => resumed.push(about), resumeDesign: async (_, about) => resumed.push(about) })
+    await w.db.write((trx) => decided.approved(trx, approval))
+    expect(resumed).toMatchObject([{ sessionId: 'SES-1', failureClass: 'budget' }, { sessionId: 'SES-1', failedWith: 'budget_exhausted' }])
     expect((await w.client.messages.create(ask())).stop_reason).toBe('end_turn')
-    await expect(w.db.write((trx) => breachDecided.approved(trx, approval))).rejects.toBeInstanceOf(DomainError)
+    await expect(w.db.write((trx) => decided.approved(trx, approval))).rejects.toBeInstanceOf(DomainError)
   })
 
   it('bounds a conversation that goes on by what was measured, so that its reservations stay small', async () => {

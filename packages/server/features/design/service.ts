@@ -15,7 +15,7 @@ import { assertFits, designPlan, type Designed } from './designer.ts'
 import { deleteSteps, insertSession, insertSpecVersion, sessionIdsIn, specVersion, stepsOf, ticketStates, type SessionRow } from './queries.ts'
 import { analyseCommit, baseCommit } from './repository.ts'
 import { journaledAsk, type CallModel } from './steps.ts'
-import { digestOf, StoredAnswer, type StoredFailure, StoredSpec } from './stored.ts'
+import { digestOf, StoredAnswer, StoredFailure, StoredSpec } from './stored.ts'
 import { lockSession, moveSession, requireSession } from './transition.ts'
 
 export interface DesignDependencies {
@@ -46,6 +46,8 @@ export interface DesignService extends AsyncDisposable {
   cancel(sessionId: string, correlationId: string): Promise<SessionRow>
   /** @throws DomainError not_found, illegal_transition */
   retry(sessionId: string, correlationId: string): Promise<SessionRow>
+  /** Takes up a session that failed with this error, whose cause is gone; any other is left as it is. True if it did. */
+  resumeFailed(trx: Trx, input: { sessionId: string; failedWith: string; correlationId: string }): Promise<boolean>
   /** Takes up every session that was being designed when the last process ended. Call once at start. Returns their ids. */
   resumeOpenSessions(): Promise<string[]>
   /** Resolves when nothing is being designed in this process. */
@@ -135,6 +137,21 @@ export function createDesign(deps: DesignDependencies): DesignService {
     })
   }
 
+  async function retryIn(trx: Trx, session: SessionRow, correlationId: string): Promise<SessionRow> {
+    const built = (await ticketStates(trx, session.id)).length > 0
+    if (!sessionCan.retry({ state: session.state as SessionState })) throw new DomainError('illegal_transition', { kind: 'session', id: session.id, from: session.state, to: 'retry' })
+    const moved = await moveSession(trx, session, built ? 'resume' : 'retry', { patch: { failure: null }, now: deps.now(), correlationId })
+    if (built) {
+      await service.completeIfDone(trx, session.id, correlationId)
+      return lockSession(trx, session.id)
+    }
+    // Answers that led nowhere are asked for anew; all others stay paid.
+    const ledNowhere = (await stepsOf(trx, session.id)).filter((step) => step.step.startsWith('repair:') || !fromJson(StoredAnswer, step.response).usable)
+    await deleteSteps(trx, session.id, ledNowhere.map((step) => step.request_digest))
+    afterCommit(trx, () => start(session.id))
+    return moved
+  }
+
   const service: DesignService = {
     async create(input) {
       const spec = parseSpec(input.spec)
@@ -172,21 +189,14 @@ export function createDesign(deps: DesignDependencies): DesignService {
     },
 
     async retry(sessionId, correlationId) {
-      const steps = await stepsOf(deps.db.read, sessionId)
-      // Answers that led nowhere are asked for anew; all others stay paid.
-      const ledNowhere = steps.filter((step) => step.step.startsWith('repair:') || !fromJson(StoredAnswer, step.response).usable)
-      return deps.db.write(async (trx) => {
-        const session = await lockSession(trx, sessionId)
-        const built = (await ticketStates(trx, sessionId)).length > 0
-        if (!sessionCan.retry({ state: session.state as SessionState })) throw new DomainError('illegal_transition', { kind: 'session', id: sessionId, from: session.state, to: 'retry' })
-        const moved = await moveSession(trx, session, built ? 'resume' : 'retry', { patch: { failure: null }, now: deps.now(), correlationId })
-        if (built) await service.completeIfDone(trx, sessionId, correlationId)
-        else {
-          await deleteSteps(trx, sessionId, ledNowhere.map((step) => step.request_digest))
-          afterCommit(trx, () => start(sessionId))
-        }
-        return built ? lockSession(trx, sessionId) : moved
-      })
+      return deps.db.write(async (trx) => retryIn(trx, await lockSession(trx, sessionId), correlationId))
+    },
+
+    async resumeFailed(trx, input) {
+      const session = await lockSession(trx, input.sessionId)
+      if (session.state !== 'failed' || session.failure === null || fromJson(StoredFailure, session.failure).code !== input.failedWith) return false
+      await retryIn(trx, session, input.correlationId)
+      return true
     },
 
     async resumeOpenSessions() {

@@ -1,5 +1,6 @@
 import { DomainError } from '@swarm/core/errors.ts'
 import { z } from 'zod'
+import type { Trx } from '../../db/unit.ts'
 import { appendEvents } from '../../events/events.ts'
 import type { ApprovalCommands, DecisionReaction } from '../../ports.ts'
 import type { OnBreach } from './ledger.ts'
@@ -16,16 +17,25 @@ export function askOnBreach(approvals: Pick<ApprovalCommands, 'request'>): OnBre
   }
 }
 
-/** Approved: the session's ceiling becomes the proposed one, if it still is the one that was shown. Rejected: it stays. */
-export const breachDecided: DecisionReaction = {
+/** What stood still for want of money, as its features set it going again in the transaction of the decision. */
+export interface StoppedByBudget {
+  resumeTickets(trx: Trx, input: { sessionId: string; failureClass: 'budget'; reason: string; correlationId: string }): Promise<unknown>
+  resumeDesign(trx: Trx, input: { sessionId: string; failedWith: 'budget_exhausted'; correlationId: string }): Promise<unknown>
+}
+
+/** Approved: the session's ceiling becomes the proposed one, if it still is the one that was shown, and what stopped at it goes on. Rejected: it stays. */
+export const breachDecided = (stopped: StoppedByBudget): DecisionReaction => ({
   async approved(trx, approval) {
     const payload = BreachPayload.parse(approval.payload)
     // A project's ceiling is a setting, which its administrator changes where the others are.
     if (payload.ceiling !== 'session') throw new DomainError('invalid_input', { field: 'maxCostMicroUsd', problem: 'the ceiling of a project is raised in its settings' })
     if (!await raiseCeiling(trx, payload.id, payload.capMicroUsd, payload.proposedCapMicroUsd)) throw new DomainError('illegal_transition', { kind: 'budget of session', id: payload.id, from: 'changed', to: String(payload.proposedCapMicroUsd) })
     await appendEvents(trx, [{ type: 'budget:raised', projectId: approval.projectId, subject: { kind: 'session', id: payload.id }, data: { sessionId: payload.id, fromMicroUsd: payload.capMicroUsd, toMicroUsd: payload.proposedCapMicroUsd, by: approval.decidedBy }, correlationId: approval.correlationId }])
+    const about = { sessionId: payload.id, correlationId: approval.correlationId }
+    await stopped.resumeTickets(trx, { ...about, failureClass: 'budget', reason: 'the budget was raised' })
+    await stopped.resumeDesign(trx, { ...about, failedWith: 'budget_exhausted' })
   },
   async rejected() {
     // Nothing was changed for it: the tickets that met the ceiling stay on hold.
   },
-}
+})

@@ -1,5 +1,6 @@
 import { DomainError } from '@swarm/core/errors.ts'
 import type { AttemptEvidence } from '@swarm/contract/agent-protocol.ts'
+import type { FailureClass } from '@swarm/contract/runner-protocol.ts'
 import { predictFiles } from '@swarm/core/tickets/predicted-files.ts'
 import type { AttemptState } from '@swarm/core/tickets/attempts.ts'
 import { attemptMayBecome } from '@swarm/core/tickets/attempts.ts'
@@ -10,7 +11,7 @@ import type { Trx } from '../../db/unit.ts'
 import { appendEvents } from '../../events/events.ts'
 import type { Evidence, TicketCommands } from '../../ports.ts'
 import { afterFailedAttempt, withEvidence } from './failures.ts'
-import { attemptById, attemptInState, insertDependencies, insertTicket, moveAttemptRow, ticketById } from './queries.ts'
+import { attemptById, attemptInState, attemptsOf, insertDependencies, insertTicket, moveAttemptRow, patchTicket, ticketById, ticketsOfSession } from './queries.ts'
 import type { AttemptRow, TicketRow } from './queries.ts'
 import { moveTicket } from './transition.ts'
 
@@ -136,6 +137,24 @@ export function createTicketCommands(deps: TicketDependencies): TicketCommands {
       await moveTicket(trx, ticket, 'changes_requested', {
         patch: { ...patch, evidence: withEvidence(ticket, evidence), retry_at: null }, reason: input.reason, correlationId: input.correlationId, now: deps.now(), attemptId: last.id,
       })
+    },
+
+    async resumeHeld(trx, input) {
+      const resumed: string[] = []
+      for (const ticket of await ticketsOfSession(trx, input.sessionId, ['claimed', 'in_progress'])) {
+        // Its agent may have met the cause already and be saving its work: the failure that it reports next is forgiven.
+        const counts = JSON.parse(ticket.failure_counts) as Partial<Record<FailureClass, number>>
+        await patchTicket(trx, ticket.id, { failure_counts: JSON.stringify({ ...counts, [input.failureClass]: -1 }) })
+      }
+      for (const ticket of await ticketsOfSession(trx, input.sessionId, ['on_hold'])) {
+        // The counts start anew whenever a person sends a ticket back: those of this class say that it was held since.
+        const { [input.failureClass]: failed, ...counts } = JSON.parse(ticket.failure_counts) as Partial<Record<FailureClass, number>>
+        const last = (await attemptsOf(trx, ticket.id)).at(-1)
+        if (failed === undefined || failed < 1 || last?.state !== 'failed' || last.failure_class !== input.failureClass) continue
+        await moveTicket(trx, ticket, 'ready', { patch: { failure_counts: JSON.stringify(counts), retry_at: null }, reason: input.reason, correlationId: input.correlationId, now: deps.now() })
+        resumed.push(ticket.id)
+      }
+      return resumed
     },
   }
 }

@@ -91,6 +91,10 @@ export async function attemptsOf(db: Db, ticketId: string): Promise<AttemptRow[]
   return db.selectFrom('attempts').selectAll().where('ticket_id', '=', ticketId).orderBy('number').execute()
 }
 
+export async function ticketsOfSession(db: Db, sessionId: string, states: readonly TicketState[]): Promise<TicketRow[]> {
+  return db.selectFrom('tickets').selectAll().where('session_id', '=', sessionId).where('state', 'in', [...states]).orderBy('id').execute()
+}
+
 export async function attemptInState(db: Db, ticketId: string, state: string): Promise<AttemptRow | undefined> {
   return db.selectFrom('attempts').selectAll().where('ticket_id', '=', ticketId).where('state', '=', state).orderBy('number', 'desc').executeTakeFirst()
 }
