@@ -9,6 +9,8 @@ import { openWorkspace } from '../../tools/workspace.ts'
 import { AttemptEnded, failed, type AgentTemplate, type TaskOf } from '../template.ts'
 import { compact, estimateTokens } from './compaction.ts'
 import { openingMessages, withCacheBreakpoint } from './conversation.ts'
+import { httpFetch } from './http-fetch.ts'
+import { useLightGlobals } from './light-globals.ts'
 import { callModel, type ModelTurn } from './model-call.ts'
 import { systemPrompt } from './prompt.ts'
 import { runTool, summarise, toolDefinitions } from './tool-runner.ts'
@@ -27,6 +29,7 @@ const COMPACT_TO = 0.6
 export const claude: AgentTemplate<'claude'> = {
   name: 'claude',
   async run(task, emit, signal) {
+    useLightGlobals()
     // BaseAnthropic and the one resource that we call, not the whole client: half the bundle.
     const client = new Messages(new BaseAnthropic({
       // Keeps the SDK from looking for credentials in files and the environment; no header is made of it (see below).
@@ -35,6 +38,7 @@ export const claude: AgentTemplate<'claude'> = {
       maxRetries: 0,
       timeout: task.limits.modelSilenceSeconds * 1_000,
       logLevel: 'off',
+      fetch: httpFetch,
       defaultHeaders: { authorization: null, 'x-correlation-id': task.correlationId, 'x-swarm-role': task.role, 'x-swarm-ticket': task.ticket.id, 'x-swarm-attempt': task.attemptId },
     }))
     const workspace = await openWorkspace(task.workspace)
