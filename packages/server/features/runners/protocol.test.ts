@@ -8,6 +8,23 @@ import { eachDialect } from '../../db/testing.ts'
 import { startTestServer } from '../../testing.ts'
 
 eachDialect((_dialect, make) => {
+  test('the first claims of a new runner process, made at once, do not take back what one of them was just given', async () => {
+    await using place = await make()
+    await using server = await startTestServer(place)
+    const { admin } = server
+    await admin.call(createAgent, { body: { name: 'writer', definition: { config: { template: 'shell', commands: ['true'] } } } })
+    for (let round = 0; round < 6; round++) {
+      const project = await admin.call(createProject, { body: { slug: `p${round}` } })
+      const repository = await admin.call(createRepository, { body: { projectId: project.id, slug: 'r', swarmYml: 'checks: { test: "true" }\n' } })
+      for (const title of ['One', 'Two']) await admin.call(createTicket, { body: { projectId: project.id, repositoryId: repository.id, title, agent: 'writer' } })
+      const runner = server.as((await admin.call(registerRunner, { body: { name: `runner-${round}` } })).token)
+      await Promise.all(Array.from({ length: 8 }, (_, n) => runner.call(claim, { body: { waitMs: 0, kinds: ['attempt'], driver: 'process', isolates: false, capacity: 8, bootId: `boot-000${round}`, claimKey: `key-0000${n}` } })))
+    }
+    const attempts = await server.context.db.read.selectFrom('attempts').select(['state', 'failure_reason']).execute()
+    expect(attempts.length).toBeGreaterThan(0)
+    expect(attempts.filter((attempt) => attempt.state !== 'running')).toEqual([])
+  })
+
   test('what a microVM wrote is recorded whatever characters are in it, and a commit is a commit', async () => {
     await using place = await make()
     await using server = await startTestServer(place)

@@ -51,7 +51,7 @@ export function registerRunnerProtocol(deps: RunnerProtocolDependencies): void {
 
   register(http, claim, async ({ body, principal, signal }) => {
     const runner = await db.write(async (trx) => {
-      const known = await requireRunner(trx, principal.id)
+      const known = await requireRunner(trx, principal.id, true)
       await sawRunner(trx, known.id, { driver: body.driver, isolates: body.isolates, capacity: body.capacity, bootId: body.bootId, now: deps.now() })
       if (known.bootId !== body.bootId) {
         await deps.attempts.reconcile(trx, known.id)

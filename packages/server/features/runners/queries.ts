@@ -1,10 +1,16 @@
 import type { Kysely, Selectable, Updateable } from 'kysely'
+import { forUpdate } from '../../db/dialect.ts'
 import type { RunnersTable, Schema, VmsTable } from '../../db/schema.ts'
 
 type Db = Kysely<Schema>
 
 export async function runnerById(db: Db, id: string): Promise<Selectable<RunnersTable> | undefined> {
   return db.selectFrom('runners').selectAll().where('id', '=', id).executeTakeFirst()
+}
+
+/** The same, with its row locked on PostgreSQL: what is decided by its boot id is decided once. */
+export async function lockedRunner(db: Db, id: string): Promise<Selectable<RunnersTable> | undefined> {
+  return forUpdate(db, db.selectFrom('runners').selectAll().where('id', '=', id)).executeTakeFirst()
 }
 
 export async function runnerByName(db: Db, name: string): Promise<Selectable<RunnersTable> | undefined> {

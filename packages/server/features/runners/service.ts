@@ -1,12 +1,13 @@
 import { DomainError } from '@swarm/core/errors.ts'
 import type { Trx } from '../../db/unit.ts'
 import { appendEvents } from '../../events/events.ts'
-import { insertRunner, liveVmsOf, putVm, runnerById, runnerByName, touchRunner, vmById } from './queries.ts'
+import { insertRunner, liveVmsOf, lockedRunner, putVm, runnerById, runnerByName, touchRunner, vmById } from './queries.ts'
 
 export interface KnownRunner { id: string; name: string; isolates: boolean; bootId: string | null }
 
-export async function requireRunner(trx: Trx, id: string): Promise<KnownRunner> {
-  const row = await runnerById(trx, id)
+/** `lock`: held against other writers until the unit ends. */
+export async function requireRunner(trx: Trx, id: string, lock = false): Promise<KnownRunner> {
+  const row = lock ? await lockedRunner(trx, id) : await runnerById(trx, id)
   if (!row) throw new DomainError('not_found', { kind: 'runner', id })
   return { id: row.id, name: row.name, isolates: row.isolates === 1, bootId: row.boot_id }
 }
