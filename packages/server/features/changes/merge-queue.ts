@@ -1,7 +1,7 @@
 import { DomainError } from '@swarm/core/errors.ts'
 import { git } from '@swarm/git/run.ts'
 import type { Duty } from '../../coordinator/duty.ts'
-import { createFaults } from '../../coordinator/faults.ts'
+import { createFaults } from './faults.ts'
 import { signal as wake, type Trx } from '../../db/unit.ts'
 import { appendEvents } from '../../events/events.ts'
 import { compareAndSet, isAncestor, readRef, treeOf } from '../../integrations/builtin-code-host/bare.ts'
