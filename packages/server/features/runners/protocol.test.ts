@@ -1,13 +1,39 @@
 import { createAgent } from '@swarm/contract/endpoints/agents.ts'
 import { createProject } from '@swarm/contract/endpoints/projects.ts'
 import { createRepository } from '@swarm/contract/endpoints/repositories.ts'
-import { createTicket, showTicket } from '@swarm/contract/endpoints/tickets.ts'
-import { claim, fail, registerRunner } from '@swarm/contract/runner-protocol.ts'
+import { answerQuestion, createTicket, listQuestions, showTicket } from '@swarm/contract/endpoints/tickets.ts'
+import { claim, fail, registerRunner, release } from '@swarm/contract/runner-protocol.ts'
 import { expect, test } from 'vitest'
 import { eachDialect } from '../../db/testing.ts'
 import { startTestServer } from '../../testing.ts'
 
 eachDialect((_dialect, make) => {
+  test('what a person answered one attempt is told to those after it', async () => {
+    await using place = await make()
+    await using server = await startTestServer(place)
+    const { admin } = server
+    const project = await admin.call(createProject, { body: { slug: 'p' } })
+    const repository = await admin.call(createRepository, { body: { projectId: project.id, slug: 'r', swarmYml: 'checks: { test: "true" }\n' } })
+    await admin.call(createAgent, { body: { name: 'writer', definition: { config: { template: 'shell', commands: ['true'] } } } })
+    await admin.call(createTicket, { body: { projectId: project.id, repositoryId: repository.id, title: 'Write', description: 'Write it.', agent: 'writer' } })
+    const runner = server.as((await admin.call(registerRunner, { body: { name: 'local' } })).token)
+    const take = async (claimKey: string) => {
+      const { work } = await runner.call(claim, { body: { waitMs: 1_000, kinds: ['attempt'], driver: 'process', isolates: false, capacity: 1, bootId: 'boot-0001', claimKey } })
+      if (work?.kind !== 'attempt') throw new Error('no attempt was given')
+      return { key: { kind: 'attempt' as const, id: work.attemptId, fence: work.fence }, task: work.task }
+    }
+    const first = await take('key-00001')
+    await runner.call(release, { body: { ...first.key, reason: 'question', wipSha: null, question: { text: 'Tabs or spaces?', options: [], toolUseId: 'tool-1', transcript: [] } } })
+    const [question] = (await admin.call(listQuestions, { query: {} })).items
+    await admin.call(answerQuestion, { params: { questionId: question?.id ?? '' }, body: { answer: 'Spaces, two.' } })
+    const resumed = await take('key-00002')
+    expect(resumed.task).toMatchObject({ resume: { answer: 'Spaces, two.' }, ticket: { description: 'Write it.' } })
+    await runner.call(fail, { body: { ...resumed.key, failureClass: 'agent', reason: 'lost', message: '', wipSha: null } })
+    const next = await take('key-00003')
+    expect(next.task.resume).toBeUndefined()
+    expect(next.task.ticket.description).toMatch(/^Write it\.[^]*Tabs or spaces\?[^]*Spaces, two\./)
+  })
+
   test('the first claims of a new runner process, made at once, do not take back what one of them was just given', async () => {
     await using place = await make()
     await using server = await startTestServer(place)

@@ -14,7 +14,7 @@ import type { TicketDependencies } from './commands.ts'
 import { afterFailedAttempt } from './failures.ts'
 import { attemptById, attemptsOf, expiredAttempts, runningOn, ticketById } from './queries.ts'
 import type { AttemptRow } from './queries.ts'
-import { resumeOf } from './questions.ts'
+import { answeredBefore, resumeOf } from './questions.ts'
 
 export interface AttemptSourceDependencies extends TicketDependencies {
   readonly db: Database
@@ -65,7 +65,7 @@ export function createAttemptSource(deps: AttemptSourceDependencies): WorkSource
         task: {
           attemptId: attempt.id, correlationId: attempt.correlation_id, role: 'developer', config: definition.config, limits, conventions,
           ticket: {
-            id: ticket.id, key: ticket.key, title: ticket.title, description: ticket.description, acceptance: JSON.parse(ticket.acceptance) as string[],
+            id: ticket.id, key: ticket.key, title: ticket.title, description: ticket.description + await answeredBefore(deps.db.read, attempt), acceptance: JSON.parse(ticket.acceptance) as string[],
             scope: JSON.parse(ticket.scope) as string[], requirements: JSON.parse(ticket.requirements) as { id: string; text: string }[], checks: [...plan.checks],
           },
           evidence: JSON.parse(ticket.evidence) as AttemptEvidence[],

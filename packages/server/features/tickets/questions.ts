@@ -20,6 +20,14 @@ export async function resumeOf(deps: { db: Database; readTranscript(digest: stri
   return { transcript: await deps.readTranscript(question.transcript_digest), toolUseId: question.tool_use_id, answer: question.answer }
 }
 
+/** What people answered earlier attempts of this ticket, in words for the agent; empty when nothing. An attempt's own answer comes with its conversation. */
+export async function answeredBefore(db: Kysely<Schema>, attempt: AttemptRow): Promise<string> {
+  const rows = await db.selectFrom('questions').select(['text', 'answer']).where('ticket_id', '=', attempt.ticket_id).where('attempt_id', '!=', attempt.id)
+    .where('answer', 'is not', null).orderBy('created_at').orderBy('id').execute()
+  if (rows.length === 0) return ''
+  return ['', '', 'Asked by earlier attempts and answered by a person (do not ask again):', ...rows.map(({ text, answer }) => `- ${text}\n  Answer: ${answer}`)].join('\n')
+}
+
 export async function insertQuestion(trx: Trx, row: QuestionRow): Promise<void> {
   await trx.insertInto('questions').values(row).execute()
 }
