@@ -11,7 +11,7 @@ const TOOL_PACKAGES = {
 
 export type Tool = keyof typeof TOOL_PACKAGES
 export const IMAGE_TOOLS = ['apt-get', 'apt-cache', 'mmdebstrap', 'mkfs.erofs', 'busybox', 'modprobe', 'depmod', 'dpkg-deb', 'tar', 'flock', 'setpriv', 'unshare', 'npm'] as const satisfies readonly Tool[]
-export const QEMU_TOOLS = ['qemu-system-x86_64', 'mkfs.ext4', 'flock'] as const satisfies readonly Tool[]
+export const QEMU_TOOLS = ['qemu-system-x86_64', 'mkfs.ext4', 'flock', 'setpriv'] as const satisfies readonly Tool[]
 
 /** @returns the tool's path, or null. The system's folders are searched too: a user's PATH often lacks sbin. */
 export function findTool(tool: string): string | null {

@@ -32,7 +32,9 @@ export async function startQemu(place: QemuPlace, stateFile: string | null, onSp
   let child: ChildProcess
   try {
     await Promise.all([qmpSocket.listening, channelSocket.listening])
-    child = spawn(findTool('qemu-system-x86_64') ?? 'qemu-system-x86_64', qemuArguments(place), { stdio: ['ignore', 'ignore', 'pipe', ...(state === null ? [] : [state])], env: { PATH: process.env['PATH'] ?? '' } })
+    // The kernel ends QEMU with the runner, however that ends: nothing runs on until somebody reclaims it.
+    const argv = ['--pdeathsig', 'KILL', '--', findTool('qemu-system-x86_64') ?? 'qemu-system-x86_64', ...qemuArguments(place)]
+    child = spawn(findTool('setpriv') ?? 'setpriv', argv, { stdio: ['ignore', 'ignore', 'pipe', ...(state === null ? [] : [state])], env: { PATH: process.env['PATH'] ?? '' } })
   } finally {
     if (state !== null) closeSync(state)
   }
