@@ -29,7 +29,7 @@ export interface BuildEnd {
 }
 
 /** After these events somebody may have something to decide, or it may be over. */
-const WORTH_A_LOOK: ReadonlySet<LiveEvent['type']> = new Set(['approval:requested', 'approval:resolved', 'session:update', 'spec:generated', 'tickets:generated', 'build:progress', 'ticket:update', 'ticket:progress', 'change:created'])
+const WORTH_A_LOOK: ReadonlySet<LiveEvent['type']> = new Set(['approval:requested', 'approval:resolved', 'session:update', 'spec:generated', 'tickets:generated', 'build:progress', 'ticket:update', 'ticket:progress', 'change:created', 'change:returned', 'queue:paused'])
 
 /**
  * Follows a design session to its end: says what happens, has gates and questions decided, and returns when the session is

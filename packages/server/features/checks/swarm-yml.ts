@@ -18,7 +18,8 @@ const SwarmYml = z.strictObject({
   egress: z.strictObject({ allow: z.array(Host).max(200).default([]) }).prefault({}),
   scope: z.strictObject({ protect: Globs.default([]), generated: Globs.default([]) }).prefault({}),
   limits: z.strictObject({
-    cpu: z.number().positive().max(64), memoryMb: z.number().int().min(128).max(262_144), diskMb: z.number().int().min(64).max(1_048_576),
+    // Ceilings of one microVM: a repository cannot ask a host for more, whoever wrote its file.
+    cpu: z.number().positive().max(16), memoryMb: z.number().int().min(128).max(16_384), diskMb: z.number().int().min(64).max(65_536),
     minutes: z.number().positive().max(1_440), usd: z.number().positive().max(10_000),
   }).partial().prefault({}),
 })
