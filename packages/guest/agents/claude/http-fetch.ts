@@ -13,7 +13,7 @@ export const httpFetch = (url: string | URL | Request, init: RequestInit = {}): 
   const { Agent, request } = process.getBuiltinModule('node:http')
   const signal = init.signal ?? undefined
   const call = request(new URL(String(url)), {
-    agent: new Agent({ proxyEnv: process.env, keepAlive: false }), method: init.method, headers: Object.fromEntries(new Headers(init.headers)), signal,
+    agent: new Agent({ proxyEnv: { ...process.env }, keepAlive: false }), method: init.method, headers: Object.fromEntries(new Headers(init.headers)), signal,
   })
   call.once('error', (error) => reject(signal?.aborted === true ? signal.reason : new TypeError('fetch failed', { cause: error })))
   call.once('response', (answer) => resolve(responseOf(answer, String(url), signal)))
