@@ -25,7 +25,7 @@ eachDialect((dialect, make) => {
     expect(await again.migrations()).toEqual(Object.keys(MIGRATIONS))
   })
 
-  test.runIf(dialect === 'postgres')('replicas that start together migrate once', async () => {
+  if (dialect === 'postgres') test('replicas that start together migrate once', async () => {
     await using place = await make()
     const opened = await Promise.all([place.open(), place.open(), place.open()])
     for (const db of opened) {
@@ -133,13 +133,13 @@ eachDialect((dialect, make) => {
     expect(typeof row.sum).toBe('number')
   })
 
-  test.runIf(dialect === 'sqlite')('the reading connection cannot write', async () => {
+  if (dialect === 'sqlite') test('the reading connection cannot write', async () => {
     await using place = await make()
     await using db = await place.open()
     await expect(db.read.insertInto('meta').values({ key: 'x', value: '' }).execute()).rejects.toThrow(/readonly/)
   })
 
-  test.runIf(dialect === 'sqlite')('a unit that awaits something else than its trx is told, and fails in tests', async () => {
+  if (dialect === 'sqlite') test('a unit that awaits something else than its trx is told, and fails in tests', async () => {
     await using place = await make()
     await using db = await place.open()
     await expect(db.write(async (trx) => {
@@ -185,7 +185,7 @@ eachDialect((dialect, make) => {
     }
   })
 
-  test.runIf(dialect === 'sqlite')('an existing SQLite database is copied before it is migrated', async () => {
+  if (dialect === 'sqlite') test('an existing SQLite database is copied before it is migrated', async () => {
     await using place = await make()
     {
       await using db = await place.open()

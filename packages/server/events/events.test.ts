@@ -110,7 +110,7 @@ eachDialect((dialect, make) => {
     expect(seen).toEqual(['a', 'b', 'c', 'last'])
   })
 
-  test.runIf(dialect === 'postgres')('on PostgreSQL another process that commits wakes the reader', async () => {
+  if (dialect === 'postgres') test('on PostgreSQL another process that commits wakes the reader', async () => {
     await using place = await make()
     await using here = await place.open()
     await using elsewhere = await place.open()
@@ -121,7 +121,7 @@ eachDialect((dialect, make) => {
     await follower.return()
   })
 
-  test.runIf(dialect === 'postgres')('on PostgreSQL an event waits while an older transaction runs, and comes when it ended', async () => {
+  if (dialect === 'postgres') test('on PostgreSQL an event waits while an older transaction runs, and comes when it ended', async () => {
     await using place = await make()
     await using db = await place.open()
     let release = (): void => undefined
@@ -142,7 +142,7 @@ eachDialect((dialect, make) => {
     expect(events.map(({ subject }) => subject.id)).toEqual(['older', 'newer'])
   })
 
-  test.runIf(dialect === 'postgres')('on PostgreSQL a log that was loaded into another cluster keeps its events and gets a new epoch', async () => {
+  if (dialect === 'postgres') test('on PostgreSQL a log that was loaded into another cluster keeps its events and gets a new epoch', async () => {
     await using place = await make()
     let old: string
     {
@@ -163,7 +163,7 @@ eachDialect((dialect, make) => {
     await expect(readEvents(db.read, old, 10)).rejects.toMatchObject({ code: 'cursor_expired' })
   })
 
-  test.runIf(dialect === 'postgres')('the listening connection comes back after it was cut, and waiters are woken', async () => {
+  if (dialect === 'postgres') test('the listening connection comes back after it was cut, and waiters are woken', async () => {
     await using place = await make()
     await using here = await place.open()
     await using elsewhere = await place.open()
@@ -178,7 +178,7 @@ eachDialect((dialect, make) => {
     await follower.return()
   })
 
-  test.runIf(dialect === 'postgres')('an event behind a transaction that is not ours comes soon after its end, though nothing tells of it', async () => {
+  if (dialect === 'postgres') test('an event behind a transaction that is not ours comes soon after its end, though nothing tells of it', async () => {
     await using place = await make()
     await using db = await place.open()
     const stranger = new pg.Client({ connectionString: place.databaseUrl })

@@ -14,7 +14,7 @@ import { TRANSLATION_CACHE_MB } from './arguments.ts'
 import { bootTemplate, withTimeout } from './boot.ts'
 import { probeKvm } from './kvm.ts'
 import { startSlot, type Slot, type SlotPlaces } from './slot.ts'
-import { buildingFolder, finishTemplate, markTemplateUsed, readTemplate, removeTemplates, requireTemplateSpace, templateKey, volatileFolder } from './templates.ts'
+import { buildingFolder, finishTemplate, markTemplateUsed, readTemplate, removeTemplates, removeEmptySlots, requireTemplateSpace, templateKey, volatileFolder } from './templates.ts'
 import { qemuVm } from './vm.ts'
 
 export interface QemuDriverOptions {
@@ -164,6 +164,7 @@ export async function createQemuDriver(options: QemuDriverOptions): Promise<Qemu
       await Promise.all([...[...live].map((vm) => vm[Symbol.asyncDispose]()), ...waiting.map((slot) => slot.release([]))])
       for (const mark of marks.values()) mark[Symbol.dispose]()
       removeSharedCgroups(cgroups)
+      removeEmptySlots(cache)
     },
   }
 }

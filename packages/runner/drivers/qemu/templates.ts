@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statfsSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmdirSync, rmSync, statfsSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { z } from 'zod'
@@ -105,6 +105,16 @@ export function removeTemplates(cache: string, which: 'all' | 'stale' = 'all'): 
   const empty = !existsSync(slots) || readdirSync(slots).length === 0
   if (which === 'all' && inUse.length === 0 && empty && existsSync(root)) rmSync(root, { recursive: true, force: true })
   return { removed, inUse }
+}
+
+/** Removes the folder of the sockets once no runner of this cache has any in it. */
+export function removeEmptySlots(cache: string): void {
+  try {
+    rmdirSync(join(volatileFolder(cache), 'slots'))
+  } catch (error) {
+    // In use by another runner, or never made.
+    if (!(error instanceof Error && 'code' in error && (error.code === 'ENOTEMPTY' || error.code === 'ENOENT'))) throw error
+  }
 }
 
 /** The name of the folder in which this process builds a template. */
