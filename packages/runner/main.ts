@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { programFailure } from '@swarm/contract/program-failure.ts'
 import { DomainError } from '@swarm/core/errors.ts'
 import { startRunner } from './app.ts'
 import { createMachines } from './attempts/machines.ts'
@@ -46,9 +47,6 @@ async function main(): Promise<void> {
 try {
   await main()
 } catch (error) {
-  const body = error instanceof DomainError
-    ? { code: error.code, message: error.message, remedy: error.remedy, details: error.details }
-    : { code: 'internal', message: error instanceof Error ? error.stack ?? error.message : String(error), remedy: 'This is a fault of Swarm.', details: {} }
-  process.stderr.write(`${JSON.stringify({ ready: false, error: body })}\n`)
+  process.stderr.write(`${JSON.stringify({ ready: false, error: programFailure(error) })}\n`)
   process.exitCode = 1
 }

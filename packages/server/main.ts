@@ -1,4 +1,4 @@
-import { DomainError } from '@swarm/core/errors.ts'
+import { programFailure } from '@swarm/contract/program-failure.ts'
 import { createServer } from './app.ts'
 import { loadConfig } from './config.ts'
 
@@ -25,17 +25,9 @@ async function main(): Promise<void> {
   server.context.logger.info('stopping')
 }
 
-function explain(error: unknown): void {
-  const known = error instanceof DomainError
-  const body = known
-    ? { code: error.code, message: error.message, remedy: error.remedy, details: error.details }
-    : { code: 'internal', message: error instanceof Error ? error.stack ?? error.message : String(error), remedy: 'This is a fault of Swarm.', details: {} }
-  process.stderr.write(`${JSON.stringify({ ready: false, error: body })}\n`)
-}
-
 try {
   await main()
 } catch (error) {
-  explain(error)
+  process.stderr.write(`${JSON.stringify({ ready: false, error: programFailure(error) })}\n`)
   process.exitCode = 1
 }

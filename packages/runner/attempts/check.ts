@@ -18,9 +18,7 @@ export async function runCheck(work: CheckWork, deps: { link: ServerLink; machin
   try {
     provisioned = await reporter.during('provision', () => provision(deps.machines, work, reporter))
     const machine = provisioned.vm
-    await reporter.during('workspace', async () => {
-      await fetchWorkspace(machine, { ...work, ref: `refs/swarm/checks/${work.checkId}`, author: 'Swarm', signal: stop })
-    })
+    await reporter.during('workspace', () => fetchWorkspace(machine, { ...work, ref: `refs/swarm/checks/${work.checkId}`, author: 'Swarm', signal: stop }))
     const results = await reporter.during('checks', () => runAll(machine, work, stop))
     await reporter.flush()
     await link.call(complete, { body: { ...key, kind: 'check', results, passed: results.every((result) => result.exitCode === 0) } }, lost)

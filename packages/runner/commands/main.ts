@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { programFailure } from '@swarm/contract/program-failure.ts'
 import { DomainError } from '@swarm/core/errors.ts'
 import { loadRunnerSettings } from '../config.ts'
 import { offeredDrivers, selectDriver } from '../drivers/select.ts'
@@ -99,9 +100,6 @@ try {
   const result = await COMMANDS[name as keyof typeof COMMANDS](values)
   process.stdout.write(`${JSON.stringify({ result })}\n`)
 } catch (error) {
-  const body = error instanceof DomainError
-    ? { code: error.code, message: error.message, remedy: error.remedy, details: error.details }
-    : { code: 'internal', message: error instanceof Error ? error.stack ?? error.message : String(error), remedy: 'This is a fault of Swarm.', details: {} }
-  process.stderr.write(`${JSON.stringify({ error: body })}\n`)
+  process.stderr.write(`${JSON.stringify({ error: programFailure(error) })}\n`)
   process.exitCode = 1
 }

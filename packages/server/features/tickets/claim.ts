@@ -1,7 +1,7 @@
-import { overlap } from '@swarm/core/tickets/predicted-files.ts'
 import type { Trx } from '../../db/unit.ts'
 import { moveAttempt } from './commands.ts'
 import type { TicketDependencies } from './commands.ts'
+import { inTheWay } from './in-the-way.ts'
 import { activeTickets, attemptInState, claimCandidates, lockDispatch, patchTicket } from './queries.ts'
 import type { AttemptRow, TicketRow } from './queries.ts'
 import { moveTicket } from './transition.ts'
@@ -36,10 +36,7 @@ export async function claimTicket(trx: Trx, deps: TicketDependencies, rules: Cla
   for (const ticket of await claimCandidates(trx, now, CANDIDATES)) {
     const inProject = working.filter((other) => other.project_id === ticket.project_id).length
     if (inProject >= await rules.concurrencyOf(trx, ticket.project_id)) continue
-    const files = JSON.parse(ticket.predicted_files) as string[]
-    const inTheWay = active.some((other) => other.id !== ticket.id && other.repository_id === ticket.repository_id
-      && overlap(files, JSON.parse(other.predicted_files) as string[]).length > 0)
-    if (inTheWay) continue
+    if (inTheWay(ticket, active)) continue
     const agent = await rules.agentVersion(trx, ticket.agent_name)
     if (!agent) {
       await moveTicket(trx, ticket, 'on_hold', { reason: `there is no agent named ${ticket.agent_name}; register it, then retry`, correlationId: ticket.id, now })

@@ -3,11 +3,11 @@ import type { Attempt, Question, Ticket } from '@swarm/contract/endpoints/ticket
 import type { z } from 'zod'
 import { ticketCan } from '@swarm/core/tickets/machine.ts'
 import type { TicketState } from '@swarm/core/tickets/machine.ts'
-import { overlap } from '@swarm/core/tickets/predicted-files.ts'
 import type { Kysely } from 'kysely'
 import type { Schema } from '../../db/schema.ts'
+import { inTheWay } from './in-the-way.ts'
 import { activeTickets, attemptsOf, dependenciesOf } from './queries.ts'
-import type { TicketRow } from './queries.ts'
+import type { ActiveTicket, TicketRow } from './queries.ts'
 import { changeIds, costByAttempt, costByTicket, stepsOf, vmIdsOf } from './read-queries.ts'
 import type { QuestionRow } from './questions.ts'
 
@@ -31,19 +31,15 @@ export async function presentTickets(db: Kysely<Schema>, rows: readonly TicketRo
 type Parent = Awaited<ReturnType<typeof dependenciesOf>>[number]
 
 /** One line, for a person. Null when the ticket moves, or is over. */
-function waitsFor(row: TicketRow, parents: readonly Parent[], active: Awaited<ReturnType<typeof activeTickets>>, now: number): string | null {
+function waitsFor(row: TicketRow, parents: readonly Parent[], active: readonly ActiveTicket[], now: number): string | null {
   if (row.state === 'on_hold') return row.hold_reason
   if (row.state === 'in_review') return 'the decision about its change'
   if (row.state !== 'ready' && row.state !== 'changes_requested') return null
   const open = parents.filter((parent) => parent.state !== 'done')
   if (open.length > 0) return `${open.map((parent) => `${parent.depends_on_id} (${parent.title}, ${parent.state})`).join(', ')} to be merged`
   if (row.retry_at !== null && row.retry_at > now) return `its next try in ${Math.ceil((row.retry_at - now) / 1000)} s`
-  const files = JSON.parse(row.predicted_files) as string[]
-  for (const other of active) {
-    if (other.id === row.id || other.repository_id !== row.repository_id) continue
-    const shared = overlap(files, JSON.parse(other.predicted_files) as string[])
-    if (shared.length > 0) return `${other.id}, which works on ${shared.join(', ')}`
-  }
+  const obstacle = inTheWay(row, active)
+  if (obstacle) return `${obstacle.other.id}, which works on ${obstacle.shared.join(', ')}`
   return 'a free microVM'
 }
 

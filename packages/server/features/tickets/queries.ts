@@ -71,8 +71,12 @@ export async function claimCandidates(db: Db, now: number, limit: number): Promi
   return forUpdateSkipLocked(db, query).execute()
 }
 
-export async function activeTickets(db: Db): Promise<Pick<TicketRow, 'id' | 'project_id' | 'repository_id' | 'state' | 'predicted_files'>[]> {
-  return db.selectFrom('tickets').select(['id', 'project_id', 'repository_id', 'state', 'predicted_files']).where('state', 'in', [...ACTIVE]).execute()
+export type ActiveTicket = Pick<TicketRow, 'id' | 'project_id' | 'repository_id' | 'state'> & { readonly files: readonly string[] }
+
+/** Tickets that are worked on or on their way to main, with the files that they are expected to write. */
+export async function activeTickets(db: Db): Promise<ActiveTicket[]> {
+  const rows = await db.selectFrom('tickets').select(['id', 'project_id', 'repository_id', 'state', 'predicted_files']).where('state', 'in', [...ACTIVE]).execute()
+  return rows.map(({ predicted_files, ...row }) => ({ ...row, files: JSON.parse(predicted_files) as string[] }))
 }
 
 export async function earliestRetry(db: Db, now: number): Promise<number | null> {
