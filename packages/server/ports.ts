@@ -70,6 +70,8 @@ export interface ApprovalRequest {
 }
 /** What a feature does in the transaction of the decision. A throw undoes the decision. */
 export interface DecisionReaction {
+  /** The action happens later (a merge, in the queue), and whoever carries it out marks the approval as used; otherwise the decision itself is the action. */
+  readonly usedLater?: boolean
   approved(trx: Trx, approval: { id: string; kind: string; subjectKind: string; subjectId: string; projectId: string; payload: unknown; payloadHash: string; decidedBy: string; correlationId: string }): Promise<void>
   rejected(trx: Trx, approval: { id: string; kind: string; subjectKind: string; subjectId: string; projectId: string; payload: unknown; status: 'rejected' | 'revision_requested'; reason: string; decidedBy: string; correlationId: string }): Promise<void>
 }
@@ -79,6 +81,8 @@ export interface ApprovalCommands {
   request(trx: Trx, request: ApprovalRequest): Promise<string>
   /** Open approvals about this subject are void: it has changed. */
   cancelFor(trx: Trx, subject: { kind: string; id: string }, reason: string, correlationId: string): Promise<void>
+  /** Marks an approval of a kind that is used later as used, in the unit that records its one action. @throws already_decided when it was used before, or is not approved */
+  use(trx: Trx, approvalId: string, correlationId: string): Promise<void>
   /** Registered once at start by the feature that asks. */
   onDecision(kind: string, reaction: DecisionReaction): void
 }

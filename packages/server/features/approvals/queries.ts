@@ -1,10 +1,16 @@
 import type { Kysely, Selectable } from 'kysely'
+import { forUpdate } from '../../db/dialect.ts'
 import type { ApprovalsTable, Schema } from '../../db/schema.ts'
 
 type Row = Selectable<ApprovalsTable>
 
 export async function approvalById(db: Kysely<Schema>, id: string): Promise<Row | undefined> {
   return db.selectFrom('approvals').selectAll().where('id', '=', id).executeTakeFirst()
+}
+
+/** The same, with its row locked on PostgreSQL: who decides second sees what the first has decided. */
+export async function lockedApproval(db: Kysely<Schema>, id: string): Promise<Row | undefined> {
+  return forUpdate(db, db.selectFrom('approvals').selectAll().where('id', '=', id)).executeTakeFirst()
 }
 
 export async function insertApproval(db: Kysely<Schema>, row: Row): Promise<void> {
@@ -18,6 +24,12 @@ export async function openApprovalsOf(db: Kysely<Schema>, subject: { kind: strin
 /** Compare-and-set from pending: false when somebody was first. */
 export async function settleApproval(db: Kysely<Schema>, id: string, patch: Pick<Row, 'status' | 'decided_by' | 'decided_at' | 'decision_reason'>): Promise<boolean> {
   const result = await db.updateTable('approvals').set(patch).where('id', '=', id).where('status', '=', 'pending').executeTakeFirst()
+  return result.numUpdatedRows === 1n
+}
+
+/** Marks an approved one as used: false when it was used before, or is not approved. */
+export async function useApproval(db: Kysely<Schema>, id: string, now: number): Promise<boolean> {
+  const result = await db.updateTable('approvals').set({ used_at: now }).where('id', '=', id).where('status', '=', 'approved').where('used_at', 'is', null).executeTakeFirst()
   return result.numUpdatedRows === 1n
 }
 

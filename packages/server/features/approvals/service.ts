@@ -6,7 +6,7 @@ import type { ApprovalsTable } from '../../db/schema.ts'
 import type { Trx } from '../../db/unit.ts'
 import { appendEvents } from '../../events/events.ts'
 import type { ApprovalCommands, DecisionReaction } from '../../ports.ts'
-import { approvalById, insertApproval, openApprovalsOf, settleApproval } from './queries.ts'
+import { approvalById, insertApproval, lockedApproval, openApprovalsOf, settleApproval, useApproval } from './queries.ts'
 
 export type ApprovalRow = Selectable<ApprovalsTable>
 
@@ -37,6 +37,17 @@ export function createApprovals(deps: { now: () => number; makeId: (kind: 'appro
     return { ...approval, status, decided_by: by, decided_at: now, decision_reason: reason }
   }
 
+  /** The one action that an approval authorises has been done. @throws already_decided when it was used before */
+  async function use(trx: Trx, approval: ApprovalRow, correlationId: string): Promise<ApprovalRow> {
+    const now = deps.now()
+    if (!await useApproval(trx, approval.id, now)) throw new DomainError('already_decided', { kind: 'approval', id: approval.id, by: approval.decided_by, decision: 'used' })
+    await appendEvents(trx, [{
+      type: 'approval:used', projectId: approval.project_id, subject: { kind: approval.subject_kind, id: approval.subject_id }, correlationId,
+      data: { approvalId: approval.id, kind: approval.kind, payloadHash: approval.payload_hash },
+    }])
+    return { ...approval, used_at: now }
+  }
+
   return {
     async request(trx, request) {
       const payload = canonicalJson(request.payload)
@@ -62,13 +73,19 @@ export function createApprovals(deps: { now: () => number; makeId: (kind: 'appro
       for (const open of await openApprovalsOf(trx, subject)) await settle(trx, open, 'cancelled', 'swarm', reason, correlationId)
     },
 
+    async use(trx, approvalId, correlationId) {
+      const approval = await approvalById(trx, approvalId)
+      if (!approval) throw new DomainError('not_found', { kind: 'approval', id: approvalId })
+      await use(trx, approval, correlationId)
+    },
+
     onDecision(kind, reaction) {
       if (reactions.has(kind)) throw new Error(`approval kind ${kind} already has a reaction`)
       reactions.set(kind, reaction)
     },
 
     async decide(trx, input) {
-      const approval = await approvalById(trx, input.approvalId)
+      const approval = await lockedApproval(trx, input.approvalId)
       if (!approval) throw new DomainError('not_found', { kind: 'approval', id: input.approvalId })
       if (approval.status !== 'pending') {
         if (approval.status === input.decision && approval.payload_hash === input.payloadHash) return approval
@@ -85,9 +102,12 @@ export function createApprovals(deps: { now: () => number; makeId: (kind: 'appro
         id: approval.id, kind: approval.kind, subjectKind: approval.subject_kind, subjectId: approval.subject_id, projectId: approval.project_id,
         payload: JSON.parse(approval.payload) as unknown, decidedBy, correlationId: input.correlationId,
       }
-      if (input.decision === 'approved') await reaction.approved(trx, { ...about, payloadHash: approval.payload_hash })
-      else await reaction.rejected(trx, { ...about, status: input.decision, reason: input.reason })
-      return decided
+      if (input.decision !== 'approved') {
+        await reaction.rejected(trx, { ...about, status: input.decision, reason: input.reason })
+        return decided
+      }
+      await reaction.approved(trx, { ...about, payloadHash: approval.payload_hash })
+      return reaction.usedLater === true ? decided : await use(trx, decided, input.correlationId)
     },
   }
 }

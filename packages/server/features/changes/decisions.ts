@@ -10,6 +10,7 @@ import { evidence } from './verification.ts'
 /** What a decision about a merge sets going, in its own transaction. */
 export function mergeDecisions(deps: ChangeDependencies): DecisionReaction {
   return {
+    usedLater: true,
     async approved(trx, approval) {
       const payload = MergePayload.parse(approval.payload)
       const change = await changeById(trx, payload.changeId)
