@@ -59,7 +59,7 @@ eachDialect((_dialect, make) => {
     const { events } = await readEvents(stage.db.read, null, 200)
     expect(events.filter((event) => event.subject.kind === 'session').map((event) => event.type)).toEqual([
       'session:update', 'session:update', 'session:update', 'session:update', 'session:update', 'spec:generated', 'approval:requested',
-      'approval:resolved', 'session:update', 'approval:requested', 'approval:resolved', 'session:update', 'tickets:generated',
+      'approval:resolved', 'session:update', 'approval:requested', 'approval:used', 'approval:resolved', 'session:update', 'tickets:generated', 'approval:used',
     ])
     expect(stage.errors).toEqual([])
   })
