@@ -55,6 +55,9 @@ export const Settings = z.strictObject({
     ttlMs: setting(positive.default(30_000), 'SWARM_LEASE_TTL_MS', 'A runner that was silent for so long has lost its work, ms', number),
     beatMs: setting(positive.default(10_000), 'SWARM_LEASE_BEAT_MS', 'How often a runner reports, ms', number),
   }).prefault({}),
+  merge: z.strictObject({
+    batch: setting(positive.max(64).default(8), 'SWARM_MERGE_BATCH', 'Approved changes of a repository that are checked and merged together at most; 1 = one after the other', number),
+  }).prefault({}),
   egress: z.strictObject({
     exemptions: setting(z.array(z.strictObject({ host: z.string().min(1), cidr: Cidr })).default([]), 'SWARM_EGRESS_EXEMPTIONS', 'Exact hosts that may resolve into a private range: [{"host","cidr"}]', json),
   }).prefault({}),

@@ -17,7 +17,7 @@ import { z } from 'zod'
 /** Types of events that live clients get; there are others in the log, for the server alone. */
 export const LIVE_EVENT_TYPES = [
   'session:update', 'session:message', 'approval:requested', 'approval:resolved', 'spec:generated', 'tickets:generated',
-  'build:progress', 'ticket:update', 'ticket:progress', 'ticket:activity', 'check:update', 'change:created', 'change:queued', 'change:merged', 'change:returned',
+  'build:progress', 'ticket:update', 'ticket:progress', 'ticket:activity', 'check:update', 'change:created', 'change:queued', 'change:merged', 'change:returned', 'merge:update', 'batch:update',
   'change:closed', 'queue:paused', 'queue:resumed', 'budget:breach', 'budget:raised', 'vm:update', 'agent:update',
 ] as const
 

@@ -90,8 +90,8 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
     return { id: repository.id, slug: repository.slug, projectId: repository.project_id, path: repositories.pathOf(repository), defaultBranch: repository.default_branch }
   }
   const changes = createChanges(http, {
-    db, now: clock, makeId: ids, tickets, approvals, locate,
-    checks: { enqueue: checks.queue.enqueue, readPlan: readRepositoryPlan, sealPlan, readResults, failedOutput },
+    db, now: clock, makeId: ids, tickets, approvals, locate, batchSize: config.merge.batch,
+    checks: { enqueue: checks.queue.enqueue, cancel: checks.queue.cancel, readPlan: readRepositoryPlan, sealPlan, readResults, failedOutput },
   })
 
   const provider = providerOf(config.model)

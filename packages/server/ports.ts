@@ -31,8 +31,8 @@ export interface TicketCommands {
   verified(trx: Trx, input: { attemptId: string }): Promise<void>
   /** in_review → merging. */
   enterMerge(trx: Trx, input: { ticketId: string; correlationId: string }): Promise<void>
-  /** merging → done; dependents become claimable. */
-  merged(trx: Trx, input: { ticketId: string; sha: string; correlationId: string }): Promise<void>
+  /** merging → done; dependents become claimable. `paths`: what the change really touched on main, at most 500. */
+  merged(trx: Trx, input: { ticketId: string; sha: string; correlationId: string; paths?: readonly string[] }): Promise<void>
   /** merging | in_review → changes_requested, with the evidence that the next attempt gets (conflict, red merged tree, review). */
   returned(trx: Trx, input: {
     ticketId: string; failureClass: FailureClass; reason: string; evidence: Evidence; correlationId: string

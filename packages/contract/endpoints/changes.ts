@@ -1,3 +1,4 @@
+import { BATCH_STATES } from '@swarm/core/merge/batches.ts'
 import { z } from 'zod'
 import { endpoint } from '../endpoint.ts'
 import { pageOf, PageQuery, Time } from './shared.ts'
@@ -17,18 +18,33 @@ export type MergePayload = z.infer<typeof MergePayload>
 export const MERGE_ENTRY_STATES = ['queued', 'checking', 'merged', 'returned', 'cancelled'] as const
 export const MergeEntry = z.object({
   changeId: z.string(), ticketId: z.string(), headSha: Sha, state: z.enum(MERGE_ENTRY_STATES),
-  /** Main when the candidate was built, and the candidate: what lands when its checks pass. */
+  /** The batch that it is, or last was, a member of. */
+  batchId: z.string().nullable(),
+  /** Main when that batch was built, its candidate (what lands when its checks pass) and its check run. */
   baseSha: Sha.nullable(), candidateSha: Sha.nullable(), checkId: z.string().nullable(),
   /** Times in a row that main moved between the checks and the merge. */
   losses: z.number().int(), reason: z.string().nullable(), updatedAt: Time,
 })
 export type MergeEntry = z.infer<typeof MergeEntry>
 
+/** A change in a batch: its commits are `ontoSha..tipSha`, where the first member's `ontoSha` is the batch's base and the last one's `tipSha` its head. */
+export const BatchMember = z.object({ changeId: z.string(), ticketId: z.string(), headSha: Sha, ontoSha: Sha, tipSha: Sha })
+export type BatchMember = z.infer<typeof BatchMember>
+/** Changes that are checked together, as they would be on main, and land together. */
+export const MergeBatch = z.object({
+  id: z.string(), state: z.enum(BATCH_STATES), baseSha: Sha, headSha: Sha, members: z.array(BatchMember), checkId: z.string(),
+  /** Why it did not land. */
+  reason: z.string().nullable(), createdAt: Time, endedAt: Time.nullable(),
+})
+export type MergeBatch = z.infer<typeof MergeBatch>
+
 /** The one change of a ticket, whatever the number of its attempts. */
 export const Change = z.object({
   id: z.string(), projectId: z.string(), repositoryId: z.string(), ticketId: z.string(), branch: z.string(),
   title: z.string(), state: z.enum(['open', 'merged', 'closed']),
-  baseSha: Sha, headSha: Sha, mergedSha: Sha.nullable(), createdAt: Time, updatedAt: Time,
+  baseSha: Sha, headSha: Sha,
+  /** The value of main with which it landed. */
+  mergedSha: Sha.nullable(), createdAt: Time, updatedAt: Time,
 })
 export type Change = z.infer<typeof Change>
 
@@ -53,9 +69,16 @@ export const diffChange = endpoint({
     patch: z.string(), truncated: z.boolean(),
   }),
 })
-export const MergeQueue = z.object({ repositoryId: z.string(), pausedReason: z.string().nullable(), entries: z.array(MergeEntry) })
+export const MergeQueue = z.object({
+  repositoryId: z.string(), pausedReason: z.string().nullable(), entries: z.array(MergeEntry),
+  /** Newest first, the one at work included; at most 20. */
+  batches: z.array(MergeBatch),
+  /** Changes among which the guilty one of a red batch is being looked for. */
+  suspects: z.array(z.string()),
+})
+export type MergeQueue = z.infer<typeof MergeQueue>
 export const showMergeQueue = endpoint({
-  method: 'GET', path: '/api/changes/queue/:repositoryId', access: ['admin'], tag: 'changes', summary: 'The merge queue of a repository: what waits, in order, and why it stands still, if it does',
+  method: 'GET', path: '/api/changes/queue/:repositoryId', access: ['admin'], tag: 'changes', summary: 'The merge queue of a repository: what waits, in order, its latest batches, and why it stands still, if it does',
   params: ByRepository, response: MergeQueue,
 })
 export const pauseMergeQueue = endpoint({

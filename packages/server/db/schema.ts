@@ -108,7 +108,7 @@ export interface ApprovalsTable {
   decided_by: string | null; decided_at: number | null; decision_reason: string | null
   /** 1 when --yes may decide it, 0 when only a person may. */
   yes_allowed: number
-  /** When the one action that it authorises was taken. */
+  /** When the one action that it authorises was taken; of a merge: when it put the change into the merge queue. */
   used_at: number | null
   expires_at: number | null; created_at: number
 }
@@ -144,7 +144,22 @@ export interface MergeEntriesTable {
   state: string
   base_sha: string | null; candidate_sha: string | null; check_id: string | null
   losses: number; approval_id: string | null; reason: string | null
+  /** The batch that it is, or last was, a member of; base, candidate and check are that batch's. */
+  batch_id: string | null
   created_at: number; updated_at: number
+}
+/** Changes that are checked together and land together (core/merge/batches.ts has the states). A row never changes but in state, reason and end. */
+export interface MergeBatchesTable {
+  id: string; project_id: string; repository_id: string
+  state: string
+  /** Main when it was built, and the candidate: what main becomes. */
+  base_sha: string; head_sha: string
+  /** JSON BatchMember[], in the order in which they are rebased. */
+  members: string
+  check_id: string
+  reason: string | null
+  correlation_id: string
+  created_at: number; ended_at: number | null
 }
 /** A queue that is stopped and why (red base, three lost races, a person). */
 export interface MergeQueuesTable { repository_id: string; paused_reason: string | null; updated_at: number }
@@ -182,7 +197,7 @@ export interface Schema {
   attempts: AttemptsTable; attempt_steps: AttemptStepsTable; questions: QuestionsTable
   runners: RunnersTable; vms: VmsTable; agents: AgentsTable; agent_versions: AgentVersionsTable
   approvals: ApprovalsTable; changes: ChangesTable; check_runs: CheckRunsTable
-  merge_entries: MergeEntriesTable; merge_queues: MergeQueuesTable
+  merge_entries: MergeEntriesTable; merge_batches: MergeBatchesTable; merge_queues: MergeQueuesTable
   model_calls: ModelCallsTable; tokens: TokensTable;
   events: EventsTable; meta: MetaTable
 }

@@ -1,5 +1,6 @@
-import { diffChange, listChanges, pauseMergeQueue, resumeMergeQueue, showChange, showMergeQueue, type Change, type MergeEntry } from '@swarm/contract/endpoints/changes.ts'
+import { diffChange, listChanges, pauseMergeQueue, resumeMergeQueue, showChange, showMergeQueue, type Change, type MergeBatch, type MergeEntry, type MergeQueue } from '@swarm/contract/endpoints/changes.ts'
 import { DomainError } from '@swarm/core/errors.ts'
+import { suspectsOf } from '@swarm/core/merge/batches.ts'
 import { git } from '@swarm/git/run.ts'
 import type { Duty } from '../../coordinator/duty.ts'
 import { signal } from '../../db/unit.ts'
@@ -9,11 +10,14 @@ import { mergeDecisions } from './decisions.ts'
 import type { ChangeDependencies } from './dependencies.ts'
 import { mergeQueueDuty } from './merge-queue.ts'
 import { branchDuty, fileFigures } from './publish.ts'
-import { changeById, changePage, entryOf, liveEntries, queueState, setQueue, type ChangeRow, type EntryRow } from './queries.ts'
+import { entryOf, lastRedBatch, latestBatches, liveEntries, membersOf, queueState, setQueue, type BatchRow, type EntryRow } from './merge-queries.ts'
+import { changeById, changePage, type ChangeRow } from './queries.ts'
 import { gateDuty, verdictDuty } from './verification.ts'
 
 /** The diff's text above this is cut. */
 const MAX_PATCH_BYTES = 4 * 1024 * 1024
+/** Batches that the queue shows, the latest. */
+const SHOWN_BATCHES = 20
 
 /**
  * From a handed-in attempt to main: gate, verdict of the checks, the change and its approval, the merge queue. Registers its
@@ -27,9 +31,15 @@ export function createChanges(http: HttpTarget, deps: ChangeDependencies): { rea
     if (!change) throw new DomainError('not_found', { kind: 'change', id })
     return change
   }
-  const queue = async (repositoryId: string) => ({
-    repositoryId, pausedReason: (await queueState(db.read, repositoryId))?.paused_reason ?? null, entries: (await liveEntries(db.read, repositoryId)).map(presentEntry),
-  })
+  const queue = async (repositoryId: string): Promise<MergeQueue> => {
+    const entries = (await liveEntries(db.read, repositoryId)).map(presentEntry)
+    const red = await lastRedBatch(db.read, repositoryId)
+    return {
+      repositoryId, pausedReason: (await queueState(db.read, repositoryId))?.paused_reason ?? null, entries,
+      batches: (await latestBatches(db.read, repositoryId, SHOWN_BATCHES)).map(presentBatch),
+      suspects: suspectsOf(entries, red ? membersOf(red) : []).map((entry) => entry.changeId),
+    }
+  }
 
   register(http, listChanges, async ({ query }) => {
     const rows = await changePage(db.read, query, readCursor(query.cursor), query.limit + 1)
@@ -81,8 +91,14 @@ function present(row: ChangeRow): Change {
 }
 function presentEntry(row: EntryRow): MergeEntry {
   return {
-    changeId: row.change_id, ticketId: row.ticket_id, headSha: row.head_sha, state: row.state as MergeEntry['state'], baseSha: row.base_sha, candidateSha: row.candidate_sha,
+    changeId: row.change_id, ticketId: row.ticket_id, headSha: row.head_sha, state: row.state as MergeEntry['state'], batchId: row.batch_id, baseSha: row.base_sha, candidateSha: row.candidate_sha,
     checkId: row.check_id, losses: row.losses, reason: row.reason, updatedAt: row.updated_at,
+  }
+}
+function presentBatch(row: BatchRow): MergeBatch {
+  return {
+    id: row.id, state: row.state as MergeBatch['state'], baseSha: row.base_sha, headSha: row.head_sha, members: membersOf(row), checkId: row.check_id,
+    reason: row.reason, createdAt: row.created_at, endedAt: row.ended_at,
   }
 }
 function readCursor(cursor: string | undefined): { at: number; id: string } | null {

@@ -4,7 +4,9 @@ import { signal } from '../../db/unit.ts'
 import { appendEvents } from '../../events/events.ts'
 import type { DecisionReaction } from '../../ports.ts'
 import type { ChangeDependencies } from './dependencies.ts'
-import { changeById, upsertEntry } from './queries.ts'
+import { queueEntry } from './merge-entries.ts'
+import { entryOf, useApproval } from './merge-queries.ts'
+import { changeById, LIVE_ENTRY_STATES } from './queries.ts'
 import { evidence } from './verification.ts'
 
 /** What a decision about a merge sets going, in its own transaction. */
@@ -17,13 +19,21 @@ export function mergeDecisions(deps: ChangeDependencies): DecisionReaction {
       if (!change || change.state !== 'open' || change.head_sha !== payload.headSha) {
         throw new DomainError('change_not_open', { changeId: payload.changeId, state: change?.state ?? 'gone', headSha: change?.head_sha ?? 'none' })
       }
+      // What the queue still has of an earlier head leaves it first: the batch that it is in knows it by its entry.
+      const earlier = await entryOf(trx, change.id)
+      if (earlier && (LIVE_ENTRY_STATES as readonly string[]).includes(earlier.state)) throw new DomainError('change_not_open', { changeId: change.id, state: 'still in the merge queue', headSha: earlier.head_sha })
       const now = deps.now()
+      // Used here and not at the merge, which cannot be undone: an approval puts one entry into the queue, and no other ever.
+      if (!await useApproval(trx, { id: approval.id, payloadHash: approval.payloadHash }, now)) throw new DomainError('already_decided', { kind: 'approval', id: approval.id, by: approval.decidedBy, decision: 'used' })
       await deps.tickets.enterMerge(trx, { ticketId: change.ticket_id, correlationId: approval.correlationId })
-      await upsertEntry(trx, {
-        change_id: change.id, repository_id: change.repository_id, ticket_id: change.ticket_id, head_sha: change.head_sha, state: 'queued',
+      await queueEntry(trx, {
+        change_id: change.id, repository_id: change.repository_id, ticket_id: change.ticket_id, head_sha: change.head_sha, state: 'queued', batch_id: null,
         base_sha: null, candidate_sha: null, check_id: null, losses: 0, approval_id: approval.id, reason: null, created_at: now, updated_at: now,
-      })
-      await appendEvents(trx, [{ type: 'change:queued', projectId: change.project_id, subject: { kind: 'change', id: change.id }, correlationId: approval.correlationId, data: { ticketId: change.ticket_id, headSha: change.head_sha } }])
+      }, approval.correlationId)
+      await appendEvents(trx, [{
+        type: 'change:queued', projectId: change.project_id, subject: { kind: 'change', id: change.id }, correlationId: approval.correlationId,
+        data: { ticketId: change.ticket_id, headSha: change.head_sha, approvalId: approval.id, approvalUsedAt: now },
+      }])
       signal(trx, 'work')
     },
     async rejected(trx, approval) {

@@ -10,9 +10,11 @@ export interface ScopedPlan extends CheckPlan { readonly scope: { readonly prote
 export interface ChangeDependencies {
   readonly db: Database
   readonly now: () => number
-  readonly makeId: (kind: 'change') => string
+  readonly makeId: (kind: 'change' | 'batch') => string
   readonly tickets: TicketCommands
   readonly approvals: ApprovalCommands
+  /** Most changes of a repository that are checked and merged together. */
+  readonly batchSize: number
   /** Of the repositories feature. Errors: `not_found`. */
   readonly locate: (repositoryId: string) => Promise<{ id: string; projectId: string; path: string; defaultBranch: string }>
   /** Of the checks feature. */
@@ -21,6 +23,8 @@ export interface ChangeDependencies {
       projectId: string; repositoryId: string; purpose: 'attempt' | 'merge' | 'base'; attemptId?: string | null; changeId?: string | null; ticketId?: string | null
       commitSha: string; treeSha: string; plan: SealedPlan; correlationId: string
     }): Promise<{ id: string; state: string }>
+    /** Ends a run that nobody waits for any more; one that has ended stays as it is. */
+    cancel(trx: Trx, id: string, reason: string): Promise<void>
     /** Plan at `base`; `change` is looked at only when the base holds nothing to run. Errors: `swarm_yml_invalid`. */
     readPlan(path: string, base: string, change?: string): Promise<ScopedPlan>
     sealPlan(plan: CheckPlan): SealedPlan

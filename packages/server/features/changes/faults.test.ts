@@ -67,7 +67,7 @@ eachDialect((_, make) => {
       await trx.insertInto('changes').values({ ...change, id: 'CHG-00000000', ticket_id: 'TKT-00000000', repository_id: 'REP-00000000' }).execute()
       await trx.insertInto('merge_entries').values({
         change_id: 'CHG-00000000', repository_id: 'REP-00000000', ticket_id: 'TKT-00000000', head_sha: change.head_sha, state: 'queued', base_sha: null, candidate_sha: null,
-        check_id: null, losses: 0, approval_id: null, reason: null, created_at: 1, updated_at: 1,
+        check_id: null, batch_id: null, losses: 0, approval_id: null, reason: null, created_at: 1, updated_at: 1,
       }).execute()
     })
     await world.decide(good)

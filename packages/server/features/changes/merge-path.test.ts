@@ -8,11 +8,11 @@ import { mergePathOver, type MergePath } from './testing.ts'
 const NOT_BOTH = 'checks:\n  lint: "true"\n  test: "test ! -f a.txt || test ! -f b.txt || { echo a and b together; exit 1; }"\n'
 
 eachDialect((_, make) => {
-  const path = (title: string, swarmYml: string, body: (world: MergePath) => Promise<void>) => {
+  const path = (title: string, swarmYml: string, body: (world: MergePath) => Promise<void>, batchSize?: number) => {
     test(title, async () => {
       await using place = await make()
       await using db = await place.open()
-      await body(await mergePathOver(db, place.home, swarmYml))
+      await body(await mergePathOver(db, place.home, swarmYml, batchSize === undefined ? {} : { batchSize }))
     }, 60_000)
   }
 
@@ -211,7 +211,10 @@ eachDialect((_, make) => {
     const first = await world.entry(id)
     // The row was lost with the transaction: building again gives the same commit, and its check is not run twice.
     while (await world.runCheck() !== null);
-    await world.db.write(async (trx) => { await trx.updateTable('merge_entries').set({ state: 'queued', base_sha: null, candidate_sha: null, check_id: null }).execute() })
+    await world.db.write(async (trx) => {
+      await trx.updateTable('merge_entries').set({ state: 'queued', base_sha: null, candidate_sha: null, check_id: null, batch_id: null }).execute()
+      await trx.deleteFrom('merge_batches').execute()
+    })
     await world.duty('merge queue', world.replica())
     expect((await world.entry(id)).candidate_sha).toBe(first.candidate_sha)
     await world.drain()
@@ -219,7 +222,7 @@ eachDialect((_, make) => {
     expect(await world.db.read.selectFrom('check_runs').selectAll().where('tries', '>', 0).where('purpose', '=', 'merge').execute()).toHaveLength(1)
   })
 
-  path('two replicas that run every duty at once merge each change once, and main never holds what was not checked', NOT_BOTH, async (world) => {
+  for (const [batchSize, advances] of [[1, 3], [8, 1]] as const) path(`two replicas that run every duty at once merge each change once, and main never holds what was not checked (batches of ${batchSize})`, NOT_BOTH, async (world) => {
     const ids: string[] = []
     for (const name of ['p', 'q', 'r']) ids.push(await world.inReview(name, { [`${name}.txt`]: `${name}\n` }, world.start))
     for (const id of ids) await world.decide(id)
@@ -231,11 +234,11 @@ eachDialect((_, make) => {
     }
     for (const id of ids) expect((await world.ticket(id)).state).toBe('done')
     const history = await world.mainHistory()
-    expect(history).toHaveLength(4)
+    expect(history).toHaveLength(1 + advances)
     expect(await world.unproven(history.slice(1))).toEqual([])
     const events = await world.db.read.selectFrom('events').selectAll().where('type', '=', 'change:merged').execute()
     expect(events).toHaveLength(3)
-  })
+  }, batchSize)
 
   path('a rejected merge sends the ticket back with the reason, and an approval of an older head does nothing', NOT_BOTH, async (world) => {
     const id = await world.inReview('meh', { 'c.txt': 'c\n' })

@@ -27,6 +27,15 @@ export async function fileFigures(path: string, base: string, head: string): Pro
   return figures
 }
 
+/** Paths kept of a merged change. */
+const MAX_TOUCHED_PATHS = 500
+
+/** Paths that differ between the two commits, both names of a renamed file; at most 500. */
+export async function touchedPaths(path: string, from: string, to: string): Promise<string[]> {
+  const names = (await git(path, ['diff-tree', '-r', '-z', '--name-only', '--no-renames', from, to])).stdout.split('\0')
+  return names.filter((name) => name !== '').slice(0, MAX_TOUCHED_PATHS)
+}
+
 /**
  * Publishes a verified attempt: one transaction records the head, makes or moves the ticket's one change, and asks for the
  * merge of exactly that head. The branch in git follows the database afterwards (`branchDuty` does what a crash left over).

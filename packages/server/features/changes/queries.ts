@@ -1,11 +1,10 @@
 import type { Selectable, Updateable } from 'kysely'
 import type { Read } from '../../db/database.ts'
-import type { AttemptsTable, ChangesTable, CheckRunsTable, MergeEntriesTable, TicketsTable } from '../../db/schema.ts'
+import type { AttemptsTable, ChangesTable, CheckRunsTable, TicketsTable } from '../../db/schema.ts'
 import type { Trx } from '../../db/unit.ts'
 
-type Db = Read | Trx
+export type Db = Read | Trx
 export type ChangeRow = Selectable<ChangesTable>
-export type EntryRow = Selectable<MergeEntriesTable>
 export type CheckRow = Selectable<CheckRunsTable>
 export type AttemptRow = Selectable<AttemptsTable>
 export type TicketRow = Selectable<TicketsTable>
@@ -27,9 +26,11 @@ export async function changePage(db: Db, filter: { projectId?: string | undefine
 export async function openChanges(db: Db): Promise<ChangeRow[]> {
   return await db.selectFrom('changes').selectAll().where('state', '=', 'open').execute()
 }
-/** Open changes whose ticket was cancelled. */
+/** Open changes whose ticket was cancelled; one that is in the merge queue leaves it first, so that what main has already is never closed. */
 export async function abandonedChanges(db: Db): Promise<ChangeRow[]> {
-  return await db.selectFrom('changes').innerJoin('tickets', 'tickets.id', 'changes.ticket_id').selectAll('changes').where('changes.state', '=', 'open').where('tickets.state', '=', 'cancelled').limit(100).execute()
+  return await db.selectFrom('changes').innerJoin('tickets', 'tickets.id', 'changes.ticket_id').selectAll('changes')
+    .where('changes.state', '=', 'open').where('tickets.state', '=', 'cancelled')
+    .where(({ not, exists, selectFrom }) => not(exists(selectFrom('merge_entries').select('change_id').whereRef('merge_entries.change_id', '=', 'changes.id').where('merge_entries.state', 'in', LIVE_ENTRY_STATES)))).limit(100).execute()
 }
 /** The ticket's one change: made, or moved to a new head. Returns its id. */
 export async function upsertChange(trx: Trx, row: ChangeRow): Promise<string> {
@@ -60,43 +61,6 @@ export async function nextVerdict(db: Db, except: readonly string[]): Promise<{ 
 }
 export async function attemptsOf(db: Db, ticketId: string): Promise<AttemptRow[]> {
   return await db.selectFrom('attempts').selectAll().where('ticket_id', '=', ticketId).orderBy('number').execute()
-}
-
-export async function entryOf(db: Db, changeId: string): Promise<EntryRow | undefined> {
-  return await db.selectFrom('merge_entries').selectAll().where('change_id', '=', changeId).executeTakeFirst()
-}
-/** Per repository whose queue is not paused, the entry that is at work, else the one that has waited longest. */
-export async function nextEntries(db: Db): Promise<EntryRow[]> {
-  const rows = await db.selectFrom('merge_entries').leftJoin('merge_queues', 'merge_queues.repository_id', 'merge_entries.repository_id').selectAll('merge_entries')
-    .where('merge_entries.state', 'in', LIVE_ENTRY_STATES).where('merge_queues.paused_reason', 'is', null)
-    .orderBy('merge_entries.repository_id').orderBy('merge_entries.state').orderBy('merge_entries.created_at').orderBy('merge_entries.change_id').execute()
-  const first = new Map<string, EntryRow>()
-  for (const row of rows) if (!first.has(row.repository_id)) first.set(row.repository_id, row)
-  return [...first.values()]
-}
-export async function liveEntries(db: Db, repositoryId: string): Promise<EntryRow[]> {
-  return await db.selectFrom('merge_entries').selectAll().where('repository_id', '=', repositoryId).where('state', 'in', LIVE_ENTRY_STATES)
-    .orderBy('state').orderBy('created_at').orderBy('change_id').execute()
-}
-export async function upsertEntry(trx: Trx, row: EntryRow): Promise<void> {
-  const { change_id: _, ...next } = row
-  await trx.insertInto('merge_entries').values(row).onConflict((conflict) => conflict.column('change_id').doUpdateSet(next)).execute()
-}
-/** Compare-and-set on everything that a step of the queue relies on: false when another replica was first. */
-export async function moveEntry(trx: Trx, entry: EntryRow, patch: Updateable<MergeEntriesTable>): Promise<boolean> {
-  let update = trx.updateTable('merge_entries').set(patch).where('change_id', '=', entry.change_id).where('state', '=', entry.state).where('head_sha', '=', entry.head_sha).where('losses', '=', entry.losses)
-  update = entry.candidate_sha === null ? update.where('candidate_sha', 'is', null) : update.where('candidate_sha', '=', entry.candidate_sha)
-  return (await update.executeTakeFirst()).numUpdatedRows === 1n
-}
-export async function queueState(db: Db, repositoryId: string): Promise<{ paused_reason: string | null; updated_at: number } | undefined> {
-  return await db.selectFrom('merge_queues').select(['paused_reason', 'updated_at']).where('repository_id', '=', repositoryId).executeTakeFirst()
-}
-export async function setQueue(trx: Trx, repositoryId: string, pausedReason: string | null, now: number): Promise<void> {
-  const values = { paused_reason: pausedReason, updated_at: now }
-  await trx.insertInto('merge_queues').values({ repository_id: repositoryId, ...values }).onConflict((conflict) => conflict.column('repository_id').doUpdateSet(values)).execute()
-}
-export async function useApproval(trx: Trx, id: string, now: number): Promise<void> {
-  await trx.updateTable('approvals').set({ used_at: now }).where('id', '=', id).where('used_at', 'is', null).execute()
 }
 
 export async function checkById(db: Db, id: string): Promise<CheckRow | undefined> {

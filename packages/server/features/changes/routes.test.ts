@@ -75,7 +75,7 @@ test('the diff has the unified text and figures per file', async () => {
 test('a queue is paused and resumed by an admin, and says why it stands still', async () => {
   const url = `/api/changes/queue/${repositoryId}`
   expect((await call('POST', `${url}/resume`)).status).toBe(409)
-  expect((await call('POST', `${url}/pause`, { reason: 'release day' })).body).toEqual({ repositoryId, pausedReason: 'release day', entries: [] })
+  expect((await call('POST', `${url}/pause`, { reason: 'release day' })).body).toEqual({ repositoryId, pausedReason: 'release day', entries: [], batches: [], suspects: [] })
   expect((await call('GET', url)).body.pausedReason).toBe('release day')
   expect((await call('POST', `${url}/resume`)).body.pausedReason).toBeNull()
   expect((await call('GET', '/api/changes/queue/REP-NONE')).status).toBe(404)

@@ -21,7 +21,7 @@ import { createChanges } from './changes.ts'
 const run = promisify(execFile)
 
 /** The merge path over a fresh database and a real repository: tickets, approvals, checks and changes as the server has them; the test is runner, agent and person. */
-export async function mergePathOver(db: Database, home: string, swarmYml: string) {
+export async function mergePathOver(db: Database, home: string, swarmYml: string, options: { batchSize?: number } = {}) {
   const app = Fastify()
   const http = { app }
   const clock = { now: 1_700_000_000_000 }
@@ -38,14 +38,12 @@ export async function mergePathOver(db: Database, home: string, swarmYml: string
     now, makeId: newId, leaseTtlMs: 30_000, beatMs: 10_000, setRef: repositories.setRef,
     place: async () => ({ projectSlug: 'p', repositorySlug: 'r', egressAllow: [] }),
   })
-  const make = () => createChanges({ app: Fastify() }, {
-    db, now, makeId: newId, tickets, approvals: { ...approvals, onDecision: () => undefined }, locate,
-    checks: { enqueue: checks.queue.enqueue, readPlan: readRepositoryPlan, sealPlan, readResults, failedOutput },
-  }).duties
-  const changes = createChanges(http, {
-    db, now, makeId: newId, tickets, approvals, locate,
-    checks: { enqueue: checks.queue.enqueue, readPlan: readRepositoryPlan, sealPlan, readResults, failedOutput },
-  })
+  const changeDeps = {
+    db, now, makeId: newId, tickets, approvals, locate, batchSize: options.batchSize ?? 8,
+    checks: { enqueue: checks.queue.enqueue, cancel: checks.queue.cancel, readPlan: readRepositoryPlan, sealPlan, readResults, failedOutput },
+  }
+  const make = (through: Database = db) => createChanges({ app: Fastify() }, { ...changeDeps, db: through, approvals: { ...approvals, onDecision: () => undefined } }).duties
+  const changes = createChanges(http, changeDeps)
   const projectId = newId('project')
   const runner = { id: newId('runner'), name: 'test', isolates: true }
   await db.write(async (trx) => {
@@ -60,7 +58,7 @@ export async function mergePathOver(db: Database, home: string, swarmYml: string
   const world = {
     db, path, repositoryId, projectId, runner, checks, tickets, approvals, repositories, app, clock, start: made.head,
     duties: changes.duties,
-    /** The same duties again, as a second replica has them. */
+    /** The same duties again, as a second replica has them; `through` is the database as that one sees it. */
     replica: make,
     main: async () => (await readRef(path, 'refs/heads/main')) ?? '',
     /** A commit on `parent` with these files changed (null: removed), by anybody. */

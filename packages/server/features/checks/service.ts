@@ -4,7 +4,7 @@ import { z } from 'zod'
 import { fromJson, json } from '../../db/json.ts'
 import { signal, type Trx } from '../../db/unit.ts'
 import { appendEvents } from '../../events/events.ts'
-import { insertCheck, moveCheck, passedOn, type CheckRow } from './queries.ts'
+import { checkById, insertCheck, moveCheck, passedOn, type CheckRow } from './queries.ts'
 
 /** The column `results`. `reusedFrom`: the run whose pass of the same tree under the same plan this one rests on. */
 export const StoredResults = z.object({ results: z.array(CheckResult), reusedFrom: z.string().nullable() })
@@ -34,6 +34,8 @@ export interface NewCheck {
 export interface CheckQueue {
   /** Queues a run. It has passed at once when this tree has passed this plan before, or when there is nothing to run. */
   enqueue(trx: Trx, check: NewCheck): Promise<{ id: string; state: CheckState }>
+  /** Ends a run that nobody waits for any more: its runner is told to stop at its next beat. One that has ended stays as it is. */
+  cancel(trx: Trx, id: string, reason: string): Promise<void>
 }
 
 export interface CheckQueueDependencies { readonly now: () => number; readonly makeId: (kind: 'check') => string }
@@ -57,6 +59,11 @@ export function createCheckQueue(deps: CheckQueueDependencies): CheckQueue {
       await insertCheck(trx, row)
       await announce(trx, row, row.state, null)
       return { id: row.id, state: row.state as CheckState }
+    },
+
+    async cancel(trx, id, reason) {
+      const row = await checkById(trx, id)
+      if (row && row.ended_at === null) await transition(trx, row, 'cancelled', { failure: reason, lease_expires_at: null, ended_at: deps.now() })
     },
   }
 }

@@ -10,6 +10,7 @@ import { git } from '@swarm/git/run.ts'
  *   refs/heads/swarm/<ticket>            the ticket's branch; follows the database
  *   refs/swarm/attempts/<attempt>/…      what an attempt starts from and pushes; kept
  *   refs/swarm/checks/<check>            the commit that a check run is about; kept
+ *   refs/swarm/batches/<batch>           a batch's permit to land: main moves to it only together with this ref's end
  *   refs/swarm/origin/<default>          the origin's branch as last imported
  */
 
@@ -96,17 +97,26 @@ export async function readRef(path: string, ref: string): Promise<string | null>
   return found.code === 0 ? found.stdout.trim() : null
 }
 
+/** `sha` null deletes the ref; `expected` null says that it must not exist. */
+export interface RefMove { readonly ref: string; readonly sha: string | null; readonly expected: string | null }
+
 /**
- * Moves `ref` from `expected` (null: it must not exist) to `sha`, durably. Returns false when it is elsewhere by now;
- * git's own ref lock decides, so two processes cannot both win.
+ * Moves all refs, each from where it is expected to be, or none, durably. Returns false when one of them is elsewhere by
+ * now; git's own ref locks decide, so two processes cannot both win.
  */
-export async function compareAndSet(path: string, ref: string, sha: string, expected: string | null): Promise<boolean> {
-  const old = expected ?? '0'.repeat(sha.length)
-  const moved = await git(path, ['update-ref', '--create-reflog', '-m', 'swarm', ref, sha, old], { okCodes: [0, 1, 128] })
+export async function compareAndSetAll(path: string, moves: readonly RefMove[]): Promise<boolean> {
+  const width = moves.flatMap(({ sha, expected }) => [sha, expected]).find((sha) => sha !== null)?.length ?? 40
+  const none = '0'.repeat(width)
+  const input = moves.map(({ ref, sha, expected }) => sha === null ? `delete ${ref}\0${expected ?? none}\0` : `update ${ref}\0${sha}\0${expected ?? none}\0`).join('')
+  const moved = await git(path, ['update-ref', '--create-reflog', '-m', 'swarm', '-z', '--stdin'], { input, okCodes: [0, 1, 128] })
   if (moved.code === 0) return true
-  const now = await readRef(path, ref)
-  if (now === expected) throw new DomainError('git_failed', { command: `update-ref ${ref}`, exitCode: moved.code, stderr: moved.stderr.trim() })
-  return false
+  for (const { ref, expected } of moves) if (await readRef(path, ref) !== expected) return false
+  throw new DomainError('git_failed', { command: `update-ref ${moves.map(({ ref }) => ref).join(' ')}`, exitCode: moved.code, stderr: moved.stderr.trim() })
+}
+
+/** As `compareAndSetAll`, of one ref. */
+export async function compareAndSet(path: string, ref: string, sha: string, expected: string | null): Promise<boolean> {
+  return await compareAndSetAll(path, [{ ref, sha, expected }])
 }
 
 /** Makes `ref` point at `sha`, wherever it is; repeated until it does. For refs that follow the database. */
