@@ -1,31 +1,16 @@
 import { git } from '@swarm/git/run.ts'
 import { expect, test } from 'vitest'
-import type { Database } from '../../db/database.ts'
 import { eachDialect } from '../../db/testing.ts'
 import { readRef, treeOf } from '../../integrations/builtin-code-host/bare.ts'
 import { membersOf } from './merge-queries.ts'
-import { mergePathOver, type MergePath } from './testing.ts'
+import { interposed, mergePathOver, type MergePath } from './testing.ts'
 
 /** Red as soon as a file of this name is there; and when a.txt and b.txt are there together. */
 const RULES = 'checks:\n  test: "test ! -f guilty.txt && { test ! -f a.txt || test ! -f b.txt; } || { ls; exit 1; }"\n'
 
-/** Changes in review, all on the first commit of main; the merge queue is not touched. Ids by key. */
-async function reviewed(world: MergePath, changes: Record<string, Record<string, string>>): Promise<Record<string, string>> {
-  const ids: Record<string, string> = {}
-  for (const [name, files] of Object.entries(changes)) {
-    ids[name] = await world.plan(name)
-    await world.attempt(ids[name], files, world.start)
-  }
-  for (let moved = true; moved;) {
-    moved = false
-    for (const duty of ['output gate', 'check verdicts']) while (await world.duty(duty)) moved = true
-    while (await world.runCheck() !== null) moved = true
-  }
-  return ids
-}
 /** Approved changes that add one file each, named by the key. */
 async function queued(world: MergePath, names: readonly string[]): Promise<Record<string, string>> {
-  const ids = await reviewed(world, Object.fromEntries(names.map((name) => [name, { [`${name}.txt`]: `${name}\n` }])))
+  const ids = await world.reviewed(Object.fromEntries(names.map((name) => [name, { [`${name}.txt`]: `${name}\n` }])))
   for (const id of Object.values(ids)) await world.decide(id)
   return ids
 }
@@ -33,21 +18,6 @@ const batches = async (world: MergePath) => await world.db.read.selectFrom('merg
 const ran = async (world: MergePath) => (await world.db.read.selectFrom('check_runs').select('id').where('purpose', '=', 'merge').where('tries', '>', 0).execute()).length
 const states = async (world: MergePath, ids: Record<string, string>) => Object.fromEntries(await Promise.all(Object.entries(ids).map(async ([name, id]) => [name, (await world.ticket(id)).state])))
 const permits = async (world: MergePath) => (await git(world.path, ['for-each-ref', 'refs/swarm/batches'])).stdout
-
-/** The database as a replica sees it that does something, or dies, around its nth unit of writing. */
-function interposed(db: Database, around: { at: number; before?: () => Promise<void>; after?: () => Promise<void> }): Database {
-  let unit = 0
-  return {
-    ...db,
-    async write(fn) {
-      const mine = ++unit
-      if (mine === around.at) await around.before?.()
-      const value = await db.write(fn)
-      if (mine === around.at) await around.after?.()
-      return value
-    },
-  }
-}
 
 eachDialect((_, make) => {
   const batch = (title: string, body: (world: MergePath) => Promise<void>, options: { batchSize?: number; swarmYml?: string } = {}) => {
@@ -106,7 +76,7 @@ eachDialect((_, make) => {
   })
 
   batch('who conflicts only with an earlier member waits, and is blamed when it conflicts with main itself', async (world) => {
-    const ids = await reviewed(world, { p: { 'p.txt': 'p\n' }, one: { 'same.txt': '1\n' }, two: { 'same.txt': '2\n' }, last: { 'last.txt': 'x\n' } })
+    const ids = await world.reviewed({ p: { 'p.txt': 'p\n' }, one: { 'same.txt': '1\n' }, two: { 'same.txt': '2\n' }, last: { 'last.txt': 'x\n' } })
     for (const id of Object.values(ids)) await world.decide(id)
     await world.duty('merge queue')
     expect(membersOf((await batches(world))[0]!).map((member) => member.ticketId)).toEqual([ids['p'], ids['one'], ids['last']])
@@ -117,7 +87,7 @@ eachDialect((_, make) => {
   })
 
   batch('a batch ends with the change that brings other rules: those behind it are checked by them', async (world) => {
-    const ids = await reviewed(world, { p: { 'p.txt': 'p\n' }, rules: { 'rules.test.mjs': "import { existsSync } from 'node:fs'\nif (existsSync('late.txt')) throw new Error('late')\n" }, late: { 'late.txt': 'x\n' } })
+    const ids = await world.reviewed({ p: { 'p.txt': 'p\n' }, rules: { 'rules.test.mjs': "import { existsSync } from 'node:fs'\nif (existsSync('late.txt')) throw new Error('late')\n" }, late: { 'late.txt': 'x\n' } })
     for (const id of Object.values(ids)) await world.decide(id)
     await world.drain()
     expect(await states(world, ids)).toEqual({ p: 'done', rules: 'done', late: 'changes_requested' })
@@ -125,7 +95,7 @@ eachDialect((_, make) => {
   }, { swarmYml: '# what is found is run\n' })
 
   batch('fresh arrivals do not restart a running batch; a held ticket leaves it, and its check run ends', async (world) => {
-    const { late = '', ...ids } = await reviewed(world, Object.fromEntries(['p', 'q', 'r', 'late'].map((name) => [name, { [`${name}.txt`]: 'x\n' }])))
+    const { late = '', ...ids } = await world.reviewed(Object.fromEntries(['p', 'q', 'r', 'late'].map((name) => [name, { [`${name}.txt`]: 'x\n' }])))
     for (const id of Object.values(ids)) await world.decide(id)
     await world.duty('merge queue')
     const [first] = await batches(world)

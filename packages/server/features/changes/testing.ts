@@ -166,6 +166,20 @@ export async function mergePathOver(db: Database, home: string, swarmYml: string
       await world.drain()
       return id
     },
+    /** Changes in review, all of them on the first commit of main; the merge queue is not touched. Ids by key. */
+    async reviewed(changes: Readonly<Record<string, Record<string, string | null>>>): Promise<Record<string, string>> {
+      const ids: Record<string, string> = {}
+      for (const [name, files] of Object.entries(changes)) {
+        ids[name] = await world.plan(name)
+        await world.attempt(ids[name], files, world.start)
+      }
+      for (let moved = true; moved;) {
+        moved = false
+        for (const duty of ['output gate', 'check verdicts']) while (await world.duty(duty)) moved = true
+        while (await world.runCheck() !== null) moved = true
+      }
+      return ids
+    },
     /** Every value that main ever had, oldest first. */
     async mainHistory(): Promise<string[]> {
       const log = (await git(path, ['reflog', 'show', '--format=%H', 'refs/heads/main'])).stdout.trim().split('\n')
@@ -184,3 +198,18 @@ export async function mergePathOver(db: Database, home: string, swarmYml: string
   return world
 }
 export type MergePath = Awaited<ReturnType<typeof mergePathOver>>
+
+/** The database as a replica sees it that does something, or dies, around its nth unit of writing. */
+export function interposed(db: Database, around: { at: number; before?: () => Promise<void>; after?: () => Promise<void> }): Database {
+  let unit = 0
+  return {
+    ...db,
+    async write(fn) {
+      const mine = ++unit
+      if (mine === around.at) await around.before?.()
+      const value = await db.write(fn)
+      if (mine === around.at) await around.after?.()
+      return value
+    },
+  }
+}
