@@ -79,6 +79,8 @@ export async function holds(place: Place, batch: BatchRow): Promise<boolean> {
 
 /** Main holds the batch: each member is recorded in a unit of its own, the batch last. What a stop leaves out is done at the next run. */
 export async function recordLanded(deps: ChangeDependencies, place: Place, batch: BatchRow): Promise<boolean> {
+  // Git ends the permit with the move of main; one that it left when it was killed in between ends here.
+  await compareAndSetAll(place.path, [{ ref: permitOf(batch.id), sha: null, expected: batch.head_sha }])
   for (const member of membersOf(batch)) {
     const paths = await touchedPaths(place.path, member.ontoSha, member.tipSha)
     await unlessMoved(() => deps.db.write(async (trx) => {

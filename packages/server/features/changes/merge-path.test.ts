@@ -182,6 +182,7 @@ eachDialect((_, make) => {
     expect(await world.change(id)).toMatchObject({ state: 'merged', merged_sha: entry.candidate_sha })
     const merges = await world.db.read.selectFrom('events').selectAll().where('type', '=', 'change:merged').execute()
     expect(merges).toHaveLength(1)
+    expect((await git(world.path, ['for-each-ref', 'refs/swarm/batches'])).stdout).toBe('')
   })
 
   path('a ticket that was held while its merge was half done is merged all the same: main says so', NOT_BOTH, async (world) => {
