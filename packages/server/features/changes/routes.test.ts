@@ -81,6 +81,32 @@ test('a queue is paused and resumed by an admin, and says why it stands still', 
   expect((await call('GET', '/api/changes/queue/REP-NONE')).status).toBe(404)
 })
 
+test('a queue shows its batches, and the suspects among those that wait while a red one is bisected', async () => {
+  const { db } = server.context
+  const changes = await db.read.selectFrom('changes').selectAll().orderBy('id').execute()
+  const [first, second] = changes
+  if (!first || !second) throw new Error('no changes')
+  const member = (change: typeof first) => ({ changeId: change.id, ticketId: change.ticket_id, headSha: change.head_sha, ontoSha: change.base_sha, tipSha: change.head_sha })
+  await db.write(async (trx) => {
+    for (const change of [first, second]) {
+      await trx.insertInto('merge_entries').values({
+        change_id: change.id, repository_id: repositoryId, ticket_id: change.ticket_id, head_sha: change.head_sha, state: 'queued', base_sha: null, candidate_sha: null, check_id: null, batch_id: null,
+        losses: 0, approval_id: null, reason: null, created_at: change.created_at, updated_at: 1,
+      }).execute()
+    }
+    await trx.insertInto('merge_batches').values({
+      id: 'BAT-00000001', project_id: 'PRJ-00000000', repository_id: repositoryId, state: 'red', base_sha: first.base_sha, head_sha: first.head_sha, members: JSON.stringify([member(first), member(second)]),
+      check_id: 'CHK-00000001', reason: 'merged_tree_red: test', correlation_id: 'c', created_at: 1, ended_at: 2,
+    }).execute()
+  })
+  const { status, body } = await call('GET', `/api/changes/queue/${repositoryId}`)
+  expect(status).toBe(200)
+  expect(body).toMatchObject({
+    entries: [{ changeId: first.id, batchId: null }, { changeId: second.id }], suspects: [first.id, second.id],
+    batches: [{ id: 'BAT-00000001', state: 'red', members: [{ changeId: first.id, tipSha: first.head_sha }, { changeId: second.id }], reason: 'merged_tree_red: test', endedAt: 2 }],
+  })
+})
+
 test('an attempt may read none of it', async () => {
   const attempt = await server.context.db.write(async (trx) => (await mintToken(trx, { kind: 'attempt', subjectId: 'ATT-1', fence: 1 })).token)
   for (const url of ['/api/changes', '/api/changes/CHG-00000001/diff', `/api/changes/queue/${repositoryId}`, '/api/checks', '/api/repositories']) expect((await call('GET', url, undefined, attempt)).status, url).toBe(403)
