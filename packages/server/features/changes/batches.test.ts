@@ -25,7 +25,7 @@ eachDialect((_, make) => {
       await using place = await make()
       await using db = await place.open()
       await body(await mergePathOver(db, place.home, options.swarmYml ?? RULES, options.batchSize === undefined ? {} : { batchSize: options.batchSize }))
-    }, 120_000)
+    }, 300_000)
   }
 
   batch('what is approved together is checked once and lands with one step of main, each change with its own commit', async (world) => {

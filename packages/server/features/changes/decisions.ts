@@ -5,14 +5,16 @@ import { appendEvents } from '../../events/events.ts'
 import type { DecisionReaction } from '../../ports.ts'
 import type { ChangeDependencies } from './dependencies.ts'
 import { queueEntry } from './merge-entries.ts'
-import { entryOf, useApproval } from './merge-queries.ts'
+import { entryOf } from './merge-queries.ts'
 import { changeById, LIVE_ENTRY_STATES } from './queries.ts'
 import { evidence } from './verification.ts'
 
-/** What a decision about a merge sets going, in its own transaction. */
+/**
+ * What a decision about a merge sets going, in its own transaction. The action that it authorises is the place in the queue: the
+ * approval is used with the decision, since at the merge it would be too late to refuse (main has moved by then).
+ */
 export function mergeDecisions(deps: ChangeDependencies): DecisionReaction {
   return {
-    usedLater: true,
     async approved(trx, approval) {
       const payload = MergePayload.parse(approval.payload)
       const change = await changeById(trx, payload.changeId)
@@ -23,8 +25,6 @@ export function mergeDecisions(deps: ChangeDependencies): DecisionReaction {
       const earlier = await entryOf(trx, change.id)
       if (earlier && (LIVE_ENTRY_STATES as readonly string[]).includes(earlier.state)) throw new DomainError('change_not_open', { changeId: change.id, state: 'still in the merge queue', headSha: earlier.head_sha })
       const now = deps.now()
-      // Used here and not at the merge, which cannot be undone: an approval puts one entry into the queue, and no other ever.
-      if (!await useApproval(trx, { id: approval.id, payloadHash: approval.payloadHash }, now)) throw new DomainError('already_decided', { kind: 'approval', id: approval.id, by: approval.decidedBy, decision: 'used' })
       await deps.tickets.enterMerge(trx, { ticketId: change.ticket_id, correlationId: approval.correlationId })
       await queueEntry(trx, {
         change_id: change.id, repository_id: change.repository_id, ticket_id: change.ticket_id, head_sha: change.head_sha, state: 'queued', batch_id: null,
@@ -32,7 +32,7 @@ export function mergeDecisions(deps: ChangeDependencies): DecisionReaction {
       }, approval.correlationId)
       await appendEvents(trx, [{
         type: 'change:queued', projectId: change.project_id, subject: { kind: 'change', id: change.id }, correlationId: approval.correlationId,
-        data: { ticketId: change.ticket_id, headSha: change.head_sha, approvalId: approval.id, approvalUsedAt: now },
+        data: { ticketId: change.ticket_id, headSha: change.head_sha, approvalId: approval.id },
       }])
       signal(trx, 'work')
     },

@@ -80,8 +80,3 @@ export async function setQueue(trx: Trx, repositoryId: string, pausedReason: str
   const values = { paused_reason: pausedReason, updated_at: now }
   await trx.insertInto('merge_queues').values({ repository_id: repositoryId, ...values }).onConflict((conflict) => conflict.column('repository_id').doUpdateSet(values)).execute()
 }
-/** An approval is used once, on what it was shown: false when it was before, or is not what is claimed. */
-export async function useApproval(trx: Trx, approval: { id: string; payloadHash: string }, now: number): Promise<boolean> {
-  const used = await trx.updateTable('approvals').set({ used_at: now }).where('id', '=', approval.id).where('status', '=', 'approved').where('payload_hash', '=', approval.payloadHash).where('used_at', 'is', null).executeTakeFirst()
-  return used.numUpdatedRows === 1n
-}
