@@ -28,6 +28,7 @@ import { rehearsalInit } from './commands/rehearsal/init.ts'
 import { repositoryImport } from './commands/repository/import.ts'
 import { repositoryList } from './commands/repository/list.ts'
 import { restore } from './commands/restore.ts'
+import { retentionRun } from './commands/retention/run.ts'
 import { run } from './commands/run.ts'
 import { runnerList } from './commands/runner/list.ts'
 import { sessionCancel } from './commands/session/cancel.ts'
@@ -52,6 +53,6 @@ export const commands: readonly Command[] = [
   demo, run, up, start, stop, status, logs, doctor, sessionList, sessionRetry, sessionCancel, ticketList, ticketShow, ticketWhy, ticketLogs,
   ticketRetry, ticketHold, ticketCancel, approvalList, approvalShow, approvalApprove, approvalReject, approvalRevise, questionList,
   questionAnswer, changeList, changeShow, changeDiff, projectList, projectCreate, repositoryList, repositoryImport, agentList, agentShow,
-  agentCreate, agentEdit, vmList, runnerList, imageBuild, imageList, gate, rehearsalInit, configShow, backup, restore, link,
+  agentCreate, agentEdit, vmList, runnerList, imageBuild, imageList, gate, rehearsalInit, configShow, backup, restore, retentionRun, link,
   uninstall,
 ]

@@ -3,6 +3,7 @@ import { programFailure } from '@swarm/contract/program-failure.ts'
 import { DomainError } from '@swarm/core/errors.ts'
 import { backup } from './backup.ts'
 import { restore } from './restore.ts'
+import { retention } from './retention.ts'
 
 /*
  * What the command line asks of the server's parts, whether or not a server runs: `node packages/server/commands/main.ts COMMAND
@@ -10,7 +11,7 @@ import { restore } from './restore.ts'
  * one line on stderr, {"error": {code, message, remedy, details}}, exit 1.
  */
 
-const COMMANDS = { backup, restore }
+const COMMANDS = { backup, restore, retention }
 
 export interface CommandOptions { readonly file?: string; readonly force?: boolean; readonly 'dry-run'?: boolean }
 export interface CommandContext {
