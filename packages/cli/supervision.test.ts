@@ -9,7 +9,7 @@ import { UserError } from './errors.ts'
 import { startChild, type Child } from './platform/child.ts'
 import { readRunFile, type RunFile } from './platform/run-file.ts'
 import { supervise } from './platform/supervise.ts'
-import { untilSilent } from './platform/watchdog.ts'
+import { serverAnswers, untilSilent } from './platform/watchdog.ts'
 import { makeDesk, saying, script, SHOP, SPEC, type Desk } from './testing.ts'
 
 const RUN_MS = 300_000
@@ -61,15 +61,18 @@ test('a run goes on by itself when rehearsal, runner and server are killed in it
   for (const name of ['rehearsal', 'runner', 'server']) expect(stderr).toMatch(new RegExp(`the ${name} ended unexpectedly \\(it ended with SIGKILL\\)`))
 })
 
-test('a server that hangs is replaced at the same address, and status says so', { timeout: RUN_MS }, async () => {
+test('a server or a runner that hangs is replaced, the server at the same address, and status says so', { timeout: RUN_MS }, async () => {
   await using desk = makeDesk()
-  expect(await desk.swarm(['start', '--port', '0', '--no-runner', '--json'])).toMatchObject({ code: 0 })
-  const { pid } = await running(desk, 'server', 0)
-  process.kill(pid, 'SIGSTOP')
-  const next = await running(desk, 'server', 1)
-  expect(next.pid).not.toBe(pid)
-  expect(await desk.swarm(['status', '--json'])).toMatchObject({ code: 0, json: { running: true, processes: [{ name: 'server', restarts: 1, lastEnd: expect.stringContaining('answered nothing') as string }] } })
-  expect((await desk.swarm(['status'])).stdout).toMatch(/server +process \d+, started again 1 time \(last: it answered nothing/)
+  expect(await desk.swarm(['start', '--port', '0', '--json'])).toMatchObject({ code: 0 })
+  const url = readRunFile(desk.home)?.url
+  for (const name of ['server', 'runner']) {
+    const { pid } = await running(desk, name, 0)
+    process.kill(pid, 'SIGSTOP')
+    expect((await running(desk, name, 1)).pid).not.toBe(pid)
+  }
+  expect(readRunFile(desk.home)?.url).toBe(url)
+  expect(await desk.swarm(['status', '--json'])).toMatchObject({ code: 0, json: { running: true, processes: [{ name: 'server', restarts: 1, lastEnd: expect.stringContaining('no sign of life') as string }, { name: 'runner', restarts: 1 }] } })
+  expect((await desk.swarm(['status'])).stdout).toMatch(/server +process \d+, started again 1 time \(last: it gave no sign of life/)
 })
 
 test('a process that cannot be started again ends the platform with the reason, after several tries', { timeout: 60_000 }, async () => {
@@ -111,12 +114,12 @@ test('a server counts as hanging when it answers nothing, whatever the reason; a
   await once(server, 'listening')
   try {
     const stop = new AbortController()
-    const silent = untilSilent(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, stop.signal, { silenceMs: 200, everyMs: 50 })
+    const silent = untilSilent(serverAnswers(`http://127.0.0.1:${(server.address() as AddressInfo).port}`), { silenceMs: 200, everyMs: 50 }, stop.signal)
     await until(() => asked > 8, 'it was asked for longer than the limit')
     mode = 'silent'
-    expect(await silent).toMatch(/answered nothing/)
+    expect(await silent).toMatch(/no sign of life/)
     stop.abort()
-    expect(await untilSilent('http://127.0.0.1:1', stop.signal)).toBeNull()
+    expect(await untilSilent(serverAnswers('http://127.0.0.1:1'), { silenceMs: 200, everyMs: 50 }, stop.signal)).toBeNull()
   } finally {
     server.closeAllConnections()
     server.close()

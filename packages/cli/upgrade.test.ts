@@ -20,7 +20,7 @@ const migrations = (path: string): string[] => {
     database.close()
   }
 }
-const backups = (desk: Desk): string[] => (existsSync(join(desk.home, 'backups')) ? readdirSync(join(desk.home, 'backups')) : []).sort()
+const backups = (desk: Desk): string[] => (existsSync(join(desk.home, 'backups')) ? readdirSync(join(desk.home, 'backups')) : []).filter((name) => name.endsWith('.sqlite')).sort()
 
 /** The database of an installation of an older Swarm, which knew the first migration only, with one row in it. */
 async function olderInstallation(desk: Desk): Promise<void> {

@@ -11,7 +11,7 @@ import { tryLock } from './lock.ts'
 import { patientFetch } from './patient-fetch.ts'
 import { lockPathOf, readRunFile, removeRunFile, writeRunFile } from './run-file.ts'
 import { supervise, type Supervised, type SuperviseOptions } from './supervise.ts'
-import { untilSilent } from './watchdog.ts'
+import { RUNNER_LIMITS, runnerIsHeardOf, SERVER_LIMITS, serverAnswers, untilSilent } from './watchdog.ts'
 
 /** The runner that belongs to the platform of this machine. */
 const LOCAL_RUNNER = 'local'
@@ -101,7 +101,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
       url = reachable(String(first.ready['url']))
       return { env: { ...serverEnv, SWARM_PORT: portOf(first) } }
     },
-    { watch: (over) => untilSilent(url, over) },
+    { watch: (over) => untilSilent(serverAnswers(url), SERVER_LIMITS, over) },
   )
   const token = readAdminToken(home)
   const client = createClient({ baseUrl: url, token, fetch: patientFetch })
@@ -119,7 +119,10 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
       { name: 'runner', program: 'packages/runner/main.ts', args: ['--server', url, '--name', LOCAL_RUNNER, '--token-file', tokenFile], env, stopMs: STOP_MS.runner },
       () => ({}),
       // Registering takes the token before away: only when that one is refused.
-      { before: async (ended, stopping) => { if (ended.failure()?.code === 'unauthenticated') await register(stopping) } },
+      {
+        watch: (over) => untilSilent(runnerIsHeardOf(createClient({ baseUrl: url, token }), LOCAL_RUNNER), RUNNER_LIMITS, over),
+        before: async (ended, stopping) => { if (ended.failure()?.code === 'unauthenticated') await register(stopping) },
+      },
     )
     const unenforced = runner.ready['unenforced']
     for (const limit of Array.isArray(unenforced) ? unenforced : []) onNotice(`this host cannot enforce a limit of microVMs: ${String(limit)}`)

@@ -57,9 +57,9 @@ export async function restore({ file = '', force = false }: CommandOptions, { pr
         if (whole.code !== 0) throw new DomainError('backup_invalid', { file, problem: `the repository ${projectSlug}/${slug} is damaged: ${(whole.stderr + whole.stdout).trim().slice(0, 300)}` })
         await git(path, ['rev-parse', '--verify', '--quiet', '--end-of-options', `refs/heads/${defaultBranch}^{commit}`], { signal })
       }
-      // Sequence numbers of events are given out again from here: positions that readers kept from before mean other events.
-      renewEpoch(database)
     }
+    // Sequence numbers of events are given out again from here: positions that readers kept from before mean other events.
+    renewEpoch(database)
     signal.throwIfAborted()
     const aside = present.length === 0 ? null : join(home, `replaced-${new Date().toISOString().replaceAll(/[-:]/g, '').replace('.', '-')}`)
     progress({ phase: 'placing', detail: home })

@@ -51,7 +51,8 @@ export function readSnapshot(path: string): Snapshot {
   try {
     const column = (sql: string, ...values: string[]): string[] => file.prepare(sql).pluck().all(...values) as string[]
     const tables = column('select name from sqlite_master where type = \'table\' and name not like \'sqlite_%\' and name not like \'kysely_%\' order by name')
-    const rows = file.prepare('select r.id, p.slug as projectSlug, r.slug, r.default_branch as defaultBranch from repositories r join projects p on p.id = r.project_id order by p.slug, r.slug').all() as
+    // Before the domain had its tables there is nothing that it could name.
+    const rows = !tables.includes('repositories') ? [] : file.prepare('select r.id, p.slug as projectSlug, r.slug, r.default_branch as defaultBranch from repositories r join projects p on p.id = r.project_id order by p.slug, r.slug').all() as
       { id: string; projectSlug: string; slug: string; defaultBranch: string }[]
     return {
       migrations: column('select name from kysely_migration order by name'),
@@ -68,10 +69,12 @@ export function readSnapshot(path: string): Snapshot {
   }
 }
 
-/** @throws DomainError `backup_invalid` for a damaged database, `database_newer` for one of a newer Swarm */
+/** Looks whether a copy of ours may be used. @throws DomainError `backup_invalid` for a damaged one, `database_newer` for one of a newer Swarm */
 export function requireSound(path: string, backupFile: string): void {
-  const file = new Sqlite(path, { readonly: true })
+  const file = new Sqlite(path)
   try {
+    // One file, without companions; the server sets it to what it wants.
+    file.pragma('journal_mode = delete')
     const problem = (file.pragma('integrity_check', { simple: true }) as string)
     if (problem !== 'ok') throw new DomainError('backup_invalid', { file: backupFile, problem: `its database is damaged: ${problem}` })
     const applied = file.prepare('select name from kysely_migration order by name').pluck().all() as string[]
