@@ -2,10 +2,9 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import Sqlite from 'better-sqlite3'
 import { git } from '@swarm/git/run.ts'
 import { expect, test } from 'vitest'
-import { makeDesk, saying, SHOP, type Desk } from './testing.ts'
+import { alterDatabase, columnOf, makeDesk, saying, SHOP, type Desk } from './testing.ts'
 
 const RUN_MS = 300_000
 const KEYS = ['one', 'two', 'three']
@@ -96,24 +95,19 @@ test('backups of a platform at work hold all that their database names; the work
 
 /** Every commit that the database names is there, and main is one that it knows. @returns how many changes it has merged */
 async function consistent(home: string): Promise<number> {
-  const database = new Sqlite(join(home, 'swarm.sqlite'), { readonly: true })
-  try {
-    const column = (sql: string): string[] => database.prepare(sql).pluck().all() as string[]
-    const [project = ''] = readdirSync(join(home, 'repositories'))
-    const [name = ''] = readdirSync(join(home, 'repositories', project))
-    const path = join(home, 'repositories', project, name)
-    const named = column('select head_sha from attempts union select wip_sha from attempts union select start_sha from attempts union select head_sha from changes union select merged_sha from changes union select commit_sha from check_runs union select candidate_sha from merge_entries')
-    for (const sha of named.filter((each) => each)) await git(path, ['cat-file', '-e', `${sha}^{commit}`])
-    const main = (await git(path, ['rev-parse', 'refs/heads/main'])).stdout.trim()
-    const known = column('select merged_sha from changes where merged_sha is not null union select candidate_sha from merge_entries where candidate_sha is not null union select base_sha from design_sessions')
-    expect(known).toContain(main)
-    const merged = column('select merged_sha from changes where merged_sha is not null')
-    for (const sha of merged) expect((await git(path, ['merge-base', '--is-ancestor', sha, main], { okCodes: [0, 1] })).code, `${sha} is in main`).toBe(0)
-    expect((await git(path, ['reflog', 'show', '--format=%H', 'refs/heads/main'])).stdout.split('\n')[0]).toBe(main)
-    return merged.length
-  } finally {
-    database.close()
-  }
+  const column = (sql: string): string[] => columnOf(join(home, 'swarm.sqlite'), sql)
+  const [project = ''] = readdirSync(join(home, 'repositories'))
+  const [name = ''] = readdirSync(join(home, 'repositories', project))
+  const path = join(home, 'repositories', project, name)
+  const named = column('select head_sha from attempts union select wip_sha from attempts union select start_sha from attempts union select head_sha from changes union select merged_sha from changes union select commit_sha from check_runs union select candidate_sha from merge_entries')
+  for (const sha of named.filter((each) => each !== 'null' && each !== '')) await git(path, ['cat-file', '-e', `${sha}^{commit}`])
+  const main = (await git(path, ['rev-parse', 'refs/heads/main'])).stdout.trim()
+  const known = column('select merged_sha from changes where merged_sha is not null union select candidate_sha from merge_entries where candidate_sha is not null union select base_sha from design_sessions')
+  expect(known).toContain(main)
+  const merged = column('select merged_sha from changes where merged_sha is not null')
+  for (const sha of merged) expect((await git(path, ['merge-base', '--is-ancestor', sha, main], { okCodes: [0, 1] })).code, `${sha} is in main`).toBe(0)
+  expect((await git(path, ['reflog', 'show', '--format=%H', 'refs/heads/main'])).stdout.split('\n')[0]).toBe(main)
+  return merged.length
 }
 
 test('what cannot be restored is refused before anything changes; with --force what was there is kept aside', { timeout: RUN_MS }, async () => {
@@ -152,14 +146,10 @@ test('what cannot be restored is refused before anything changes; with --force w
 
   // A database alone, as it is kept before a migration.
   const kept = join(desk.folder, 'before.sqlite')
-  const database = new Sqlite(join(desk.home, 'swarm.sqlite'))
-  database.prepare('vacuum into ?').run(kept)
-  database.close()
+  alterDatabase(join(desk.home, 'swarm.sqlite'), `vacuum into '${kept}'`)
   const newer = join(desk.folder, 'newer.sqlite')
   writeFileSync(newer, readFileSync(kept))
-  const future = new Sqlite(newer)
-  future.prepare('insert into kysely_migration (name, timestamp) values (\'9999-future\', \'2030\')').run()
-  future.close()
+  alterDatabase(newer, 'insert into kysely_migration (name, timestamp) values (\'9999-future\', \'2030\')')
   await refused(newer, 'database_newer', /9999-future/)
   const alone = await desk.swarm(['restore', kept, '--force', '--json'])
   expect(alone, alone.stderr).toMatchObject({ code: 0, json: { repositories: null } })

@@ -4,21 +4,15 @@ import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import Sqlite from 'better-sqlite3'
 import { expect, test } from 'vitest'
-import { makeDesk, type Desk } from './testing.ts'
+import { alterDatabase, columnOf, makeDesk, type Desk } from './testing.ts'
 
 const RUN_MS = 240_000
 const START = ['start', '--port', '0', '--no-runner', '--json']
 
 const migrations = (path: string): string[] => {
-  const database = new Sqlite(path, { readonly: true })
-  try {
-    expect(database.pragma('integrity_check', { simple: true })).toBe('ok')
-    return database.prepare('select name from kysely_migration order by name').pluck().all() as string[]
-  } finally {
-    database.close()
-  }
+  expect(columnOf(path, 'pragma integrity_check')).toEqual(['ok'])
+  return columnOf(path, 'select name from kysely_migration order by name')
 }
 const backups = (desk: Desk): string[] => (existsSync(join(desk.home, 'backups')) ? readdirSync(join(desk.home, 'backups')) : []).filter((name) => name.endsWith('.sqlite')).sort()
 
@@ -53,9 +47,7 @@ test('a database of a newer Swarm is refused by its name, and left as it is', { 
   expect(await desk.swarm(START)).toMatchObject({ code: 0 })
   await desk.swarm(['stop'])
   const path = join(desk.home, 'swarm.sqlite')
-  const database = new Sqlite(path)
-  database.prepare('insert into kysely_migration (name, timestamp) values (\'9999-future\', \'2030\')').run()
-  database.close()
+  alterDatabase(path, 'insert into kysely_migration (name, timestamp) values (\'9999-future\', \'2030\')')
   const refused = await desk.swarm(START)
   expect(refused).toMatchObject({ code: 3, json: { error: { code: 'database_newer', message: expect.stringContaining('9999-future') as string, remedy: expect.stringContaining('backup') as string } } })
   expect(migrations(path).at(-1)).toBe('9999-future')
@@ -71,9 +63,7 @@ test('a migration that is killed in its middle leaves the state before it, with 
   migrating.kill('SIGKILL')
   await once(migrating, 'close')
   expect(migrations(path)).toEqual(['0000-events'])
-  const database = new Sqlite(path, { readonly: true })
-  expect(database.prepare('select count(*) from sqlite_master where name = \'half\'').pluck().get()).toBe(0)
-  database.close()
+  expect(columnOf(path, 'select name from sqlite_master where name = \'half\'')).toEqual([])
   expect(backups(desk)).toHaveLength(1)
   expect(await desk.swarm(START)).toMatchObject({ code: 0 })
   expect(migrations(path).length).toBeGreaterThan(1)

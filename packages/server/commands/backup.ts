@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import { existsSync, statSync } from 'node:fs'
-import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DomainError } from '@swarm/core/errors.ts'
 import { packFolder } from '../backup/archive.ts'
 import { collectBlobs, collectRepository, collectSettings } from '../backup/collect.ts'
 import { alignMain } from '../backup/main-ref.ts'
-import { BACKUP_FORMAT, Manifest, measurePart, partPaths } from '../backup/manifest.ts'
+import { BACKUP_FORMAT, measurePart, partPaths, type Manifest } from '../backup/manifest.ts'
 import { loadConfig } from '../config.ts'
 import { readSnapshot, snapshotSqlite } from '../db/backup.ts'
 import { repositoryPath } from '../integrations/builtin-code-host/bare.ts'
@@ -31,7 +31,8 @@ export async function backup({ file: given }: CommandOptions, { progress, signal
   const file = inFolder ? join(folder, `swarm-${new Date().toISOString().replaceAll(/[-:]/g, '').replace('.', '-')}.tar.gz`) : folder
   if (existsSync(file)) throw new DomainError('backup_exists', { file })
 
-  const staging = join(home, 'backups', `.gathering-${randomUUID()}`)
+  await removeAbandoned(join(home, 'backups'))
+  const staging = join(home, 'backups', `.gathering-${process.pid}-${randomUUID()}`)
   const data = join(staging, 'data')
   await mkdir(data, { recursive: true, mode: 0o700 })
   try {
@@ -65,5 +66,13 @@ export async function backup({ file: given }: CommandOptions, { progress, signal
     return { file, bytes, createdAt, migrations: manifest.migrations, counts: manifest.counts, repositories: known.repositories.length, realigned, wallMs: Math.round(performance.now() - startedMs) }
   } finally {
     await rm(staging, { recursive: true, force: true })
+  }
+}
+
+/** What backups that were killed had gathered: it takes no space while the originals are there, and all of theirs once they go. */
+async function removeAbandoned(folder: string): Promise<void> {
+  for (const name of existsSync(folder) ? await readdir(folder) : []) {
+    const pid = Number(/^\.gathering-(\d+)-/.exec(name)?.[1] ?? 0)
+    if (pid > 0 && !existsSync(`/proc/${pid}`)) await rm(join(folder, name), { recursive: true, force: true })
   }
 }

@@ -31,6 +31,8 @@ export async function restore({ file = '', force = false }: CommandOptions, { pr
   const present = readdirSync(home).filter((name) => !NO_WORK.has(name) && (!alone || /^swarm\.sqlite/.test(name)))
   if (present.length > 0 && !force) throw new DomainError('home_not_empty', { home, found: present.slice(0, 5).join(', ') })
 
+  // The lock of the home folder is ours, so whoever left these was killed.
+  for (const name of existsSync(join(home, 'run')) ? readdirSync(join(home, 'run')) : []) if (name.startsWith('restoring-')) await rm(join(home, 'run', name), { recursive: true, force: true })
   const staging = join(home, 'run', `restoring-${randomUUID()}`)
   await mkdir(staging, { recursive: true, mode: 0o700 })
   try {
