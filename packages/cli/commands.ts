@@ -8,6 +8,7 @@ import { approvalList } from './commands/approval/list.ts'
 import { approvalReject } from './commands/approval/reject.ts'
 import { approvalRevise } from './commands/approval/revise.ts'
 import { approvalShow } from './commands/approval/show.ts'
+import { backup } from './commands/backup.ts'
 import { changeDiff } from './commands/change/diff.ts'
 import { changeList } from './commands/change/list.ts'
 import { changeShow } from './commands/change/show.ts'
@@ -26,6 +27,8 @@ import { questionList } from './commands/question/list.ts'
 import { rehearsalInit } from './commands/rehearsal/init.ts'
 import { repositoryImport } from './commands/repository/import.ts'
 import { repositoryList } from './commands/repository/list.ts'
+import { restore } from './commands/restore.ts'
+import { retentionRun } from './commands/retention/run.ts'
 import { run } from './commands/run.ts'
 import { runnerList } from './commands/runner/list.ts'
 import { sessionCancel } from './commands/session/cancel.ts'
@@ -50,5 +53,6 @@ export const commands: readonly Command[] = [
   demo, run, up, start, stop, status, logs, doctor, sessionList, sessionRetry, sessionCancel, ticketList, ticketShow, ticketWhy, ticketLogs,
   ticketRetry, ticketHold, ticketCancel, approvalList, approvalShow, approvalApprove, approvalReject, approvalRevise, questionList,
   questionAnswer, changeList, changeShow, changeDiff, projectList, projectCreate, repositoryList, repositoryImport, agentList, agentShow,
-  agentCreate, agentEdit, vmList, runnerList, imageBuild, imageList, gate, rehearsalInit, configShow, link, uninstall,
+  agentCreate, agentEdit, vmList, runnerList, imageBuild, imageList, gate, rehearsalInit, configShow, backup, restore, retentionRun, link,
+  uninstall,
 ]

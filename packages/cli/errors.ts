@@ -1,4 +1,5 @@
 import { ApiError } from '@swarm/contract/errors.ts'
+import { ERROR_CODES } from '@swarm/core/error-codes.ts'
 import { DomainError } from '@swarm/core/errors.ts'
 import { z } from 'zod'
 import { EXIT } from './exit-codes.ts'
@@ -59,6 +60,12 @@ function exitCodeOf(status: number, fault: 'user' | 'ours'): number {
   if (status === 401 || status === 403 && fault === 'ours' || status === 503) return EXIT.platform
   if (fault === 'ours') return EXIT.failed
   return status >= 500 && status !== 502 ? EXIT.platform : EXIT.misuse
+}
+
+/** The exit code of a failure that another program of Swarm reported by its code. */
+export function exitCodeOfFailure(code: string): number {
+  const known = Object.hasOwn(ERROR_CODES, code) ? ERROR_CODES[code as keyof typeof ERROR_CODES] : null
+  return known === null ? EXIT.platform : exitCodeOf(known.status, known.fault)
 }
 
 /** What the processes of the platform print as one line of JSON when they cannot start. */

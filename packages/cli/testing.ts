@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import { git } from '@swarm/git/run.ts'
@@ -72,6 +73,26 @@ export function makeDesk(): Desk {
     },
   }
   return desk
+}
+
+/** The first column of what a SQLite file answers. */
+export function columnOf(path: string, statement: string): string[] {
+  const database = new DatabaseSync(path, { readOnly: true })
+  try {
+    return database.prepare(statement).all().map((row) => String(Object.values(row)[0]))
+  } finally {
+    database.close()
+  }
+}
+
+/** Changes a SQLite file behind Swarm's back. */
+export function alterDatabase(path: string, statement: string): void {
+  const database = new DatabaseSync(path)
+  try {
+    database.exec(statement)
+  } finally {
+    database.close()
+  }
 }
 
 /** Waits for a line of a process. */

@@ -31,6 +31,12 @@ already_decided: { status: 409, fault: 'user', message: '{kind} {id} was already
     dependency_cycle: { status: 422, fault: 'user', message: 'The dependencies form a cycle: {cycle}.', remedy: 'Remove one of these dependencies.' },
   // server state
   database_newer: { status: 500, fault: 'user', message: 'The database was written by a newer Swarm (migration {found}; this one knows {known}).', remedy: 'Use the newer Swarm, or restore a backup made before the upgrade.' },
+  backup_unsupported: { status: 500, fault: 'user', message: 'The database is a PostgreSQL, which Swarm does not back up itself.', remedy: 'Stop the platform ("swarm stop"), back the database up with pg_dump, copy the folder {home} (repositories, blobs, keys), and start again; docs/operations.md has the commands.' },
+  backup_exists: { status: 409, fault: 'user', message: '{file} exists already.', remedy: 'Name another file, or a folder.' },
+  backup_invalid: { status: 422, fault: 'user', message: '{file} is not a whole backup: {problem}.', remedy: 'Take another backup; nothing was changed.' },
+  nothing_to_back_up: { status: 404, fault: 'user', message: 'There is no database in {home}.', remedy: 'Name the folder of the installation with SWARM_HOME.' },
+  home_not_empty: { status: 409, fault: 'user', message: 'The home folder {home} is not empty: {found}.', remedy: 'Name an empty one with SWARM_HOME, or say --force: what is there is then moved aside into a folder of its own.' },
+  interrupted: { status: 500, fault: 'user', message: 'Interrupted.', remedy: 'Run the same command again.' },
   config_invalid: { status: 500, fault: 'user', message: 'The setting {field} is not valid: {problem}', remedy: 'Mend it where it was set ({source}); "swarm config show" lists every setting.' },
   // server: requests, live events, start
   unsupported_media_type: { status: 415, fault: 'user', message: 'A body of type {contentType} cannot be read here.', remedy: 'Send JSON with "content-type: application/json".' },

@@ -28,7 +28,7 @@ async function main(): Promise<void> {
       })
     }
   })
-  const logger = createRunnerLogger(settings.logLevel, settings.logTo === 'file' ? join(settings.home, 'logs', `runner-${name}.log`) : undefined)
+  const logger = createRunnerLogger(settings.logLevel, settings.logTo === 'file' ? join(settings.home, 'logs', `runner-${name}.log`) : undefined, { maxBytes: settings.retention.logMb * 1024 ** 2, files: settings.retention.logFiles })
   await using driver = await selectDriver({
     driver: settings.vm.driver, cache: settings.cache, stateDir: join(settings.home, 'runner', name), warm: settings.vm.warm,
     onNotice: (notice) => { logger.warn(notice) },

@@ -45,7 +45,7 @@ export interface Server extends AsyncDisposable {
  */
 export async function createServer(config: Config, options: ServerOptions = {}): Promise<Server> {
   await using started = new AsyncDisposableStack()
-  const logger = options.logger ?? createLogger(config.logLevel, logDestination(config.logTo === 'file' ? join(config.home, 'logs', 'server.log') : undefined))
+  const logger = options.logger ?? createLogger(config.logLevel, logDestination(config.logTo === 'file' ? join(config.home, 'logs', 'server.log') : undefined, { maxBytes: config.retention.logMb * 1024 ** 2, files: config.retention.logFiles }))
   const metrics = createMetrics({ process: options.processMetrics ?? false })
   const db = started.use(await openDatabase({
     home: config.home, databaseUrl: config.databaseUrl?.reveal(), strictUnits: options.strictUnits ?? false,

@@ -14,4 +14,8 @@ export interface BlobStore {
   has(digest: BlobDigest): Promise<boolean>
   /** Nothing happens when there is none. */
   delete(digest: BlobDigest): Promise<void>
+  /** Removes it unless it was kept, or kept again, since `before` (ms since the epoch). @returns whether it is gone */
+  deleteOlder(digest: BlobDigest, before: number): Promise<boolean>
+  /** All of them, in no order; `keptAt`: when it was last kept, ms since the epoch. */
+  list(): AsyncIterable<{ digest: BlobDigest, sizeBytes: number, keptAt: number }>
 }

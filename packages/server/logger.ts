@@ -1,5 +1,4 @@
-import { mkdirSync } from 'node:fs'
-import { dirname } from 'node:path'
+import { boundedLog, type LogBounds } from '@swarm/contract/log-file.ts'
 import { destination, pino, type DestinationStream, type Logger, type LoggerOptions } from 'pino'
 import { knownCorrelationId } from './correlation.ts'
 
@@ -8,12 +7,9 @@ export type { Logger }
 const REDACTED_KEYS = ['authorization', 'cookie', 'token', 'apiKey', 'password', 'secret', 'x-api-key']
 const SECRETS = /swarm_[a-z]+_[A-Za-z0-9_-]{43}|sk-ant-[A-Za-z0-9_-]{8,}|(?<=:\/\/[^\s:/@"]*:)[^\s@"]+(?=@)/g
 
-/** Where lines go: a file (made with its folder, 0600), or stdout. */
-export function logDestination(path: string | undefined): DestinationStream {
-  if (path === undefined) return destination({ dest: 1, sync: true })
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
-  // Synchronous: the last lines before a crash are the ones that are wanted.
-  return destination({ dest: path, sync: true, mode: 0o600 })
+/** Where lines go: a file of bounded size, or stdout. */
+export function logDestination(path: string | undefined, bounds?: LogBounds): DestinationStream {
+  return path === undefined ? destination({ dest: 1, sync: true }) : boundedLog(path, bounds)
 }
 
 /**

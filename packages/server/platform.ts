@@ -27,6 +27,7 @@ import { addModelRoutes } from './features/model/routes.ts'
 import { registerProjects } from './features/projects/projects.ts'
 import { requireProject } from './features/projects/service.ts'
 import { createRepositories } from './features/repositories/repositories.ts'
+import { retentionDuty } from './features/retention/retention.ts'
 import { registerRunnerProtocol } from './features/runners/protocol.ts'
 import { registerRunners } from './features/runners/runners.ts'
 import { createAttemptSource } from './features/tickets/attempt-source.ts'
@@ -153,6 +154,10 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
 
   started.use(startCoordinator([
     leaseExpiryDuty({ db, source: attempts, now: clock }), ...checks.duties, ...changes.duties, completionDuty({ db, design }), deadCallsDuty(gateway),
+    retentionDuty({
+      db, blobs, now: clock, rules: config.retention, pathOf: ({ projectSlug, slug }) => repositories.pathOf({ project_slug: projectSlug, slug }),
+      onRemoved: (removed) => { logger.info(removed, 'retention: removed what is old') },
+    }),
   ], { wake: db.wake, logger, clock }))
   await design.resumeOpenSessions()
   return started.move()

@@ -1,5 +1,5 @@
 import { createReadStream, existsSync, statSync, watch } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { z } from 'zod'
 import { command } from '../command.ts'
@@ -24,13 +24,16 @@ export const logs = command({
     if (!follow || io.json) return { json: { path, lines: tail }, text: tail.join('\n') }
     io.result(tail.join('\n'))
     const more = async (): Promise<void> => {
-      const { size } = statSync(path)
-      if (size <= read) return
+      const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0
+      // Shorter than before: the full one was set aside, and this is the next.
+      if (size < read) read = 0
+      if (size === read) return
       const from = read
       read = size
       process.stdout.write(await text(createReadStream(path, { start: from, end: size - 1 })))
     }
-    const watcher = watch(path, () => { more().catch(() => { watcher.close() }) })
+    // The folder, since a file that is set aside takes its watcher along.
+    const watcher = watch(dirname(path), () => { more().catch(() => { watcher.close() }) })
     await new Promise<void>((resolve) => { signal.addEventListener('abort', () => { resolve() }, { once: true }) })
     watcher.close()
     return { json: { path, lines: tail } }

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import { closeSync, mkdirSync, openSync } from 'node:fs'
 import { join } from 'node:path'
+import { rotateIfFull } from '@swarm/contract/log-file.ts'
 import { z } from 'zod'
 import { command } from '../command.ts'
 import { CHECKOUT, callerFolder, childEnvironment, userPath } from '../config.ts'
@@ -32,6 +33,7 @@ export const start = command({
     const script = rehearsal === undefined ? undefined : userPath(rehearsal)
     if (script !== undefined) await readableFile(script, 'The rehearsal script')
     mkdirSync(join(config.home, 'logs'), { recursive: true, mode: 0o700 })
+    rotateIfFull(join(config.home, 'logs', 'platform.log'), { maxBytes: config.retention.logMb * 1024 ** 2, files: config.retention.logFiles })
     const log = openSync(join(config.home, 'logs', 'platform.log'), 'a', 0o600)
     const args = ['up', ...(port === undefined ? [] : ['--port', String(port)]), ...(script === undefined ? [] : ['--rehearsal', script]), ...(runner ? [] : ['--no-runner'])]
     const child = spawn(process.execPath, [join(CHECKOUT, 'packages', 'cli', 'main.ts'), ...args], {

@@ -21,9 +21,10 @@ export const status = command({
       client.call(health, {}, { signal }), client.call(listRunners, {}, { signal }), client.call(listVms, { query: { state: 'running', limit: 1000 } }, { signal }),
     ])
     return {
-      json: { running: true, home: config.home, url: server.url, pid: server.pid, model: server.model, version: about.version, database: about.database, uptimeMs: about.uptimeMs, runners, vmsRunning: vms.length },
+      json: { running: true, home: config.home, url: server.url, pid: server.pid, model: server.model, version: about.version, database: about.database, uptimeMs: about.uptimeMs, processes: server.processes, runners, vmsRunning: vms.length },
       text: [
         `Swarm ${about.version} at ${server.url} (process ${server.pid}), up for ${duration(about.uptimeMs)}`, `  model      ${server.model === 'rehearsal' ? 'REHEARSAL' : server.model}`, `  database   ${about.database.dialect}, migration ${about.database.migration}`,
+        ...server.processes.map(({ name, pid, restarts, lastEnd }) => `  ${name.padEnd(10)} ${pid === 0 ? 'is being started again' : `process ${pid}`}${restarts === 0 ? '' : `, started again ${restarts} time${restarts === 1 ? '' : 's'}`}${lastEnd === null ? '' : ` (last: ${lastEnd})`}`),
         ...runners.map((runner) => `  runner     ${runner.name}: ${runner.online ? 'online' : 'offline'}, ${runner.driver ?? 'no driver yet'}${runner.isolates === false ? ' (ISOLATES NOTHING)' : ''}`), `  microVMs   ${vms.length} running`, `  data       ${config.home}`,
       ].join('\n'),
     }

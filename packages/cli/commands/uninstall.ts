@@ -32,7 +32,8 @@ export const uninstall = command({
     const links = [join(homedir(), '.local', 'bin', 'swarm')].filter((path) => lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() === true && readlinkSync(path) === join(CHECKOUT, 'swarm'))
     const parts = (folder: string, names: readonly string[]): string[] => names.map((name) => join(folder, name)).filter((path) => existsSync(path))
     const removable = [...parts(cache, CACHE_PARTS), ...left.templates.map(({ directory }) => directory), ...links]
-    const kept = parts(home, HOME_PARTS)
+    // Including what "swarm restore --force" moved aside.
+    const kept = parts(home, [...HOME_PARTS, ...(existsSync(home) ? readdirSync(home).filter((name) => name.startsWith('replaced-')).sort() : [])])
     for (const path of removable) io.say(`  can be made again: ${path} (${size(bytesOf(path))})`)
     for (const path of kept) io.say(`  ${data ? io.style('red', 'your work, to be removed') : 'your work, stays'}: ${path} (${size(bytesOf(path))})`)
     const doomed = [...removable, ...(data ? kept : [])]

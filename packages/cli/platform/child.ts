@@ -10,6 +10,7 @@ import { EXIT } from '../exit-codes.ts'
 const TETHER = new URL('./tether.ts', import.meta.url).href
 /** Kept of what a process says on stderr, to explain its end. */
 const STDERR_CHARS = 20_000
+const END_CHARS = 500
 
 /** A process of the platform: dies with us, is ready when it says so, and ends orderly when it is told to. */
 export interface Child extends AsyncDisposable {
@@ -19,8 +20,12 @@ export interface Child extends AsyncDisposable {
   readonly ready: Record<string, unknown>
   /** Resolves when it is over, with how. */
   readonly ended: Promise<string>
-  /** Whether it ended by itself before it was told to. */
+  /** Whether it has ended. */
   over(): boolean
+  /** What it said about its failure as it ended, if it did. */
+  failure(): { readonly code: string } | undefined
+  /** Ends it at once. */
+  kill(): void
 }
 
 export interface ChildOptions {
@@ -54,7 +59,7 @@ export async function startChild(options: ChildOptions): Promise<Child> {
   let over = false
   const ended = new Promise<string>((resolve) => {
     child.once('error', (error) => { resolve(error.message) })
-    child.once('close', (code, killedBy) => { resolve(`it ended with ${killedBy ?? `code ${code}`}${stderr.trim() === '' ? '' : `: ${stderr.trim().split('\n').slice(-3).join(' ')}`}`) })
+    child.once('close', (code, killedBy) => { resolve(killedBy === null ? endOf(code, stderr) : `it ended with ${killedBy}`) })
   }).finally(() => { over = true })
   const stop = (): Promise<void> => stopChild(child, ended, options.stopMs)
   const lines = createInterface({ input: child.stdout })
@@ -70,11 +75,17 @@ export async function startChild(options: ChildOptions): Promise<Child> {
   failed.catch(() => undefined)
   try {
     const said = await Promise.race([ready, failed, ...(aborted ? [aborted] : [])])
-    return { name, pid: child.pid ?? 0, ready: said, ended, over: () => over, [Symbol.asyncDispose]: stop }
+    return { name, pid: child.pid ?? 0, ready: said, ended, over: () => over, failure: () => failureOf(stderr), kill: () => { child.kill('SIGKILL') }, [Symbol.asyncDispose]: stop }
   } catch (error) {
     await stop()
     throw error
   }
+}
+
+/** How a process ended by itself: what it said of its failure, else its last words. */
+function endOf(code: number | null, stderr: string): string {
+  const words = failureOf(stderr)?.message ?? stderr.trim().split('\n').slice(-3).join(' ')
+  return `it ended with code ${code}${words === '' ? '' : `: ${words.slice(0, END_CHARS)}`}`
 }
 
 async function stopChild(child: ChildProcess, ended: Promise<string>, stopMs: number): Promise<void> {

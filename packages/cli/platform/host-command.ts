@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { z } from 'zod'
 import { CHECKOUT, childEnvironment } from '../config.ts'
-import { failureOf, parseJson, UserError } from '../errors.ts'
+import { exitCodeOfFailure, failureOf, parseJson, UserError } from '../errors.ts'
 import { EXIT } from '../exit-codes.ts'
 
 const Line = z.union([
@@ -14,15 +14,16 @@ const Line = z.union([
 export type HostProgress = { phase: string; detail: string; bytes?: number | undefined }
 
 /**
- * Has the runner's parts do something on this host (packages/runner/commands): they are another package's, so it is a process.
+ * Has the runner's parts do something on this host (packages/runner/commands), or the server's (packages/server/commands): they are
+ * another package's, so it is a process.
  * @throws UserError with the program's own code, words and remedy
  */
 export async function hostCommand<Result extends z.ZodType>(name: string, result: Result, options: {
-  args?: readonly string[]; env?: Readonly<Record<string, string>>; onProgress?: (progress: HostProgress) => void; signal?: AbortSignal
+  of?: 'runner' | 'server'; args?: readonly string[]; env?: Readonly<Record<string, string>>; onProgress?: (progress: HostProgress) => void; signal?: AbortSignal
 } = {}): Promise<z.output<Result>> {
   options.signal?.throwIfAborted()
   const tether = new URL('./tether.ts', import.meta.url).href
-  const child = spawn(process.execPath, ['--import', tether, join(CHECKOUT, 'packages/runner/commands/main.ts'), name, ...options.args ?? []], {
+  const child = spawn(process.execPath, ['--import', tether, join(CHECKOUT, 'packages', options.of ?? 'runner', 'commands', 'main.ts'), name, ...options.args ?? []], {
     cwd: CHECKOUT, env: childEnvironment(options.env ?? {}), stdio: ['ignore', 'pipe', 'pipe', 'pipe'], detached: true,
   })
   if (!child.stdout || !child.stderr) throw new Error('the pipes that were asked for are missing')
@@ -43,7 +44,7 @@ export async function hostCommand<Result extends z.ZodType>(name: string, result
   options.signal?.throwIfAborted()
   const failure = failureOf(stderr)
   if (failure?.code === 'internal') throw new Error(failure.message)
-  if (failure) throw new UserError(failure.code, failure.message, failure.remedy, EXIT.platform)
+  if (failure) throw new UserError(failure.code, failure.message, failure.remedy, exitCodeOfFailure(failure.code))
   if (code !== 0) throw new UserError('start_failed', `"${name}" on this host ended with code ${code}: ${stderr.trim().split('\n').at(-1) ?? ''}`, '"swarm doctor" says what this machine lacks.', EXIT.platform)
   return result.parse(value)
 }

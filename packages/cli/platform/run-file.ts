@@ -13,19 +13,25 @@ const RunFile = z.object({
   model: z.string(),
   /** ms since the epoch */
   startedAt: z.number(),
+  /** Its processes: pid 0 while one is being started again, how often each was, and how it last ended unasked. */
+  processes: z.array(z.object({ name: z.string(), pid: z.number().int(), restarts: z.number().int(), lastEnd: z.string().nullable() })).default([]),
 })
 export type RunFile = z.infer<typeof RunFile>
 
 const pathOf = (home: string): string => join(home, 'run', 'server.json')
 export const lockPathOf = (home: string): string => join(home, 'run', 'lock')
 
-export function writeRunFile(home: string, about: Pick<RunFile, 'url' | 'model' | 'startedAt'>): Disposable {
+/** Says where the platform of this process is; written whole, and again whenever something of it changes. */
+export function writeRunFile(home: string, about: Omit<RunFile, 'pid' | 'startTicks'>): void {
   const path = pathOf(home)
   mkdirSync(join(home, 'run'), { recursive: true, mode: 0o700 })
   const file: RunFile = { pid: process.pid, startTicks: identityOf(process.pid)?.startTicks ?? null, ...about }
   writeFileSync(`${path}.new`, `${JSON.stringify(file)}\n`, { mode: 0o600 })
   renameSync(`${path}.new`, path)
-  return { [Symbol.dispose]: () => rmSync(path, { force: true }) }
+}
+
+export function removeRunFile(home: string): void {
+  rmSync(pathOf(home), { force: true })
 }
 
 /** The platform that runs on this home; null when there is none, or when the file is of one that has ended. */

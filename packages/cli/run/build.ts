@@ -7,6 +7,7 @@ import type { LiveEvent } from '@swarm/contract/live-events.ts'
 import { z } from 'zod'
 import { UserError } from '../errors.ts'
 import { EXIT } from '../exit-codes.ts'
+import { isAway } from '../platform/patient-fetch.ts'
 import { answer, decide, subjectOf, type Deciding } from './decide.ts'
 import { follow, inBatches } from './live.ts'
 import { createProgress } from './progress.ts'
@@ -44,15 +45,20 @@ export async function build(options: BuildOptions): Promise<BuildEnd> {
   try {
     for await (const batch of inBatches(follow({ client, url: options.url, rooms: [`project:${options.projectId}`], signal: AbortSignal.any([signal, leaving.signal]) }))) {
       let look = false
-      for (const live of batch) {
-        if (live.kind === 'event') await progress.event(live.event)
-        look ||= live.kind !== 'event' || WORTH_A_LOOK.has(live.event.type)
+      try {
+        for (const live of batch) {
+          look ||= live.kind !== 'event' || WORTH_A_LOOK.has(live.event.type)
+          if (live.kind === 'event') await progress.event(live.event)
+        }
+        if (!look) continue
+        const state = await read(client, options, signal)
+        progress.tickets(state.tickets)
+        const end = await act(state, options, looked)
+        if (end) return end
+      } catch (error) {
+        // The server went away in the middle. Whether a decision reached it shows the look that follows the reconnection.
+        if (!isAway(error)) throw error
       }
-      if (!look) continue
-      const state = await read(client, options, signal)
-      progress.tickets(state.tickets)
-      const end = await act(state, options, looked)
-      if (end) return end
     }
     throw new Error('the events of the build ended before it did')
   } finally {

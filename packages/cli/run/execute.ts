@@ -10,12 +10,13 @@ import { EXIT } from '../exit-codes.ts'
 import { duration, money, type Io } from '../io.ts'
 import { ensureImage } from '../platform/image.ts'
 import { leftoversOf } from '../platform/leftovers.ts'
+import { patientFetch, untilReached } from '../platform/patient-fetch.ts'
 import { readAdminToken, startPlatform, type Platform } from '../platform/platform.ts'
 import { readRunFile } from '../platform/run-file.ts'
 import { build } from './build.ts'
 import { shownPath, type Source, type Spec } from './inputs.ts'
 import { readFacts, summarise, summaryTable, type Facts, type Summary } from './summary.ts'
-import { openSession, prepareTarget, type Target } from './target.ts'
+import { openSession, prepareTarget, sessionMark, type Target } from './target.ts'
 
 export interface RunRequest {
   readonly io: Io
@@ -86,7 +87,7 @@ async function onLive(request: RunRequest, url: string): Promise<RunResult> {
   for (const [given, flag] of [[request.rehearsalScript, '--rehearsal'], [request.model, '--model']] as const) {
     if (given !== undefined) throw new UserError('server_has_model', `A platform runs on ${config.home} already (${url}), with a model of its own, so ${flag} cannot be used.`, `Leave ${flag} out, or stop the platform with "swarm stop", or take another folder with SWARM_HOME.`)
   }
-  const client = createClient({ baseUrl: url, token: readAdminToken(config.home) })
+  const client = createClient({ baseUrl: url, token: readAdminToken(config.home), fetch: patientFetch })
   const { items: runners } = await client.call(listRunners, {}, { signal: request.signal })
   const runner = runners.find(({ online }) => online)
   if (!runner) throw new UserError('no_runner', `No runner is connected to the platform at ${url}.`, 'Start it with a runner ("swarm stop", then "swarm start"), or connect one.', EXIT.platform)
@@ -100,8 +101,9 @@ async function perform(request: RunRequest, { url, client }: { url: string; clie
   const { io, signal, spec, source } = request
   const startedMs = performance.now()
   const startedAt = Date.now()
-  const target = await prepareTarget(client, source, io, signal)
-  const { session } = await openSession(client, target, spec, { ...request, io, signal })
+  const mark = sessionMark(spec)
+  const target = await untilReached(() => prepareTarget(client, source, io, signal), signal)
+  const { session } = await untilReached(() => openSession(client, target, mark, spec, { ...request, io, signal }), signal)
   io.say(`"${spec.title}": ${spec.requirements} requirements; session ${session.id}, repository ${shownPath(target.path)}`)
   const end = await build({
     client, url, io, signal, yes: request.yes, projectId: target.projectId, sessionId: session.id, startedAt, ...(request.knownAnswer ? { knownAnswer: request.knownAnswer } : {}),
@@ -112,7 +114,7 @@ async function perform(request: RunRequest, { url, client }: { url: string; clie
   const summary: Summary = { ...measured, mainGreen: measured.mainGreen && proven }
   const offScript = about.rehearsalUrl ? await offScriptOf(about.rehearsalUrl) : []
   const complete = end.stuck === null && summary.mainGreen && offScript.length === 0
-  const pushed = request.push && complete ? await client.call(pushRepository, { params: { repositoryId: target.repository.id } }, { signal }) : null
+  const pushed = request.push && complete ? await untilReached(() => client.call(pushRepository, { params: { repositoryId: target.repository.id } }, { signal }), signal) : null
 
   const lines = [
     '', summaryTable(facts), '',
@@ -132,7 +134,7 @@ const RehearsalStatus = z.object({ unmet: z.array(z.object({ place: z.string(), 
 
 /** What the model was asked that its script does not have, or expected otherwise: such a run proves nothing. */
 async function offScriptOf(url: string): Promise<string[]> {
-  const { unmet, unmatched } = RehearsalStatus.parse(await (await fetch(`${url}/rehearsal/status`)).json())
+  const { unmet, unmatched } = RehearsalStatus.parse(await (await patientFetch(`${url}/rehearsal/status`)).json())
   return [...unmet.map(({ place, missing }) => `${place} expected ${missing.join(', ')}`), ...unmatched.map((call) => `no turn of the script answers ${call}`)]
 }
 

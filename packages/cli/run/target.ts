@@ -38,16 +38,24 @@ export async function prepareTarget(client: Client, source: Source, io: Io, sign
   return { projectId, repository, path }
 }
 
+/** Sessions that this command starts carry the digest of their spec in the correlation id, and which run began them. */
+export interface SessionMark { readonly ofSpec: string; readonly ofRun: string }
+export function sessionMark(spec: Spec): SessionMark {
+  const ofSpec = `run-${spec.hash.slice(0, 32)}`
+  return { ofSpec, ofRun: `${ofSpec}-${crypto.randomUUID().slice(0, 8)}` }
+}
+
 /**
- * The session of this spec on this repository: the unfinished one of an earlier run that was cut off, else a new one. Sessions
- * that this command started carry the digest of their spec in the correlation id.
+ * The session of this spec on this repository: the unfinished one of an earlier run that was cut off, else a new one. Asked
+ * again by the same run, it gives the one that was made.
  */
-export async function openSession(client: Client, target: Target, spec: Spec, options: { fresh: boolean; maxCostMicroUsd: number; io: Io; signal: AbortSignal }): Promise<{ session: DesignSession; resumed: boolean }> {
+export async function openSession(client: Client, target: Target, mark: SessionMark, spec: Spec, options: { fresh: boolean; maxCostMicroUsd: number; io: Io; signal: AbortSignal }): Promise<{ session: DesignSession; resumed: boolean }> {
   const { signal, io } = options
-  const mark = `run-${spec.hash.slice(0, 32)}`
+  const sessions = await all((cursor) => client.call(listSessions, { query: { projectId: target.projectId, limit: 200, ...cursor } }, { signal }))
+  const made = sessions.find(({ correlationId }) => correlationId === mark.ofRun)
+  if (made) return { session: made, resumed: false }
   if (!options.fresh) {
-    const sessions = await all((cursor) => client.call(listSessions, { query: { projectId: target.projectId, limit: 200, ...cursor } }, { signal }))
-    const earlier = sessions.find((session) => session.repositoryId === target.repository.id && session.correlationId.startsWith(mark) && session.state !== 'completed' && session.state !== 'cancelled')
+    const earlier = sessions.find((session) => session.repositoryId === target.repository.id && session.correlationId.startsWith(mark.ofSpec) && session.state !== 'completed' && session.state !== 'cancelled')
     if (earlier) {
       const { can, plan, state } = await client.call(showSession, { params: { sessionId: earlier.id } }, { signal })
       if (state !== 'failed') {
@@ -63,7 +71,7 @@ export async function openSession(client: Client, target: Target, spec: Spec, op
   }
   const session = await client.call(createSession, {
     body: { projectId: target.projectId, repositoryId: target.repository.id, spec: spec.markdown, ...(options.maxCostMicroUsd > 0 ? { maxCostMicroUsd: options.maxCostMicroUsd } : {}) },
-  }, { signal, correlationId: `${mark}-${crypto.randomUUID().slice(0, 8)}` })
+  }, { signal, correlationId: mark.ofRun })
   return { session, resumed: false }
 }
 

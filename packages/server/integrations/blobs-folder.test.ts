@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync, statSync, utimesSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
@@ -51,4 +51,21 @@ test('what is not there, was deleted, or is no digest is blob_not_found', async 
   await expect(blobs.get(digest)).rejects.toMatchObject({ code: 'blob_not_found' })
   await expect(blobs.stream(digest)).rejects.toMatchObject({ code: 'blob_not_found' })
   await expect((async () => blobs.get('../../etc/passwd'))()).rejects.toMatchObject({ code: 'blob_not_found' })
+})
+
+test('a blob that was kept again is not old any more; one that is goes, and is listed until then', async () => {
+  const { digest } = await blobs.put('again')
+  const limit = Date.now() - 60_000
+  const age = (): void => { utimesSync(join(folder, digest.slice(7, 9), digest.slice(9)), 1_000, 1_000) }
+  const listed = async () => { const all = []; for await (const blob of blobs.list()) all.push(blob); return all }
+  expect(await blobs.deleteOlder(digest, limit)).toBe(false)
+  age()
+  expect(await listed()).toEqual([{ digest, sizeBytes: 5, keptAt: 1_000_000 }])
+  await blobs.put('again')
+  expect(await blobs.deleteOlder(digest, limit)).toBe(false)
+  expect((await blobs.get(digest)).toString()).toBe('again')
+  age()
+  expect(await blobs.deleteOlder(digest, limit)).toBe(true)
+  expect([await blobs.has(digest), await listed()]).toEqual([false, []])
+  expect(await blobs.deleteOlder(digest, limit)).toBe(true)
 })

@@ -55,11 +55,10 @@ export async function createBlobFolder(folder: string): Promise<BlobStore> {
           await file.close()
         }
         const digest = `sha256:${hash.digest('hex')}`
-        if (!await has(digest)) {
-          const path = pathOf(digest)
-          await mkdir(join(path, '..'), { recursive: true, mode: 0o700 })
-          await rename(temporary, path)
-        }
+        // Over the one that may be there: it is the same, and counts as kept now, which saves it from retention.
+        const path = pathOf(digest)
+        await mkdir(join(path, '..'), { recursive: true, mode: 0o700 })
+        await rename(temporary, path)
         return { digest, sizeBytes }
       } finally {
         await rm(temporary, { force: true })
@@ -71,5 +70,32 @@ export async function createBlobFolder(folder: string): Promise<BlobStore> {
       return file.createReadStream()
     },
     delete: (digest) => rm(pathOf(digest), { force: true }),
+    async deleteOlder(digest, before) {
+      const path = pathOf(digest)
+      const aside = join(incoming, randomUUID())
+      try {
+        if ((await stat(path)).mtimeMs >= before) return false
+        // Taken away first and looked at again then: whoever keeps it in this moment puts a new one in its place.
+        await rename(path, aside)
+      } catch (error) {
+        if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return true
+        throw error
+      }
+      if ((await stat(aside)).mtimeMs < before) {
+        await rm(aside, { force: true })
+        return true
+      }
+      await rename(aside, path)
+      return false
+    },
+    async* list() {
+      for (const first of await readdir(folder)) {
+        if (!/^[0-9a-f]{2}$/.test(first)) continue
+        for (const rest of await readdir(join(folder, first))) {
+          const about = await stat(join(folder, first, rest)).catch(() => null)
+          if (about !== null && /^[0-9a-f]{62}$/.test(rest)) yield { digest: `sha256:${first}${rest}`, sizeBytes: about.size, keptAt: about.mtimeMs }
+        }
+      }
+    },
   }
 }
