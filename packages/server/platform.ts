@@ -17,6 +17,8 @@ import { parseSwarmYml } from './features/checks/swarm-yml.ts'
 import { analyseCommit } from './features/design/repository.ts'
 import { registerDesignRoutes } from './features/design/routes.ts'
 import { createDesign } from './features/design/service.ts'
+import { createEvidence } from './features/evidence/evidence.ts'
+import { ensureSigningKey } from './features/evidence/keys.ts'
 import { registerGit } from './features/git/routes.ts'
 import { askOnBreach, breachDecided } from './features/model/breach.ts'
 import { deadCallsDuty } from './features/model/dead-calls.ts'
@@ -35,6 +37,8 @@ import { leaseExpiryDuty, nextRetryAt } from './features/tickets/lease-expiry.ts
 import { attemptReports } from './features/tickets/reports.ts'
 import { registerTickets } from './features/tickets/tickets.ts'
 import { mintToken } from './http/tokens.ts'
+import { treeOf } from './integrations/builtin-code-host/bare.ts'
+import { VERSION } from './version.ts'
 
 /** Bytes that may leave one microVM, and processes in it, where nobody says otherwise. */
 const DEFAULT_EGRESS_BYTES = 2 * 1024 ** 3
@@ -92,6 +96,10 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
   const changes = createChanges(http, {
     db, now: clock, makeId: ids, tickets, approvals, locate,
     checks: { enqueue: checks.queue.enqueue, readPlan: readRepositoryPlan, sealPlan, readResults, failedOutput },
+  })
+
+  const evidence = createEvidence(http, {
+    db, blobs, now: clock, version: VERSION, key: await ensureSigningKey(db, config.home, clock()), treeOf, readResults, repository: locate, project: (id) => requireProject(db.read, id),
   })
 
   const provider = providerOf(config.model)
@@ -152,7 +160,7 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
   })
 
   started.use(startCoordinator([
-    leaseExpiryDuty({ db, source: attempts, now: clock }), ...checks.duties, ...changes.duties, completionDuty({ db, design }), deadCallsDuty(gateway),
+    leaseExpiryDuty({ db, source: attempts, now: clock }), ...checks.duties, ...changes.duties, completionDuty({ db, design }), deadCallsDuty(gateway), evidence.duty,
   ], { wake: db.wake, logger, clock }))
   await design.resumeOpenSessions()
   return started.move()
