@@ -13,7 +13,7 @@ export const sha256 = (content: string | Uint8Array): string => createHash('sha2
 
 /** The id of a key: SHA-256 (hex) of the public key as SPKI DER. */
 export function keyIdOf(key: KeyObject): string {
-  return sha256(createPublicKey(key).export({ type: 'spki', format: 'der' }))
+  return sha256((key.type === 'private' ? createPublicKey(key) : key).export({ type: 'spki', format: 'der' }))
 }
 
 /** @throws DomainError `evidence_key_invalid` for anything but one Ed25519 public key in PEM (a private key is refused: it belongs nowhere near a verifier) */

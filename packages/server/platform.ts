@@ -28,6 +28,7 @@ import { providerOf } from './features/model/providers.ts'
 import { addModelRoutes } from './features/model/routes.ts'
 import { registerProjects } from './features/projects/projects.ts'
 import { requireProject } from './features/projects/service.ts'
+import { recorded, registerReplay } from './features/replay/replay.ts'
 import { createRepositories } from './features/repositories/repositories.ts'
 import { registerRunnerProtocol } from './features/runners/protocol.ts'
 import { registerRunners } from './features/runners/runners.ts'
@@ -99,7 +100,7 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
   })
 
   const evidence = createEvidence(http, {
-    db, blobs, now: clock, version: VERSION, key: await ensureSigningKey(db, config.home, clock()), treeOf, readResults, repository: locate, project: (id) => requireProject(db.read, id),
+    db, blobs, home: config.home, now: clock, version: VERSION, key: await ensureSigningKey(db, config.home, clock()), treeOf, readResults, repository: locate, project: (id) => requireProject(db.read, id),
   })
 
   const provider = providerOf(config.model)
@@ -123,7 +124,9 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
   registerDesignRoutes(http, { db, design })
   approvals.onDecision('budget_breach', breachDecided({ resumeTickets: tickets.resumeHeld, resumeDesign: design.resumeFailed }))
 
-  const attempts = createAttemptSource({
+  const replay = { db, blobs, now: clock, resolve: repositories.resolve, onFault: (err: unknown, what: string) => { logger.error({ err }, what) } }
+  registerReplay(http, replay)
+  const attempts = recorded(createAttemptSource({
     ...ticketDeps, db, beatMs: config.lease.beatMs, defaults,
     rules: {
       leaseTtlMs: config.lease.ttlMs, concurrency: MAX_ATTEMPTS,
@@ -143,7 +146,7 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
     agentDefinition: async (name, version) => (await requireAgent(db.read, name, version)).definition,
     mintToken: async (input) => (await db.write((trx) => mintToken(trx, input))).token,
     readTranscript: async (digest) => JSON.parse((await blobs.get(digest)).toString('utf8')) as unknown[],
-  })
+  }), replay)
   registerTickets(context, ticketDeps, tickets, {
     requireAgent: async (name) => {
       if (!await findAgent(db.read, name)) throw new DomainError('unknown_agent', { name })

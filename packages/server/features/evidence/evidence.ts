@@ -1,5 +1,7 @@
-import { EvidenceStatement } from '@swarm/contract/evidence.ts'
-import { blobsOf } from '@swarm/contract/evidence.ts'
+import { randomUUID } from 'node:crypto'
+import { mkdir, open, rename, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { blobsOf, EvidenceStatement } from '@swarm/contract/evidence.ts'
 import { readEnvelope, sealStatement } from '@swarm/contract/evidence-envelope.ts'
 import { listEvidenceKeys, showEvidence, showEvidenceBlob } from '@swarm/contract/endpoints/evidence.ts'
 import { DomainError } from '@swarm/core/errors.ts'
@@ -16,6 +18,8 @@ export interface EvidenceDependencies extends Omit<StatementDependencies, 'read'
   readonly db: Database
   readonly blobs: BlobStore
   readonly key: SigningKey
+  /** SWARM_HOME. */
+  readonly home: string
 }
 
 /** Looked at in one round. */
@@ -91,13 +95,35 @@ async function seal(deps: EvidenceDependencies, change: ChangeRow): Promise<void
   const { statement, contents } = await collectStatement({ ...deps, read: db.read }, change)
   // What the bundle names is kept before the bundle, and the bundle before the row that names it.
   for (const content of new Set(contents)) await blobs.put(content)
-  const { digest } = await blobs.put(sealStatement(statement, key.key))
+  const bundle = sealStatement(statement, key.key)
+  const { digest } = await blobs.put(bundle)
+  const file = await keepFile(deps.home, change.id, bundle)
   const { predicate } = statement
-  await db.write(async (trx) => {
-    if (!await addBundle(trx, { change_id: change.id, project_id: change.project_id, digest, key_id: key.id, sealed_at: predicate.sealedAt })) return
+  const first = await db.write(async (trx) => {
+    if (!await addBundle(trx, { change_id: change.id, project_id: change.project_id, digest, key_id: key.id, sealed_at: predicate.sealedAt })) return false
     await appendEvents(trx, [{
       type: 'evidence:sealed', projectId: change.project_id, subject: { kind: 'change', id: change.id }, correlationId: predicate.attempts.findLast(({ state }) => state === 'succeeded')?.id ?? change.id,
       data: { ticketId: change.ticket_id, digest, keyId: key.id, sealedAt: predicate.sealedAt, mergedSha: predicate.commits.merged, rehearsal: predicate.model.rehearsal },
     }])
+    return true
   })
+  // Another replica, with a home and a key of its own, was first: there is one bundle, and it is that one.
+  if (!first && (await bundleOf(db.read, change.id))?.digest !== digest) await rm(file, { force: true })
+}
+
+/** The bundle as a file of the home, readable when nothing runs; before the row, so that every recorded bundle of this home has one. */
+async function keepFile(home: string, changeId: string, bundle: string): Promise<string> {
+  const folder = join(home, 'evidence')
+  const path = join(folder, `${changeId}.json`)
+  await mkdir(folder, { recursive: true, mode: 0o700 })
+  const temporary = `${path}.${randomUUID()}.new`
+  const handle = await open(temporary, 'wx', 0o600)
+  try {
+    await handle.writeFile(bundle)
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+  await rename(temporary, path)
+  return path
 }
