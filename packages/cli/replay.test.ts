@@ -1,7 +1,11 @@
-import { existsSync, readdirSync, rmSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { createClient } from '@swarm/contract/client.ts'
+import { createAgent } from '@swarm/contract/endpoints/agents.ts'
+import { createTicket, showTicket } from '@swarm/contract/endpoints/tickets.ts'
 import { git } from '@swarm/git/run.ts'
 import { describe, expect, test } from 'vitest'
+import { readRunFile } from './platform/run-file.ts'
 import type { ReplayReport } from './replay/replay.ts'
 import { compareRequests, settled } from './replay/compare.ts'
 import { makeDesk, script, SHOP, SPEC, type Desk } from './testing.ts'
@@ -83,6 +87,28 @@ test('an attempt that asked a person is replayed stay by stay, with the answer t
   expect(replayed.json as unknown as ReplayReport).toMatchObject({
     same: true, stays: [{ outcome: { recorded: 'question', replayed: 'question' }, model: { recorded: 1 } }, { outcome: { replayed: 'handed_in' }, model: { recorded: 2, different: 0 }, tree: { same: true } }],
   })
+})
+
+test('an attempt whose answer was cut is replayed as far as it was answered; one without a model is replayed by its commands', { timeout: RUN_MS }, async () => {
+  await using desk = makeDesk()
+  const before = await built(desk, script().replace('      - finish: The module', '      - cut: { afterEvents: 3 }\n        finish: The module'))
+  expect(before.attempts).toHaveLength(2)
+  const cut = await desk.swarm(['replay', before.attempts[0]?.id ?? '', '--json'])
+  expect(cut.code, cut.stderr + cut.stdout).toBe(0)
+  expect(cut.json as unknown as ReplayReport).toMatchObject({ same: true, stays: [{ unanswered: 1, model: { recorded: 1, asked: 2, endedUnanswered: true, divergences: [] }, outcome: { recorded: 'cut_stream' }, tree: { same: true } }] })
+
+  const client = createClient({ baseUrl: readRunFile(desk.home)?.url ?? '', token: readFileSync(join(desk.home, 'admin-token'), 'utf8').trim() })
+  await client.call(createAgent, { body: { name: 'writer', definition: { config: { template: 'shell', commands: ['echo one > one.txt', 'echo two > two.txt'] } } } })
+  const { projectId, repositoryId } = await client.call(showTicket, { params: { ticketId: before.ticket } })
+  const { id } = await client.call(createTicket, { body: { projectId, repositoryId, title: 'Write two files', agent: 'writer' } })
+  for (;;) {
+    const { state, history } = await client.call(showTicket, { params: { ticketId: id } })
+    if (state !== 'in_review') continue
+    const ran = await desk.swarm(['replay', history[0]?.id ?? '', '--json'])
+    expect(ran.code, ran.stderr + ran.stdout).toBe(0)
+    expect(ran.json as unknown as ReplayReport).toMatchObject({ same: true, stays: [{ model: { recorded: 0, asked: 0 }, outcome: { replayed: 'handed_in' }, tree: { same: true, recorded: history[0]?.headSha } }] })
+    break
+  }
 })
 
 describe('requests are compared', () => {

@@ -33,7 +33,7 @@ function describeStay({ model, tree, outcome, unanswered }: StayReport): string[
   return [
     `model    ${model.asked} of ${model.recorded} requests: ${model.same} the same, ${model.alike} but for durations and folders, ${model.different} different${unanswered > 0 ? `; ${unanswered} more got no answer then` : ''}`,
     ...model.divergences.flatMap(({ turn, path, recorded, replayed }) => [`turn ${turn} ${path}`, `  recorded ${JSON.stringify(recorded)}`, `  replayed ${JSON.stringify(replayed)}`]),
-    `outcome  ${outcome.replayed}${outcome.replayed === outcome.recorded ? '' : `, then it was ${outcome.recorded}: ${outcome.message.split('\n')[0] ?? ''}`}`,
+    `outcome  ${outcome.replayed}${model.endedUnanswered ? `, as the call that got no answer then (${outcome.recorded}) got none now` : outcome.replayed === outcome.recorded ? '' : `, then it was ${outcome.recorded}: ${outcome.message.split('\n')[0] ?? ''}`}`,
     `tree     ${tree.same ? 'the same' : tree.recorded === null || tree.replayed === null ? 'there is none to compare' : `differs in ${tree.files.map(({ status, path }) => `${status} ${path}`).join(', ')}`}`,
   ]
 }

@@ -7,6 +7,7 @@ import { keyIdOf, MAX_BUNDLE_BYTES, readPublicKey } from '@swarm/contract/eviden
 import { DomainError } from '@swarm/core/errors.ts'
 import { userPath } from '../config.ts'
 import { UserError } from '../errors.ts'
+import { EXIT } from '../exit-codes.ts'
 import { connect } from '../platform/connect.ts'
 import { readRunFile } from '../platform/run-file.ts'
 
@@ -59,7 +60,7 @@ async function bundleOfChange(id: string, config: Config, signal: AbortSignal): 
   if (readRunFile(config.home) !== null) return Buffer.from((await connect(config).client.call(showEvidence, { params: { changeId: id } }, { signal })).bundle)
   const kept = join(config.home, 'evidence', `${id}.json`)
   if (existsSync(kept)) return readBundle(kept)
-  throw new UserError('not_running', `No platform runs on ${config.home}, and that folder holds no evidence of ${id}.`, 'Start it with "swarm start", name another folder with SWARM_HOME, or give the id of the change (CHG-…), not of the ticket.')
+  throw new UserError('not_running', `No platform runs on ${config.home}, and that folder holds no evidence of ${id}.`, 'Start it with "swarm start", name another folder with SWARM_HOME, or give the id of the change (CHG-…), not of the ticket.', EXIT.platform)
 }
 
 /** The keys that a bundle may be verified with: the given one alone, else those of the home (and of the platform that runs on it). */

@@ -91,7 +91,7 @@ async function replayStay(stay: Recording['stays'][number], exchanges: readonly 
   mkdirSync(folder, { recursive: true, mode: 0o700 })
   cleanup.defer(() => { rmSync(folder, { recursive: true, force: true }) })
   const repository = await borrowRepository(join(folder, 'repository.git'), path, work.attemptId, work.startSha)
-  const model = createReplayModel(exchanges)
+  const model = createReplayModel(exchanges, stay.unanswered)
   const server = cleanup.use(await startReplayServer({ work, model, repository, egressAllow: options.network ? work.egressAllow : [], onStep: (words) => { options.onProgress(`${replayId} ${words}`) } }))
   const tokenFile = join(folder, 'token')
   writeFileSync(tokenFile, `${server.token}\n`, { mode: 0o600 })
@@ -109,7 +109,8 @@ async function replayStay(stay: Recording['stays'][number], exchanges: readonly 
   if (ref !== null) await git(path, ['-c', 'transfer.fsckObjects=true', 'fetch', '--quiet', '--no-tags', '--no-write-fetch-head', repository, `refs/swarm/attempts/${work.attemptId}/work:${ref}`], { signal })
   const report = model.report()
   const tree = await compareTrees(path, stay.resultSha, ended.sha)
-  const same = report.different === 0 && report.asked === report.recorded && tree.same && ended.outcome === stay.outcome
+  const whole = report.endedUnanswered ? report.asked === report.recorded + 1 : report.asked === report.recorded && ended.outcome === stay.outcome
+  const same = report.different === 0 && whole && tree.same
   return {
     driver: String(runner.ready['driver']), images: server.images(),
     report: { fence: stay.fence, startSha: work.startSha, model: report, unanswered: stay.unanswered, outcome: { recorded: stay.outcome, replayed: ended.outcome, message: ended.message.slice(0, 2_000) }, tree, ref, same },
