@@ -24,5 +24,6 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .addPrimaryKeyConstraint('attempt_recordings_pk', ['attempt_id', 'fence'])
     .execute()
 
+  await db.schema.createIndex('changes_merged').on('changes').columns(['state', 'updated_at']).execute()
   await db.schema.alterTable('vms').addColumn('image_digest', 'text').execute()
 }

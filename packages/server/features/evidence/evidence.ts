@@ -11,7 +11,7 @@ import type { Database } from '../../db/database.ts'
 import { appendEvents } from '../../events/events.ts'
 import { register, type HttpTarget } from '../../http/register.ts'
 import type { SigningKey } from './keys.ts'
-import { addBundle, bundleOf, changeById, evidenceKeys, unsealedChanges, type ChangeRow } from './queries.ts'
+import { addBundle, bundleOf, changeById, evidenceKeys, ticketsCalling, unsealedChanges, type ChangeRow } from './queries.ts'
 import { collectStatement, type StatementDependencies } from './statement.ts'
 
 export interface EvidenceDependencies extends Omit<StatementDependencies, 'read'> {
@@ -22,8 +22,10 @@ export interface EvidenceDependencies extends Omit<StatementDependencies, 'read'
   readonly home: string
 }
 
-/** Looked at in one round. */
-const BATCH = 20
+/** Looked at in one round; those that rest or wait for a model call are among them. */
+const BATCH = 500
+/** Once everything was sealed, only what was merged in the last hour is looked for: more than clocks of replicas differ. */
+const LOOK_BACK_MS = 60 * 60_000
 /** A change whose evidence could not be made is tried again after this many ms, doubled up to the most. */
 const FIRST_REST_MS = 1_000
 const MOST_REST_MS = 10 * 60_000
@@ -63,15 +65,20 @@ export function createEvidence(http: HttpTarget, deps: EvidenceDependencies): { 
  */
 function sealingDuty(deps: EvidenceDependencies): Duty {
   const resting = new Map<string, { until: number; failures: number }>()
+  /** Everything that was merged before is sealed; a new process looks at all of it once. */
+  let since = 0
   return {
     name: 'evidence',
     async run(stop) {
       let sealed = false
       const errors: unknown[] = []
-      for (const change of await unsealedChanges(deps.db.read, BATCH + resting.size)) {
+      const unsealed = await unsealedChanges(deps.db.read, since, BATCH)
+      since = Math.max(since, unsealed[0]?.updated_at ?? deps.now() - LOOK_BACK_MS)
+      const calling = await ticketsCalling(deps.db.read, unsealed.map((change) => change.ticket_id))
+      for (const change of unsealed) {
         stop.throwIfAborted()
         const rest = resting.get(change.id)
-        if (rest && rest.until > deps.now()) continue
+        if (calling.has(change.ticket_id) || (rest && rest.until > deps.now())) continue
         try {
           await seal(deps, change)
           resting.delete(change.id)

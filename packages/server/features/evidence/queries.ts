@@ -7,12 +7,16 @@ type Db = Read | Trx
 export type ChangeRow = Selectable<ChangesTable>
 export type CheckRow = Selectable<CheckRunsTable>
 
-/** Merged changes without evidence whose ticket has no model call under way, the one that was merged first foremost. */
-export async function unsealedChanges(db: Db, limit: number): Promise<ChangeRow[]> {
+/** Merged changes without evidence that were merged at `since` (ms) or later, oldest first; by index, so that what was sealed long ago costs nothing. */
+export async function unsealedChanges(db: Db, since: number, limit: number): Promise<ChangeRow[]> {
   return await db.selectFrom('changes').leftJoin('evidence_bundles', 'evidence_bundles.change_id', 'changes.id').selectAll('changes')
-    .where('changes.state', '=', 'merged').where('evidence_bundles.change_id', 'is', null)
-    .where((where) => where.not(where.exists(where.selectFrom('model_calls').select('model_calls.id').whereRef('model_calls.ticket_id', '=', 'changes.ticket_id').where('model_calls.state', '=', 'open'))))
+    .where('changes.state', '=', 'merged').where('changes.updated_at', '>=', since).where('evidence_bundles.change_id', 'is', null)
     .orderBy('changes.updated_at').orderBy('changes.id').limit(limit).execute()
+}
+/** Of these tickets, those with a model call under way. */
+export async function ticketsCalling(db: Db, ticketIds: readonly string[]): Promise<Set<string>> {
+  const rows = await db.selectFrom('model_calls').select('ticket_id').distinct().where('state', '=', 'open').where('ticket_id', 'in', [...ticketIds, '']).execute()
+  return new Set(rows.flatMap((row) => row.ticket_id ?? []))
 }
 export async function changeById(db: Db, id: string): Promise<ChangeRow | undefined> {
   return await db.selectFrom('changes').selectAll().where((where) => where.or([where('id', '=', id), where('ticket_id', '=', id)])).executeTakeFirst()
