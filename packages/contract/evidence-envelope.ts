@@ -3,7 +3,7 @@ import { canonicalJson } from '@swarm/core/approvals/approval.ts'
 import { contradictions } from '@swarm/core/evidence/consistency.ts'
 import { preAuthenticationEncoding } from '@swarm/core/evidence/dsse.ts'
 import { DomainError } from '@swarm/core/errors.ts'
-import { z } from 'zod'
+import type { z } from 'zod'
 import { DsseEnvelope, EvidenceStatement, PAYLOAD_TYPE } from './evidence.ts'
 
 /** A bundle names digests, not contents: some kilobytes a call. What is larger is none of ours. */
