@@ -1,4 +1,5 @@
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { once } from 'node:events'
 import { join } from 'node:path'
 import { createClient } from '@swarm/contract/client.ts'
 import { createAgent } from '@swarm/contract/endpoints/agents.ts'
@@ -8,7 +9,7 @@ import { describe, expect, test } from 'vitest'
 import { readRunFile } from './platform/run-file.ts'
 import type { ReplayReport } from './replay/replay.ts'
 import { compareRequests, settled } from './replay/compare.ts'
-import { makeDesk, script, SHOP, SPEC, type Desk } from './testing.ts'
+import { makeDesk, saying, script, SHOP, SPEC, type Desk } from './testing.ts'
 
 const RUN_MS = 240_000
 
@@ -109,6 +110,23 @@ test('an attempt whose answer was cut is replayed as far as it was answered; one
     expect(ran.json as unknown as ReplayReport).toMatchObject({ same: true, stays: [{ model: { recorded: 0, asked: 0 }, outcome: { replayed: 'handed_in' }, tree: { same: true, recorded: history[0]?.headSha } }] })
     break
   }
+
+  // Interrupted in the middle of its work it leaves nothing behind.
+  await client.call(createAgent, { body: { name: 'waiter', definition: { config: { template: 'shell', commands: ['echo waited > waited.txt', `test ! -e ${join(desk.folder, 'hold')} || sleep 100`] } } } })
+  const waiting = await client.call(createTicket, { body: { projectId, repositoryId, title: 'Wait', agent: 'waiter' } })
+  let attempt = ''
+  while (attempt === '') {
+    const { state, history } = await client.call(showTicket, { params: { ticketId: waiting.id } })
+    if (state === 'in_review') attempt = history[0]?.id ?? ''
+  }
+  desk.write('hold', '')
+  const refsBefore = await refs(before.repository)
+  const child = desk.spawn(['replay', attempt])
+  await saying(child, /agent: started/)
+  child.kill('SIGINT')
+  expect(await once(child, 'close')).toEqual([130, null])
+  expect([readdirSync(join(desk.home, 'replays')), readdirSync(join(desk.home, 'runner'))]).toEqual([[], ['local']])
+  expect(await refs(before.repository)).toEqual(refsBefore)
 })
 
 describe('requests are compared', () => {

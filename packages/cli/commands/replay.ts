@@ -6,8 +6,8 @@ import { replayAttempt, type ReplayReport, type StayReport } from '../replay/rep
 
 export const replay = command({
   name: 'replay',
-  summary: 'Runs an attempt once more with the recorded answers of the model, and says where it goes another way',
-  description: 'A fresh microVM starts from the same commit with the same task; the n-th request gets the n-th recorded answer, so nothing is paid. Compared are\nevery request with the recorded one, and the resulting tree. The original is not touched; the work is kept as refs/swarm/replays/….\nExit code 0: it went the same way; 1: it did not.',
+  summary: 'Runs an attempt again with the recorded answers of the model, and says where it diverges',
+  description: 'A fresh microVM starts from the same commit with the same task; the n-th request gets the n-th recorded\nanswer, so nothing is paid. Every request is compared with the recorded one, and the resulting tree. The\noriginal is not touched; the work is kept as refs/swarm/replays/…. Exit code 0: it went the same way; 1: not.',
   examples: [['swarm replay ATT-7Q2M9XKD', 'the ids are in "swarm ticket show"'], ['swarm replay ATT-7Q2M9XKD --network', 'it may reach the hosts that the attempt could reach, with whatever effect that has there']],
   arguments: [{ name: 'attempt', description: 'the attempt' }],
   options: [{ flags: '--network', description: 'give it the hosts of the original; without it, it reaches none' }],

@@ -15,7 +15,7 @@ const VERDICTS: readonly string[] = ['evidence_invalid', 'evidence_key_unknown',
 export const verify = command({
   name: 'verify',
   summary: 'Checks the signed evidence of a merged change',
-  description: 'A change is read from the platform, or from its home folder when nothing runs; a file or folder that was exported is checked without either.\nThe signature must be by a key that is trusted: that of --key, or one of the home folder. What only came with the evidence is not.\nExit code 0: valid; 1: not valid, or by an unknown key; 2: misuse.',
+  description: 'A change is read from the platform, or from its home folder when nothing runs; a file or folder that was\nexported is checked without either. The signature must be by a key that is trusted: that of --key, or one of\nthe home folder. What only came with the evidence is not. Exit code 0: valid; 1: not valid, or by an unknown\nkey; 2: misuse.',
   examples: [
     ['swarm verify CHG-7Q2M9XKD', 'with the contents that are kept'],
     ['swarm verify evidence.json --key swarm.pem --repository .', 'elsewhere, with the public key and a clone'],

@@ -10,6 +10,7 @@ import { git } from '@swarm/git/run.ts'
 import { UserError } from '../errors.ts'
 import { EXIT } from '../exit-codes.ts'
 import { startChild } from '../platform/child.ts'
+import { patiently } from '../platform/patiently.ts'
 import { createReplayModel, type Exchange, type ModelReport } from './model.ts'
 import { startReplayServer } from './server.ts'
 
@@ -64,7 +65,7 @@ export async function replayAttempt(options: ReplayOptions): Promise<ReplayRepor
   const exchanges: Exchange[][] = []
   for (const stay of recording.stays) {
     const mine: Exchange[] = []
-    for (const { callId } of stay.exchanges) mine.push(await client.call(showRecordedExchange, { params: { attemptId, callId } }, { signal }))
+    for (const { callId } of stay.exchanges) mine.push(await patiently(() => client.call(showRecordedExchange, { params: { attemptId, callId } }, { signal }), signal))
     exchanges.push(mine)
     if (!await hasCommit(path, stay.work.startSha)) throw new DomainError('recording_missing', { attemptId, problem: `the repository has no commit ${stay.work.startSha}, from which it started` })
   }

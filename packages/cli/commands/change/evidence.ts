@@ -10,11 +10,12 @@ import { userPath } from '../../config.ts'
 import { UserError } from '../../errors.ts'
 import { BLOBS_FOLDER, BUNDLE_FILE, KEYS_FOLDER } from '../../evidence/source.ts'
 import { connect } from '../../platform/connect.ts'
+import { patiently } from '../../platform/patiently.ts'
 
 export const changeEvidence = command({
   name: 'change evidence',
   summary: 'Writes the signed evidence of a merged change to a file',
-  description: 'A DSSE envelope around an in-toto statement (docs/evidence.md); "swarm verify" checks it anywhere. With --with-blobs a folder: the bundle, every\ncontent that it names (conversations, outputs of checks, plans) and the public key. It holds what agents and models said: mind who gets it.',
+  description: 'A DSSE envelope around an in-toto statement (docs/evidence.md), which "swarm verify" checks anywhere. With\n--with-blobs a folder: the bundle, every content that it names (conversations, outputs of checks, plans) and\nthe public key. It holds what agents and models said: mind who gets it.',
   examples: [['swarm change evidence CHG-7Q2M9XKD --out evidence.json', 'the bundle alone'], ['swarm change evidence CHG-7Q2M9XKD --out evidence --with-blobs', 'a folder with all that it names']],
   arguments: [{ name: 'id', description: 'the change, or its ticket' }],
   options: [{ flags: '--out <path>', description: 'where to write; nothing that exists is replaced' }, { flags: '--with-blobs', description: 'a folder with the contents too' }],
@@ -34,7 +35,7 @@ export const changeEvidence = command({
     const missing: string[] = []
     const named = blobsOf(statement)
     for (const blob of named) {
-      const content = await client.call(showEvidenceBlob, { params: { changeId, digest: blob } }, { signal }).catch((error: unknown) => {
+      const content = await patiently(() => client.call(showEvidenceBlob, { params: { changeId, digest: blob } }, { signal }), signal).catch((error: unknown) => {
         if (error instanceof ApiError && error.code === 'blob_not_found') return null
         throw error
       })
