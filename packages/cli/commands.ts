@@ -10,11 +10,13 @@ import { approvalRevise } from './commands/approval/revise.ts'
 import { approvalShow } from './commands/approval/show.ts'
 import { backup } from './commands/backup.ts'
 import { changeDiff } from './commands/change/diff.ts'
+import { changeEvidence } from './commands/change/evidence.ts'
 import { changeList } from './commands/change/list.ts'
 import { changeShow } from './commands/change/show.ts'
 import { configShow } from './commands/config/show.ts'
 import { demo } from './commands/demo.ts'
 import { doctor } from './commands/doctor.ts'
+import { evidenceKeys } from './commands/evidence/keys.ts'
 import { gate } from './commands/gate.ts'
 import { imageBuild } from './commands/image/build.ts'
 import { imageList } from './commands/image/list.ts'
@@ -25,6 +27,7 @@ import { projectList } from './commands/project/list.ts'
 import { questionAnswer } from './commands/question/answer.ts'
 import { questionList } from './commands/question/list.ts'
 import { rehearsalInit } from './commands/rehearsal/init.ts'
+import { replay } from './commands/replay.ts'
 import { repositoryImport } from './commands/repository/import.ts'
 import { repositoryList } from './commands/repository/list.ts'
 import { restore } from './commands/restore.ts'
@@ -46,13 +49,14 @@ import { ticketShow } from './commands/ticket/show.ts'
 import { ticketWhy } from './commands/ticket/why.ts'
 import { uninstall } from './commands/uninstall.ts'
 import { up } from './commands/up.ts'
+import { verify } from './commands/verify.ts'
 import { vmList } from './commands/vm/list.ts'
 
 /** Every command, in the order of the help. */
 export const commands: readonly Command[] = [
   demo, run, up, start, stop, status, logs, doctor, sessionList, sessionRetry, sessionCancel, ticketList, ticketShow, ticketWhy, ticketLogs,
   ticketRetry, ticketHold, ticketCancel, approvalList, approvalShow, approvalApprove, approvalReject, approvalRevise, questionList,
-  questionAnswer, changeList, changeShow, changeDiff, projectList, projectCreate, repositoryList, repositoryImport, agentList, agentShow,
-  agentCreate, agentEdit, vmList, runnerList, imageBuild, imageList, gate, rehearsalInit, configShow, backup, restore, retentionRun, link,
+  questionAnswer, changeList, changeShow, changeDiff, changeEvidence, evidenceKeys, projectList, projectCreate, repositoryList, repositoryImport, agentList, agentShow,
+  agentCreate, agentEdit, vmList, runnerList, imageBuild, imageList, gate, verify, replay, rehearsalInit, configShow, backup, restore, retentionRun, link,
   uninstall,
 ]

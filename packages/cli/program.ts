@@ -12,7 +12,7 @@ export class Printed extends Error {}
 
 const NOUNS: Readonly<Record<string, string>> = {
   agent: 'Agents: a persona, a template, a model and limits', approval: 'Decisions that wait for a person', change: 'What tickets made, and what became of it',
-  config: 'Settings', image: 'The image that microVMs start from', project: 'Projects', question: 'What agents ask people', rehearsal: 'Scripts that stand for the model',
+  config: 'Settings', evidence: 'What signs the evidence of merged changes', image: 'The image that microVMs start from', project: 'Projects', question: 'What agents ask people', rehearsal: 'Scripts that stand for the model',
   repository: 'Repositories', runner: 'Hosts that run microVMs', session: 'Design sessions: from a spec to tickets', ticket: 'Units of work', vm: 'MicroVMs',
 }
 

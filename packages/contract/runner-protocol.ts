@@ -121,7 +121,7 @@ export const status = endpoint({
     /** Grows by one per report of this work and fence; a repeated report is ignored. */
     sequence: z.number().int().min(0),
     step: z.object({ name: z.string(), state: z.enum(['started', 'done', 'failed']), wallMs: z.number().optional(), detail: Text.optional() }).optional(),
-    vm: z.object({ id: z.string(), state: z.enum(['starting', 'running', 'ended']), driver: z.string(), templateKey: z.string(), restoreMs: z.number().optional(), endReason: Text.optional() }).optional(),
+    vm: z.object({ id: z.string(), state: z.enum(['starting', 'running', 'ended']), driver: z.string(), templateKey: z.string(), /** Of the guest image; null for a driver without one. */ imageDigest: z.string().nullable().default(null), restoreMs: z.number().optional(), endReason: Text.optional() }).optional(),
     activity: z.array(AgentEvent).max(200).default([]),
     egressRefusals: z.array(z.object({ host: z.string(), port: z.number().int(), code: z.string(), message: z.string() })).max(100).default([]),
   }),

@@ -104,6 +104,13 @@ already_decided: { status: 409, fault: 'user', message: '{kind} {id} was already
   swarm_yml_invalid: { status: 422, fault: 'user', message: 'swarm.yml, line {line}: {problem}', remedy: 'Correct that line; docs/git.md shows the whole format.' },
   change_not_open: { status: 409, fault: 'user', message: 'Change {changeId} is not what was approved: it is {state} at {headSha}.', remedy: 'Look at the change as it is now and decide about that.' },
   queue_not_paused: { status: 409, fault: 'user', message: 'The merge queue of repository {repository} is not paused.', remedy: 'Nothing to do: it runs.' },
+  // evidence and replays
+  evidence_invalid: { status: 422, fault: 'user', message: 'The evidence is not valid: {problem}.', remedy: 'It was altered, damaged, or is no bundle of Swarm: export it again ("swarm change evidence"), and find out who had it in hands.' },
+  evidence_key_unknown: { status: 422, fault: 'user', message: 'The evidence is signed by key {keyId}, which is not one that is trusted here.', remedy: 'Get the public key from whoever runs that Swarm, over a way that you trust, and give it with --key.' },
+  evidence_key_invalid: { status: 422, fault: 'user', message: 'The key in {source} cannot be used: {problem}.', remedy: 'Give the Ed25519 public key in PEM, as "swarm evidence keys" prints it.' },
+  evidence_blob_missing: { status: 422, fault: 'user', message: '{count} of the contents that the evidence names are not there ({digest}, …).', remedy: 'Export it with --with-blobs where they are kept. What retention removed is gone: --allow-missing-blobs checks the rest.' },
+  evidence_pending: { status: 409, fault: 'user', message: 'There is no evidence of change {changeId} yet: it is {state}.', remedy: 'Evidence is sealed once a change is merged and its model calls are settled; ask again then.' },
+  recording_missing: { status: 404, fault: 'user', message: 'Attempt {attemptId} cannot be replayed: {problem}.', remedy: 'Replay another attempt of the ticket ("swarm ticket show" lists them).' },
   // egress of microVMs
   egress_host_not_allowed: { status: 403, fault: 'user', message: 'The host {host} is not on the allow-list of this project.', remedy: 'If the work needs it, ask a person to add it under egress.allow in swarm.yml or in the settings of the project.' },
   egress_port_refused: { status: 403, fault: 'user', message: 'Port {port} of {host} may not be reached.', remedy: 'Use port {allowed}.' },

@@ -17,6 +17,8 @@ import { parseSwarmYml } from './features/checks/swarm-yml.ts'
 import { analyseCommit } from './features/design/repository.ts'
 import { registerDesignRoutes } from './features/design/routes.ts'
 import { createDesign } from './features/design/service.ts'
+import { createEvidence } from './features/evidence/evidence.ts'
+import { ensureSigningKey } from './features/evidence/keys.ts'
 import { registerGit } from './features/git/routes.ts'
 import { askOnBreach, breachDecided } from './features/model/breach.ts'
 import { deadCallsDuty } from './features/model/dead-calls.ts'
@@ -26,6 +28,7 @@ import { providerOf } from './features/model/providers.ts'
 import { addModelRoutes } from './features/model/routes.ts'
 import { registerProjects } from './features/projects/projects.ts'
 import { requireProject } from './features/projects/service.ts'
+import { recorded, registerReplay } from './features/replay/replay.ts'
 import { createRepositories } from './features/repositories/repositories.ts'
 import { retentionDuty } from './features/retention/retention.ts'
 import { registerRunnerProtocol } from './features/runners/protocol.ts'
@@ -36,6 +39,8 @@ import { leaseExpiryDuty, nextRetryAt } from './features/tickets/lease-expiry.ts
 import { attemptReports } from './features/tickets/reports.ts'
 import { registerTickets } from './features/tickets/tickets.ts'
 import { mintToken } from './http/tokens.ts'
+import { treeOf } from './integrations/builtin-code-host/bare.ts'
+import { VERSION } from './version.ts'
 
 /** Bytes that may leave one microVM, and processes in it, where nobody says otherwise. */
 const DEFAULT_EGRESS_BYTES = 2 * 1024 ** 3
@@ -95,6 +100,10 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
     checks: { enqueue: checks.queue.enqueue, cancel: checks.queue.cancel, readPlan: readRepositoryPlan, sealPlan, readResults, failedOutput },
   })
 
+  const evidence = createEvidence(http, {
+    db, blobs, home: config.home, now: clock, version: VERSION, key: await ensureSigningKey(db, config.home, clock()), treeOf, readResults, repository: locate, project: (id) => requireProject(db.read, id),
+  })
+
   const provider = providerOf(config.model)
   const gateway = started.use(createModelGateway({
     db, provider, log: logger, metrics: createModelMetrics(metrics.registry),
@@ -116,7 +125,9 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
   registerDesignRoutes(http, { db, design })
   approvals.onDecision('budget_breach', breachDecided({ resumeTickets: tickets.resumeHeld, resumeDesign: design.resumeFailed }))
 
-  const attempts = createAttemptSource({
+  const replay = { db, blobs, now: clock, resolve: repositories.resolve, onFault: (err: unknown, what: string) => { logger.error({ err }, what) } }
+  registerReplay(http, replay)
+  const attempts = recorded(createAttemptSource({
     ...ticketDeps, db, beatMs: config.lease.beatMs, defaults,
     rules: {
       leaseTtlMs: config.lease.ttlMs, concurrency: MAX_ATTEMPTS,
@@ -136,7 +147,7 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
     agentDefinition: async (name, version) => (await requireAgent(db.read, name, version)).definition,
     mintToken: async (input) => (await db.write((trx) => mintToken(trx, input))).token,
     readTranscript: async (digest) => JSON.parse((await blobs.get(digest)).toString('utf8')) as unknown[],
-  })
+  }), replay)
   registerTickets(context, ticketDeps, tickets, {
     requireAgent: async (name) => {
       if (!await findAgent(db.read, name)) throw new DomainError('unknown_agent', { name })
@@ -153,7 +164,7 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
   })
 
   started.use(startCoordinator([
-    leaseExpiryDuty({ db, source: attempts, now: clock }), ...checks.duties, ...changes.duties, completionDuty({ db, design }), deadCallsDuty(gateway),
+    leaseExpiryDuty({ db, source: attempts, now: clock }), ...checks.duties, ...changes.duties, completionDuty({ db, design }), deadCallsDuty(gateway), evidence.duty,
     retentionDuty({
       db, blobs, now: clock, rules: config.retention, pathOf: ({ projectSlug, slug }) => repositories.pathOf({ project_slug: projectSlug, slug }),
       onRemoved: (removed) => { logger.info(removed, 'retention: removed what is old') },

@@ -22,7 +22,7 @@ export interface Machines {
 export async function provision(machines: Machines, work: Work, reporter: Reporter): Promise<{ vm: Vm; ended: Promise<void> }> {
   const [template, proxy] = await Promise.all([machines.template(work), machines.proxy(work, (refusal) => { reporter.refusal(refusal) })])
   const id = makeId('vm', randomBytes(8))
-  const about = { id, driver: machines.driver.name, templateKey: template.key }
+  const about = { id, driver: machines.driver.name, templateKey: template.key, imageDigest: template.image?.digest ?? null }
   reporter.vm({ ...about, state: 'starting' })
   let vm: Vm
   try {

@@ -94,9 +94,18 @@ export interface QuestionsTable {
 export interface RunnersTable { id: string; name: string; boot_id: string | null; driver: string | null; isolates: number | null; capacity: number; seen_at: number | null; created_at: number }
 export interface VmsTable {
   id: string; runner_id: string; work_kind: string; work_id: string; ticket_id: string | null; project_id: string
-  driver: string; template_key: string; state: string; restore_ms: number | null; end_reason: string | null
+  driver: string; template_key: string
+  /** SHA-256 (hex) of the guest image; null for a driver without one. */
+  image_digest: string | null
+  state: string; restore_ms: number | null; end_reason: string | null
   started_at: number; ended_at: number | null
 }
+/** The sealed evidence of a merged change: the blob that holds the signed envelope, and the key that signed it. */
+export interface EvidenceBundlesTable { change_id: string; project_id: string; digest: string; key_id: string; sealed_at: number }
+/** Public keys (PEM) that ever signed evidence of this installation; never removed, so that what they signed stays verifiable. */
+export interface EvidenceKeysTable { id: string; public_key: string; created_at: number }
+/** What a runner was given for one stay of an attempt (one fence): the blob of the work, without its token. */
+export interface AttemptRecordingsTable { attempt_id: string; fence: number; work_digest: string; created_at: number }
 export interface AgentsTable { id: string; name: string; version: number; created_at: number; updated_at: number }
 /** Immutable: an edit makes a new version. `definition` is JSON AgentDefinition. */
 export interface AgentVersionsTable { name: string; version: number; definition: string; created_at: number }
@@ -198,6 +207,7 @@ export interface Schema {
   runners: RunnersTable; vms: VmsTable; agents: AgentsTable; agent_versions: AgentVersionsTable
   approvals: ApprovalsTable; changes: ChangesTable; check_runs: CheckRunsTable
   merge_entries: MergeEntriesTable; merge_batches: MergeBatchesTable; merge_queues: MergeQueuesTable
-  model_calls: ModelCallsTable; tokens: TokensTable;
+  model_calls: ModelCallsTable; tokens: TokensTable
+  evidence_bundles: EvidenceBundlesTable; evidence_keys: EvidenceKeysTable; attempt_recordings: AttemptRecordingsTable
   events: EventsTable; meta: MetaTable
 }

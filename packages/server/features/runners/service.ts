@@ -28,7 +28,7 @@ export async function sawRunner(trx: Trx, id: string, seen: { bootId?: string; d
 }
 
 export interface VmReport {
-  id: string; state: 'starting' | 'running' | 'ended'; driver: string; templateKey: string; restoreMs?: number | undefined; endReason?: string | undefined
+  id: string; state: 'starting' | 'running' | 'ended'; driver: string; templateKey: string; imageDigest: string | null; restoreMs?: number | undefined; endReason?: string | undefined
   workKind: string; workId: string; ticketId: string | null; projectId: string
 }
 
@@ -39,12 +39,12 @@ export async function recordVm(trx: Trx, runnerId: string, vm: VmReport, now: nu
   if (known && (known.runner_id !== runnerId || order.indexOf(known.state) >= order.indexOf(vm.state))) return
   await putVm(trx, {
     id: vm.id, runner_id: runnerId, work_kind: vm.workKind, work_id: vm.workId, ticket_id: vm.ticketId, project_id: vm.projectId,
-    driver: vm.driver, template_key: vm.templateKey, state: vm.state, restore_ms: vm.restoreMs === undefined ? known?.restore_ms ?? null : Math.round(vm.restoreMs),
+    driver: vm.driver, template_key: vm.templateKey, image_digest: vm.imageDigest ?? known?.image_digest ?? null, state: vm.state, restore_ms: vm.restoreMs === undefined ? known?.restore_ms ?? null : Math.round(vm.restoreMs),
     end_reason: vm.endReason ?? null, started_at: known?.started_at ?? now, ended_at: vm.state === 'ended' ? now : null,
   })
   await appendEvents(trx, [{
     type: 'vm:update', projectId: vm.projectId, subject: { kind: 'vm', id: vm.id }, correlationId: vm.workId,
-    data: { state: vm.state, driver: vm.driver, workKind: vm.workKind, workId: vm.workId, ticketId: vm.ticketId, restoreMs: vm.restoreMs === undefined ? null : Math.round(vm.restoreMs), endReason: vm.endReason ?? null },
+    data: { state: vm.state, driver: vm.driver, imageDigest: vm.imageDigest, workKind: vm.workKind, workId: vm.workId, ticketId: vm.ticketId, restoreMs: vm.restoreMs === undefined ? null : Math.round(vm.restoreMs), endReason: vm.endReason ?? null },
   }])
 }
 
@@ -52,7 +52,7 @@ export async function recordVm(trx: Trx, runnerId: string, vm: VmReport, now: nu
 export async function endVmsOf(trx: Trx, runnerId: string, now: number): Promise<void> {
   for (const vm of await liveVmsOf(trx, runnerId)) {
     await recordVm(trx, runnerId, {
-      id: vm.id, state: 'ended', driver: vm.driver, templateKey: vm.template_key, endReason: 'runner restarted',
+      id: vm.id, state: 'ended', driver: vm.driver, templateKey: vm.template_key, imageDigest: vm.image_digest, endReason: 'runner restarted',
       workKind: vm.work_kind, workId: vm.work_id, ticketId: vm.ticket_id, projectId: vm.project_id,
     }, now)
   }
