@@ -137,6 +137,8 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
     readTranscript: async (digest) => JSON.parse((await blobs.get(digest)).toString('utf8')) as unknown[],
   })
   registerTickets(context, ticketDeps, tickets, {
+    limits: { concurrency: MAX_ATTEMPTS, concurrencyOf: async (projectId) => (await requireProject(db.read, projectId)).settings.concurrency },
+    offerAgain: changes.offerAgain,
     requireAgent: async (name) => {
       if (!await findAgent(db.read, name)) throw new DomainError('unknown_agent', { name })
     },

@@ -27,12 +27,12 @@ export interface TicketCommands {
   verificationFailed(trx: Trx, input: { attemptId: string; failureClass: FailureClass; reason: string; message: string; evidence: Evidence }): Promise<void>
   /** The gate let the attempt pass; its check run is queued now. */
   gatePassed(trx: Trx, input: { attemptId: string; gate: string }): Promise<void>
-  /** Checks passed: attempt succeeded, ticket in review, its branch head recorded. */
-  verified(trx: Trx, input: { attemptId: string }): Promise<void>
+  /** Checks passed: attempt succeeded, ticket in review, its branch head recorded. `paths`: what its change touches. */
+  verified(trx: Trx, input: { attemptId: string; paths?: readonly string[] }): Promise<void>
   /** in_review → merging. */
   enterMerge(trx: Trx, input: { ticketId: string; correlationId: string }): Promise<void>
-  /** merging → done; dependents become claimable. */
-  merged(trx: Trx, input: { ticketId: string; sha: string; correlationId: string }): Promise<void>
+  /** merging → done; dependents become claimable. `paths`: what the change really touched. */
+  merged(trx: Trx, input: { ticketId: string; sha: string; correlationId: string; paths?: readonly string[] }): Promise<void>
   /** merging | in_review → changes_requested, with the evidence that the next attempt gets (conflict, red merged tree, review). */
   returned(trx: Trx, input: {
     ticketId: string; failureClass: FailureClass; reason: string; evidence: Evidence; correlationId: string

@@ -95,6 +95,10 @@ export async function setQueue(trx: Trx, repositoryId: string, pausedReason: str
   const values = { paused_reason: pausedReason, updated_at: now }
   await trx.insertInto('merge_queues').values({ repository_id: repositoryId, ...values }).onConflict((conflict) => conflict.column('repository_id').doUpdateSet(values)).execute()
 }
+/** What people were shown about merges of this change, newest first. */
+export async function mergePayloads(db: Db, changeId: string): Promise<string[]> {
+  return (await db.selectFrom('approvals').select('payload').where('kind', '=', 'merge').where('subject_kind', '=', 'change').where('subject_id', '=', changeId).orderBy('created_at', 'desc').limit(20).execute()).map((row) => row.payload)
+}
 export async function useApproval(trx: Trx, id: string, now: number): Promise<void> {
   await trx.updateTable('approvals').set({ used_at: now }).where('id', '=', id).where('used_at', 'is', null).execute()
 }
