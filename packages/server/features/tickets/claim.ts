@@ -70,7 +70,7 @@ async function startAttempt(trx: Trx, deps: TicketDependencies, rules: ClaimRule
   const { ticket, now } = input
   // What is expected now is what others avoid from now on.
   const taken = { retry_at: null, predicted_files: JSON.stringify(input.files) }
-  const parked = await attemptInState(trx, ticket.id, 'parked')
+  const parked = ticket.attempt_count === 0 ? undefined : await attemptInState(trx, ticket.id, 'parked')
   const fence = ticket.fence + 1
   const lease = {
     fence, runner_id: input.runnerId, claim_key: input.claimKey, vm_id: null, lease_expires_at: now + rules.leaseTtlMs,
