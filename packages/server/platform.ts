@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import type { VmLimits } from '@swarm/contract/runner-protocol.ts'
+import { filesOfCommits } from '@swarm/git/history.ts'
 import { DomainError } from '@swarm/core/errors.ts'
 import { analysisText } from '@swarm/core/design/analysis.ts'
 import type { Context } from './context.ts'
@@ -31,6 +32,7 @@ import { registerRunnerProtocol } from './features/runners/protocol.ts'
 import { registerRunners } from './features/runners/runners.ts'
 import { createAttemptSource } from './features/tickets/attempt-source.ts'
 import { createTicketCommands } from './features/tickets/commands.ts'
+import { fileHistoryDuty } from './features/tickets/history-duty.ts'
 import { leaseExpiryDuty, nextRetryAt } from './features/tickets/lease-expiry.ts'
 import { attemptReports } from './features/tickets/reports.ts'
 import { registerTickets } from './features/tickets/tickets.ts'
@@ -154,7 +156,12 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
   })
 
   started.use(startCoordinator([
-    leaseExpiryDuty({ db, source: attempts, now: clock }), ...checks.duties, ...changes.duties, completionDuty({ db, design }), deadCallsDuty(gateway),
+    leaseExpiryDuty({ db, source: attempts, now: clock }), fileHistoryDuty({
+      db, readHistory: async (id, commits) => {
+        const { path, defaultBranch } = await locate(id)
+        return filesOfCommits(path, `refs/heads/${defaultBranch}`, commits)
+      },
+    }), ...checks.duties, ...changes.duties, completionDuty({ db, design }), deadCallsDuty(gateway),
   ], { wake: db.wake, logger, clock }))
   await design.resumeOpenSessions()
   return started.move()

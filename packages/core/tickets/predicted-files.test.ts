@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { expectFiles, overlap, pairsOf, predictFiles, REVIEW_PATIENCE_MS, stillDelays, sureFiles } from './predicted-files.ts'
+import { expectFiles, frequentPairs, overlap, pairsOf, predictFiles, REVIEW_PATIENCE_MS, stillDelays, sureFiles } from './predicted-files.ts'
 
 describe('what a ticket is expected to write', () => {
   test('the literal paths of its scope and the files that its text names are; a glob is a permission, not a prediction', () => {
@@ -29,6 +29,12 @@ describe('what a ticket is expected to write', () => {
     expect(pairsOf(Array.from({ length: 21 }, (_, index) => `f${index}`))).toEqual([])
     expect(pairsOf(['b', 'a', 'b'])).toEqual([['a', 'a'], ['a', 'b'], ['b', 'a'], ['b', 'b']])
   })
+})
+
+test('a history teaches the pairs that met three times, files before their pairs, and no more than is asked for', () => {
+  const changes = [['a', 'b'], ['a', 'b'], ['a', 'b', 'c'], ['a'], ['c'], ['c']]
+  expect(frequentPairs(changes, 3)).toEqual([{ path: 'a', other: 'a', together: 4 }, { path: 'b', other: 'b', together: 3 }, { path: 'c', other: 'c', together: 3 }])
+  expect(frequentPairs(changes, 99).slice(3)).toEqual([{ path: 'a', other: 'b', together: 3 }, { path: 'b', other: 'a', together: 3 }])
 })
 
 describe('an overlap', () => {

@@ -80,3 +80,19 @@ export function pairsOf(paths: readonly string[]): [path: string, other: string]
   if (files.length > MOST_FILES_TO_LEARN_FROM) return []
   return files.flatMap((path) => files.map((other): [string, string] => [path, other]))
 }
+
+/** What a history of changes teaches at once: the pairs that met often enough to count, each file's own number with them, the commonest first. */
+export function frequentPairs(changes: readonly (readonly string[])[], most: number): { path: string; other: string; together: number }[] {
+  const counts = new Map<string, { path: string; other: string; together: number }>()
+  for (const change of changes) {
+    for (const [path, other] of pairsOf(change)) {
+      const key = `${path}\0${other}`
+      const known = counts.get(key)
+      if (known) known.together += 1
+      else counts.set(key, { path, other, together: 1 })
+    }
+  }
+  // A pair never meets more often than its file changes, so that files come before their pairs.
+  return [...counts.values()].filter(({ together }) => together >= LEAST_TOGETHER)
+    .sort((a, b) => b.together - a.together || Number(b.path === b.other) - Number(a.path === a.other)).slice(0, most)
+}
