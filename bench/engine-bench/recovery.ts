@@ -2,7 +2,7 @@ import { benchmark, median, type Benchmark, type Suite } from './measure.ts'
 import { createPlace, folder, openHome, registerBenchRunner, seedTickets, startServer } from './world.ts'
 
 const TICKETS = 10_000
-const HELD = 50
+const HELD = 10
 
 /** kill -9 of the server with 10,000 tickets and work in flight, until a new process of it hands out work again. Its limit: the same start over an empty home. */
 export async function recovery({ quick, note }: Suite): Promise<Benchmark[]> {
