@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import type { VmLimits } from '@swarm/contract/runner-protocol.ts'
+import { filesOfCommits } from '@swarm/git/history.ts'
 import { DomainError } from '@swarm/core/errors.ts'
 import { analysisText } from '@swarm/core/design/analysis.ts'
 import type { Context } from './context.ts'
@@ -35,6 +36,7 @@ import { registerRunnerProtocol } from './features/runners/protocol.ts'
 import { registerRunners } from './features/runners/runners.ts'
 import { createAttemptSource } from './features/tickets/attempt-source.ts'
 import { createTicketCommands } from './features/tickets/commands.ts'
+import { fileHistoryDuty } from './features/tickets/history-duty.ts'
 import { leaseExpiryDuty, nextRetryAt } from './features/tickets/lease-expiry.ts'
 import { attemptReports } from './features/tickets/reports.ts'
 import { registerTickets } from './features/tickets/tickets.ts'
@@ -149,6 +151,8 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
     readTranscript: async (digest) => JSON.parse((await blobs.get(digest)).toString('utf8')) as unknown[],
   }), replay)
   registerTickets(context, ticketDeps, tickets, {
+    limits: { concurrency: MAX_ATTEMPTS, concurrencyOf: async (projectId) => (await requireProject(db.read, projectId)).settings.concurrency },
+    offerAgain: changes.offerAgain,
     requireAgent: async (name) => {
       if (!await findAgent(db.read, name)) throw new DomainError('unknown_agent', { name })
     },
@@ -164,7 +168,14 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
   })
 
   started.use(startCoordinator([
-    leaseExpiryDuty({ db, source: attempts, now: clock }), ...checks.duties, ...changes.duties, completionDuty({ db, design }), deadCallsDuty(gateway), evidence.duty,
+    leaseExpiryDuty({ db, source: attempts, now: clock }),
+    fileHistoryDuty({
+      db, readHistory: async (id, commits) => {
+        const { path, defaultBranch } = await locate(id)
+        return filesOfCommits(path, `refs/heads/${defaultBranch}`, commits)
+      },
+    }),
+    ...checks.duties, ...changes.duties, completionDuty({ db, design }), deadCallsDuty(gateway), evidence.duty,
     retentionDuty({
       db, blobs, now: clock, rules: config.retention, pathOf: ({ projectSlug, slug }) => repositories.pathOf({ project_slug: projectSlug, slug }),
       onRemoved: (removed) => { logger.info(removed, 'retention: removed what is old') },

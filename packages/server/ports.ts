@@ -27,8 +27,8 @@ export interface TicketCommands {
   verificationFailed(trx: Trx, input: { attemptId: string; failureClass: FailureClass; reason: string; message: string; evidence: Evidence }): Promise<void>
   /** The gate let the attempt pass; its check run is queued now. */
   gatePassed(trx: Trx, input: { attemptId: string; gate: string }): Promise<void>
-  /** Checks passed: attempt succeeded, ticket in review, its branch head recorded. */
-  verified(trx: Trx, input: { attemptId: string }): Promise<void>
+  /** Checks passed: attempt succeeded, ticket in review, its branch head recorded. `paths`: what its change touches. */
+  verified(trx: Trx, input: { attemptId: string; paths?: readonly string[] }): Promise<void>
   /** in_review → merging. */
   enterMerge(trx: Trx, input: { ticketId: string; correlationId: string }): Promise<void>
   /** merging → done; dependents become claimable. `paths`: what the change really touched on main, at most 500. */
@@ -70,8 +70,6 @@ export interface ApprovalRequest {
 }
 /** What a feature does in the transaction of the decision. A throw undoes the decision. */
 export interface DecisionReaction {
-  /** The action happens later (a merge, in the queue), and whoever carries it out marks the approval as used; otherwise the decision itself is the action. */
-  readonly usedLater?: boolean
   approved(trx: Trx, approval: { id: string; kind: string; subjectKind: string; subjectId: string; projectId: string; payload: unknown; payloadHash: string; decidedBy: string; correlationId: string }): Promise<void>
   rejected(trx: Trx, approval: { id: string; kind: string; subjectKind: string; subjectId: string; projectId: string; payload: unknown; status: 'rejected' | 'revision_requested'; reason: string; decidedBy: string; correlationId: string }): Promise<void>
 }
@@ -81,8 +79,6 @@ export interface ApprovalCommands {
   request(trx: Trx, request: ApprovalRequest): Promise<string>
   /** Open approvals about this subject are void: it has changed. */
   cancelFor(trx: Trx, subject: { kind: string; id: string }, reason: string, correlationId: string): Promise<void>
-  /** Marks an approval of a kind that is used later as used, in the unit that records its one action. @throws already_decided when it was used before, or is not approved */
-  use(trx: Trx, approvalId: string, correlationId: string): Promise<void>
   /** Registered once at start by the feature that asks. */
   onDecision(kind: string, reaction: DecisionReaction): void
 }

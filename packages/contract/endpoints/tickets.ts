@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { TICKET_STATES } from '@swarm/core/tickets/machine.ts'
 import { AgentEvent, AttemptEvidence } from '../agent-protocol.ts'
 import { endpoint } from '../endpoint.ts'
+import { FailureClass } from '../runner-protocol.ts'
 import { pageOf, PageQuery, Slug, Time } from './shared.ts'
 
 export const TicketState = z.enum(TICKET_STATES as [string, ...string[]])
@@ -55,6 +56,18 @@ export const showTicket = endpoint({
 export const retryTicket = endpoint({
   method: 'POST', path: '/api/tickets/:ticketId/retry', access: ['admin'], tag: 'tickets', summary: 'Sends a held or failed ticket back to work',
   params: ById, response: Ticket,
+})
+export const RedriveFilter = z.object({
+  projectId: z.string().optional(), sessionId: z.string().optional(), state: z.enum(['on_hold', 'failed']).optional(),
+  /** Only those whose last attempt failed in this class. */
+  failureClass: FailureClass.optional(),
+  /** Also those that wait for an answer or for a decision about budget: what they asked is moot then. */
+  waiting: z.boolean().default(false),
+})
+export const retryTickets = endpoint({
+  method: 'POST', path: '/api/tickets/retry', access: ['admin'], tag: 'tickets', summary: 'Sends all held or failed tickets that match back to work, 500 at once',
+  body: RedriveFilter,
+  response: z.object({ sent: z.array(z.string()), left: z.array(z.object({ ticketId: z.string(), reason: z.string() })), /** There are more: call again. */ more: z.boolean() }),
 })
 export const holdTicket = endpoint({
   method: 'POST', path: '/api/tickets/:ticketId/hold', access: ['admin'], tag: 'tickets', summary: 'Holds a ticket; running work is stopped and kept',

@@ -13,8 +13,8 @@ export const TICKET_TRANSITIONS = {
   changes_requested: ['claimed', 'on_hold', 'cancelled'],
   merging: ['done', 'changes_requested', 'on_hold'],
   done: [],
-  // done: the merge had already reached main when a person held the ticket.
-  on_hold: ['ready', 'done', 'failed', 'cancelled'],
+  // in_review: held there or while merging, the same head is offered again. done: the merge had already reached main when a person held the ticket.
+  on_hold: ['ready', 'in_review', 'done', 'failed', 'cancelled'],
   failed: ['ready', 'cancelled'],
   cancelled: [],
 } as const satisfies Record<string, readonly string[]>

@@ -44,8 +44,10 @@ export interface TicketsTable {
   key: string
   title: string; description: string
   acceptance: string; scope: string; requirements: string
-  /** JSON string[]: literal paths that this ticket is expected to write; tickets that overlap do not run together. */
+  /** JSON: the paths that this ticket is expected to write, a list or, with how likely each is, an object; tickets that overlap do not run together. */
   predicted_files: string
+  /** How many of its dependencies are not done yet: counted at its creation, one less at each merge of a parent. Derived; only then can it be claimed. */
+  open_dependencies: Generated<number>
   agent_name: string
   state: string; hold_reason: string | null
   priority: number; wave: number; story_points: number
@@ -64,6 +66,8 @@ export interface TicketsTable {
   created_at: number; updated_at: number
 }
 export interface TicketDependenciesTable { ticket_id: string; depends_on_id: string }
+/** How often two files of a repository changed in one merged change; with itself: how often the file changed at all. */
+export interface FilePairsTable { repository_id: string; path: string; other_path: string; together: number }
 export interface AttemptsTable {
   id: string; ticket_id: string; project_id: string; number: number; fence: number
   /** running | parked | gating | verifying | succeeded | failed | released | cancelled */
@@ -202,7 +206,7 @@ export interface MetaTable { key: string; value: string }
 export interface Schema {
   projects: ProjectsTable; repositories: RepositoriesTable
   design_sessions: DesignSessionsTable; spec_versions: SpecVersionsTable; design_steps: DesignStepsTable
-  tickets: TicketsTable; ticket_dependencies: TicketDependenciesTable
+  tickets: TicketsTable; ticket_dependencies: TicketDependenciesTable; file_pairs: FilePairsTable
   attempts: AttemptsTable; attempt_steps: AttemptStepsTable; questions: QuestionsTable
   runners: RunnersTable; vms: VmsTable; agents: AgentsTable; agent_versions: AgentVersionsTable
   approvals: ApprovalsTable; changes: ChangesTable; check_runs: CheckRunsTable

@@ -53,21 +53,6 @@ eachDialect((_dialect, make) => {
     expect(await eventTypes(db)).toEqual(['approval:requested'])
   })
 
-  test('what is used later is used once, by whoever carries it out first, and never unless it was approved', async () => {
-    await using place = await make()
-    await using db = await place.open()
-    const world = approvalWorld(db)
-    const id = await world.request('merge', { head: 'a' })
-    expect(codeOf((await Promise.allSettled([world.use(id)]))[0]!)).toBe('already_decided')
-    await world.decide(id, 'approved')
-    expect(await world.row(id)).toMatchObject({ status: 'approved', used_at: null })
-    const outcomes = await Promise.allSettled([1, 2, 3, 4].map(() => world.use(id)))
-    expect(outcomes.map(codeOf).toSorted()).toEqual(['already_decided', 'already_decided', 'already_decided', 'done'])
-    const rejected = await world.request('merge', { head: 'b' })
-    await world.decide(rejected, 'rejected')
-    await expect(world.use(rejected)).rejects.toMatchObject({ code: 'already_decided' })
-  })
-
   test('a decision about something else than what is asked now decides nothing', async () => {
     await using place = await make()
     await using db = await place.open()

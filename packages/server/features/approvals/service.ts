@@ -6,7 +6,7 @@ import type { ApprovalsTable } from '../../db/schema.ts'
 import type { Trx } from '../../db/unit.ts'
 import { appendEvents } from '../../events/events.ts'
 import type { ApprovalCommands, DecisionReaction } from '../../ports.ts'
-import { approvalById, insertApproval, lockedApproval, openApprovalsOf, settleApproval, useApproval } from './queries.ts'
+import { insertApproval, lockedApproval, openApprovalsOf, settleApproval, useApproval } from './queries.ts'
 
 export type ApprovalRow = Selectable<ApprovalsTable>
 
@@ -73,12 +73,6 @@ export function createApprovals(deps: { now: () => number; makeId: (kind: 'appro
       for (const open of await openApprovalsOf(trx, subject)) await settle(trx, open, 'cancelled', 'swarm', reason, correlationId)
     },
 
-    async use(trx, approvalId, correlationId) {
-      const approval = await approvalById(trx, approvalId)
-      if (!approval) throw new DomainError('not_found', { kind: 'approval', id: approvalId })
-      await use(trx, approval, correlationId)
-    },
-
     onDecision(kind, reaction) {
       if (reactions.has(kind)) throw new Error(`approval kind ${kind} already has a reaction`)
       reactions.set(kind, reaction)
@@ -107,7 +101,7 @@ export function createApprovals(deps: { now: () => number; makeId: (kind: 'appro
         return decided
       }
       await reaction.approved(trx, { ...about, payloadHash: approval.payload_hash })
-      return reaction.usedLater === true ? decided : await use(trx, decided, input.correlationId)
+      return await use(trx, decided, input.correlationId)
     },
   }
 }

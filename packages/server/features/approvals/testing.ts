@@ -5,14 +5,13 @@ import { createApprovals, type ApprovalRow, type ApprovalService } from './servi
 
 export type Decision = Parameters<ApprovalService['decide']>[1]['decision']
 
-/** The approvals of one subject, with an action of each way of use that notes what it did. */
+/** The approvals of one subject, with actions that note what they did. */
 export function approvalWorld(db: Database) {
   const approvals = createApprovals({ now: Date.now, makeId: newId })
   const done: string[] = []
   let failing = false
-  for (const [kind, usedLater] of [['build_start', false], ['merge', true]] as const) {
+  for (const kind of ['build_start', 'merge']) {
     approvals.onDecision(kind, {
-      usedLater,
       async approved(_, approval) {
         if (failing) {
           failing = false
@@ -38,6 +37,5 @@ export function approvalWorld(db: Database) {
       const payloadHash = given.payloadHash ?? (await row(id)).payload_hash
       return await db.write((trx) => approvals.decide(trx, { approvalId: id, decision, payloadHash, reason: '', decidedBy: given.by ?? 'admin admin', byYesFlag: false, correlationId: 'test' }))
     },
-    use: (id: string): Promise<void> => db.write((trx) => approvals.use(trx, id, 'test')),
   }
 }

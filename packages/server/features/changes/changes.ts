@@ -9,6 +9,7 @@ import { register, type HttpTarget } from '../../http/register.ts'
 import { mergeDecisions } from './decisions.ts'
 import type { ChangeDependencies } from './dependencies.ts'
 import { mergeQueueDuty } from './merge-queue.ts'
+import { offerAgain } from './offer-again.ts'
 import { branchDuty, fileFigures } from './publish.ts'
 import { entryOf, lastRedBatch, latestBatches, liveEntries, membersOf, queueState, setQueue, type BatchRow, type EntryRow } from './merge-queries.ts'
 import { changeById, changePage, type ChangeRow } from './queries.ts'
@@ -23,7 +24,7 @@ const SHOWN_BATCHES = 20
  * From a handed-in attempt to main: gate, verdict of the checks, the change and its approval, the merge queue. Registers its
  * routes and its reaction to decisions about merges; the coordinator runs `duties`.
  */
-export function createChanges(http: HttpTarget, deps: ChangeDependencies): { readonly duties: readonly Duty[] } {
+export function createChanges(http: HttpTarget, deps: ChangeDependencies): { readonly duties: readonly Duty[]; readonly offerAgain: ReturnType<typeof offerAgain> } {
   const { db } = deps
   deps.approvals.onDecision('merge', mergeDecisions(deps))
   const find = async (id: string) => {
@@ -80,7 +81,7 @@ export function createChanges(http: HttpTarget, deps: ChangeDependencies): { rea
     })
     return await queue(params.repositoryId)
   })
-  return { duties: [gateDuty(deps), verdictDuty(deps), branchDuty(deps), mergeQueueDuty(deps)] }
+  return { duties: [gateDuty(deps), verdictDuty(deps), branchDuty(deps), mergeQueueDuty(deps)], offerAgain: offerAgain(deps) }
 }
 
 function present(row: ChangeRow): Change {

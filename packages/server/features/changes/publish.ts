@@ -60,7 +60,7 @@ export async function publish(deps: ChangeDependencies, attempt: AttemptRow, che
   }
   const now = deps.now()
   await deps.db.write(async (trx) => {
-    await deps.tickets.verified(trx, { attemptId: attempt.id })
+    await deps.tickets.verified(trx, { attemptId: attempt.id, paths: figures.flatMap((file) => file.oldPath === null ? [file.path] : [file.oldPath, file.path]) })
     const changeId = await upsertChange(trx, {
       id: deps.makeId('change'), project_id: ticket.project_id, repository_id: ticket.repository_id, ticket_id: ticket.id, branch: ticket.branch,
       title: ticket.title, body: bodyOf(ticket, attempt, facts), state: 'open', base_sha: base, head_sha: head, merged_sha: null,

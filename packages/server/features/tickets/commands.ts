@@ -1,7 +1,7 @@
 import { DomainError } from '@swarm/core/errors.ts'
 import type { AttemptEvidence } from '@swarm/contract/agent-protocol.ts'
 import type { FailureClass } from '@swarm/contract/runner-protocol.ts'
-import { predictFiles } from '@swarm/core/tickets/predicted-files.ts'
+import { predictFiles, sureFiles } from '@swarm/core/tickets/predicted-files.ts'
 import type { AttemptState } from '@swarm/core/tickets/attempts.ts'
 import { attemptMayBecome } from '@swarm/core/tickets/attempts.ts'
 import type { Updateable } from 'kysely'
@@ -11,7 +11,8 @@ import type { Trx } from '../../db/unit.ts'
 import { appendEvents } from '../../events/events.ts'
 import type { Evidence, TicketCommands } from '../../ports.ts'
 import { afterFailedAttempt, withEvidence } from './failures.ts'
-import { attemptById, attemptInState, attemptsOf, insertDependencies, insertTicket, moveAttemptRow, patchTicket, ticketById, ticketsOfSession } from './queries.ts'
+import { learnFrom, storedFiles } from './file-history.ts'
+import { attemptById, attemptInState, attemptsOf, insertDependencies, insertTicket, moveAttemptRow, patchTicket, ticketById, ticketsOfSession, unfinishedAmong } from './queries.ts'
 import type { AttemptRow, TicketRow } from './queries.ts'
 import { moveTicket } from './transition.ts'
 
@@ -49,6 +50,8 @@ export function createTicketCommands(deps: TicketDependencies): TicketCommands {
     if (!attempt) throw new DomainError('not_found', { kind: 'attempt', id: attemptId })
     return { attempt, ticket: await requireTicket(trx, attempt.ticket_id) }
   }
+  /** What was really written is the best prediction of what its next attempt writes. */
+  const written = (paths: readonly string[] | undefined) => (paths === undefined ? {} : { predicted_files: JSON.stringify(paths) })
   const evidenceOf = (attempt: AttemptRow, evidence: Evidence): AttemptEvidence => ({ ...evidence, attemptId: attempt.id, number: attempt.number })
 
   return {
@@ -56,6 +59,8 @@ export function createTicketCommands(deps: TicketDependencies): TicketCommands {
       const ids = new Map<string, string>()
       for (const planned of input.tickets) ids.set(planned.key, deps.makeId('ticket'))
       const now = deps.now()
+      const outside = [...new Set(input.tickets.flatMap((planned) => planned.dependsOn.filter((key) => !ids.has(key))))]
+      const unfinished = await unfinishedAmong(trx, outside)
       for (const planned of input.tickets) {
         const id = ids.get(planned.key)!
         await insertTicket(trx, {
@@ -64,7 +69,7 @@ export function createTicketCommands(deps: TicketDependencies): TicketCommands {
           requirements: JSON.stringify(planned.requirements), predicted_files: JSON.stringify(predictFiles(planned)), agent_name: planned.agent,
           state: 'ready', hold_reason: null, priority: 0, wave: planned.wave, story_points: planned.storyPoints, fence: 0, attempt_count: 0,
           failure_counts: '{}', retry_at: null, branch: `swarm/${id}`, head_sha: null, next_base_sha: null, next_start_sha: null, evidence: '[]',
-          ready_at: now, created_at: now, updated_at: now,
+          ready_at: now, created_at: now, updated_at: now, open_dependencies: new Set(planned.dependsOn.filter((key) => ids.has(key) || unfinished.has(key))).size,
         })
       }
       await insertDependencies(trx, input.tickets.flatMap((planned) => planned.dependsOn.map((key) => {
@@ -105,7 +110,7 @@ export function createTicketCommands(deps: TicketDependencies): TicketCommands {
       const now = deps.now()
       await moveAttempt(trx, attempt, 'succeeded', { ended_at: now })
       await moveTicket(trx, ticket, 'in_review', {
-        patch: { head_sha: attempt.head_sha, next_base_sha: null, next_start_sha: null }, correlationId: attempt.correlation_id, now, attemptId: attempt.id,
+        patch: { head_sha: attempt.head_sha, next_base_sha: null, next_start_sha: null, ...written(input.paths) }, correlationId: attempt.correlation_id, now, attemptId: attempt.id,
       })
     },
 
@@ -114,8 +119,11 @@ export function createTicketCommands(deps: TicketDependencies): TicketCommands {
     },
 
     async merged(trx, input) {
-      await moveTicket(trx, await requireTicket(trx, input.ticketId), 'done', {
-        patch: { evidence: '[]', failure_counts: '{}' }, reason: `merged as ${input.sha.slice(0, 12)}`, correlationId: input.correlationId, now: deps.now(),
+      const ticket = await requireTicket(trx, input.ticketId)
+      // Without being told, what it was published with.
+      await learnFrom(trx, ticket.repository_id, input.paths ?? sureFiles(storedFiles(ticket)))
+      await moveTicket(trx, ticket, 'done', {
+        patch: { evidence: '[]', failure_counts: '{}', ...written(input.paths) }, reason: `merged as ${input.sha.slice(0, 12)}`, correlationId: input.correlationId, now: deps.now(),
       })
     },
 

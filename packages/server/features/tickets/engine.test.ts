@@ -80,7 +80,7 @@ eachDialect((_dialect, make) => {
     expect(claimed).toContain(ids.get('c'))
     expect(await engine.claim()).toBeNull()
     const waiting = claimed.includes(ids.get('a')) ? ids.get('b')! : ids.get('a')!
-    const [shown] = await presentTickets(db.read, [(await ticketById(db.read, waiting))!], engine.clock.now)
+    const [shown] = await presentTickets(db.read, [(await ticketById(db.read, waiting))!], { concurrency: 100, concurrencyOf: async () => 100 }, engine.clock.now)
     expect(shown!.waitsFor).toContain('src/shared.js')
   })
 
@@ -181,7 +181,7 @@ eachDialect((_dialect, make) => {
     }
     expect(await engine.state(ticketId)).toBe('on_hold')
     expect(await engine.claim()).toBeNull()
-    await db.write((trx) => retryTicket(trx, engine.deps, { ticketId, correlationId: 'test' }))
+    await db.write((trx) => retryTicket(trx, engine.deps, { ticketId, offerAgain: async () => false, correlationId: 'test' }))
     expect((await engine.claim())!.number).toBe(4)
   })
 
@@ -230,7 +230,7 @@ eachDialect((_dialect, make) => {
     const beat = { kind: 'attempt' as const, id: attempt.id, fence: attempt.fence, vmId: null, activityAtMs: null }
     expect(await db.write((trx) => source.heartbeat(trx, attempt.runner_id!, [beat]))).toEqual([{ id: attempt.id, reason: 'wait' }])
     await db.write((trx) => releaseAttempt(trx, engine.deps, attempt.runner_id!, { id: attempt.id, fence: attempt.fence, reason: 'shutdown', wipSha: HEAD }))
-    await db.write((trx) => retryTicket(trx, engine.deps, { ticketId: ids.get('a')!, correlationId: 'test' }))
+    await db.write((trx) => retryTicket(trx, engine.deps, { ticketId: ids.get('a')!, offerAgain: async () => false, correlationId: 'test' }))
     expect(await engine.claim()).toMatchObject({ number: 2, start_sha: HEAD })
   })
 

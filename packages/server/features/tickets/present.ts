@@ -5,42 +5,28 @@ import { ticketCan } from '@swarm/core/tickets/machine.ts'
 import type { TicketState } from '@swarm/core/tickets/machine.ts'
 import type { Kysely } from 'kysely'
 import type { Schema } from '../../db/schema.ts'
-import { inTheWay } from './in-the-way.ts'
-import { activeTickets, attemptsOf, dependenciesOf } from './queries.ts'
-import type { ActiveTicket, TicketRow } from './queries.ts'
+import { attemptsOf, dependenciesOf } from './queries.ts'
+import type { TicketRow } from './queries.ts'
 import { changeIds, costByAttempt, costByTicket, stepsOf, vmIdsOf } from './read-queries.ts'
 import type { QuestionRow } from './questions.ts'
+import { waitsOf } from './waits.ts'
+import type { DispatchLimits } from './waits.ts'
 
 /** Rows as clients see them; what a ticket waits for is derived here from facts, never stored. */
-export async function presentTickets(db: Kysely<Schema>, rows: readonly TicketRow[], now: number): Promise<Ticket[]> {
+export async function presentTickets(db: Kysely<Schema>, rows: readonly TicketRow[], limits: DispatchLimits, now: number): Promise<Ticket[]> {
   const ids = rows.map((row) => row.id)
-  const [dependencies, costs, changes, active] = await Promise.all([dependenciesOf(db, ids), costByTicket(db, ids), changeIds(db, ids), activeTickets(db)])
+  const [dependencies, costs, changes, waits] = await Promise.all([dependenciesOf(db, ids), costByTicket(db, ids), changeIds(db, ids), waitsOf(db, rows, limits, now)])
   return rows.map((row) => {
     const parents = dependencies.filter((pair) => pair.ticket_id === row.id)
     return {
       id: row.id, projectId: row.project_id, repositoryId: row.repository_id, sessionId: row.session_id, key: row.key, title: row.title, description: row.description,
       acceptance: JSON.parse(row.acceptance) as string[], scope: JSON.parse(row.scope) as string[], requirements: JSON.parse(row.requirements) as Ticket['requirements'],
-      agent: row.agent_name, state: row.state, holdReason: row.hold_reason, waitsFor: waitsFor(row, parents, active, now),
+      agent: row.agent_name, state: row.state, holdReason: row.hold_reason, waitsFor: waits.get(row.id) ?? null,
       can: { retry: ticketCan.retry(row.state as TicketState), hold: ticketCan.hold(row.state as TicketState), cancel: ticketCan.cancel(row.state as TicketState) },
       dependsOn: parents.map((pair) => pair.depends_on_id), wave: row.wave, storyPoints: row.story_points, priority: row.priority, attempts: row.attempt_count,
       branch: row.branch, headSha: row.head_sha, changeId: changes.get(row.id) ?? null, costMicroUsd: costs.get(row.id) ?? 0, createdAt: row.created_at, updatedAt: row.updated_at,
     }
   })
-}
-
-type Parent = Awaited<ReturnType<typeof dependenciesOf>>[number]
-
-/** One line, for a person. Null when the ticket moves, or is over. */
-function waitsFor(row: TicketRow, parents: readonly Parent[], active: readonly ActiveTicket[], now: number): string | null {
-  if (row.state === 'on_hold') return row.hold_reason
-  if (row.state === 'in_review') return 'the decision about its change'
-  if (row.state !== 'ready' && row.state !== 'changes_requested') return null
-  const open = parents.filter((parent) => parent.state !== 'done')
-  if (open.length > 0) return `${open.map((parent) => `${parent.depends_on_id} (${parent.title}, ${parent.state})`).join(', ')} to be merged`
-  if (row.retry_at !== null && row.retry_at > now) return `its next try in ${Math.ceil((row.retry_at - now) / 1000)} s`
-  const obstacle = inTheWay(row, active)
-  if (obstacle) return `${obstacle.other.id}, which works on ${obstacle.shared.join(', ')}`
-  return 'a free microVM'
 }
 
 export async function presentAttempts(db: Kysely<Schema>, ticketId: string): Promise<Attempt[]> {

@@ -1,9 +1,12 @@
 import { ACTIVE, CLAIMABLE } from '@swarm/core/tickets/machine.ts'
 import type { TicketState } from '@swarm/core/tickets/machine.ts'
+import { REVIEW_PATIENCE_MS } from '@swarm/core/tickets/predicted-files.ts'
+import type { ExpectedFiles } from '@swarm/core/tickets/predicted-files.ts'
 import type { Insertable, Kysely, Selectable, Updateable } from 'kysely'
-import { dialectOf, forUpdateSkipLocked } from '../../db/dialect.ts'
+import { dialectOf, forUpdate, forUpdateSkipLocked } from '../../db/dialect.ts'
 import type { AttemptsTable, Schema, TicketsTable } from '../../db/schema.ts'
 import { sql } from 'kysely'
+import { storedFiles } from './file-history.ts'
 
 type Db = Kysely<Schema>
 export type TicketRow = Selectable<TicketsTable>
@@ -47,14 +50,15 @@ export async function lockDispatch(db: Db): Promise<void> {
   if (dialectOf(db) === 'postgres') await sql`select pg_advisory_xact_lock(hashtext('swarm.dispatch'))`.execute(db)
 }
 
+/** Literally the condition of the index tickets_claimable, by which the databases know that it holds what is asked for. */
+const claimable = sql<boolean>`tickets.state in (${sql.join(CLAIMABLE.map((state) => sql.lit(state)))}) and tickets.open_dependencies = 0`
+
 /**
- * Tickets that could be claimed now, the fairest first: projects with the fewest active tickets, then priority, then age.
- * Dependencies must all be done, the retry time reached, and no runner hold an earlier attempt.
+ * Tickets that could be claimed now: dependencies merged, the retry time reached, and no runner holds an earlier attempt.
+ * `open_dependencies` finds them in an index; that every parent is done is asked of the parents themselves, always.
  */
-export async function claimCandidates(db: Db, now: number, limit: number): Promise<TicketRow[]> {
-  const query = db.selectFrom('tickets')
-    .selectAll('tickets')
-    .where('tickets.state', 'in', [...CLAIMABLE])
+function couldBeClaimed(db: Db, now: number) {
+  return db.selectFrom('tickets').where(claimable)
     .where((eb) => eb.or([eb('tickets.retry_at', 'is', null), eb('tickets.retry_at', '<=', now)]))
     .where((eb) => eb.not(eb.exists(
       eb.selectFrom('ticket_dependencies').innerJoin('tickets as parent', 'parent.id', 'ticket_dependencies.depends_on_id')
@@ -64,19 +68,50 @@ export async function claimCandidates(db: Db, now: number, limit: number): Promi
     .where((eb) => eb.not(eb.exists(
       eb.selectFrom('attempts').select('attempts.id').whereRef('attempts.ticket_id', '=', 'tickets.id').where('attempts.state', '=', 'running'),
     )))
-    .orderBy((eb) => eb.selectFrom('tickets as peer').select(eb.fn.countAll<number>().as('active'))
-      .whereRef('peer.project_id', '=', 'tickets.project_id').where('peer.state', 'in', ['claimed', 'in_progress']))
     .orderBy('tickets.priority', 'desc').orderBy('tickets.ready_at').orderBy('tickets.id')
-    .limit(limit)
-  return forUpdateSkipLocked(db, query).execute()
 }
 
-export type ActiveTicket = Pick<TicketRow, 'id' | 'project_id' | 'repository_id' | 'state'> & { readonly files: readonly string[] }
+/** Of each project that has something to claim, what comes first in it: priority, then age. One step into an index a project, however many tickets it has. */
+export async function firstOfEachProject(db: Db, now: number): Promise<TicketRow[]> {
+  const query = db.selectFrom('projects').innerJoin('tickets as first', (join) => join.on((eb) => eb('first.id', '=',
+    couldBeClaimed(db, now).select('tickets.id').where('tickets.project_id', '=', eb.ref('projects.id')).limit(1))))
+    .selectAll('first')
+  return (dialectOf(db) === 'postgres' ? query.forUpdate('first').skipLocked() : query).execute()
+}
 
-/** Tickets that are worked on or on their way to main, with the files that they are expected to write. */
-export async function activeTickets(db: Db): Promise<ActiveTicket[]> {
-  const rows = await db.selectFrom('tickets').select(['id', 'project_id', 'repository_id', 'state', 'predicted_files']).where('state', 'in', [...ACTIVE]).execute()
-  return rows.map(({ predicted_files, ...row }) => ({ ...row, files: JSON.parse(predicted_files) as string[] }))
+/** What could be claimed in a project, in order, `limit` at most. */
+export async function claimCandidates(db: Db, projectId: string, now: number, limit: number): Promise<TicketRow[]> {
+  const query = couldBeClaimed(db, now).selectAll('tickets').where('tickets.project_id', '=', projectId).limit(limit)
+  return (dialectOf(db) === 'postgres' ? query.forUpdate('tickets').skipLocked() : query).execute()
+}
+
+/** A parent was merged: its dependents wait for one less, and those that waited for nothing else could be claimed from now on. */
+export async function releaseDependents(db: Db, ticketId: string, now: number): Promise<void> {
+  await db.updateTable('tickets').set((eb) => ({
+    open_dependencies: eb('open_dependencies', '-', 1),
+    ready_at: eb.case().when('open_dependencies', '=', 1).then(now).else(eb.ref('ready_at')).end(),
+  })).where('id', 'in', (eb) => eb.selectFrom('ticket_dependencies').select('ticket_dependencies.ticket_id').where('ticket_dependencies.depends_on_id', '=', ticketId)).execute()
+}
+
+/** Those of these tickets that are not done. Their rows are locked on PostgreSQL: none is merged between being counted and the commit. */
+export async function unfinishedAmong(db: Db, ticketIds: readonly string[]): Promise<Set<string>> {
+  const open = new Set<string>()
+  for (let from = 0; from < ticketIds.length; from += 500) {
+    const rows = await forUpdate(db, db.selectFrom('tickets').select(['id', 'state']).where('id', 'in', ticketIds.slice(from, from + 500)).orderBy('id')).execute()
+    for (const { id, state } of rows) if (state !== 'done') open.add(id)
+  }
+  return open
+}
+
+export type ActiveTicket = Pick<TicketRow, 'id' | 'title' | 'project_id' | 'repository_id' | 'state' | 'updated_at'> & { readonly files: ExpectedFiles }
+
+/** Tickets that are worked on or on their way to main, with the files that they are expected to write; not those whose review takes longer than others wait for. */
+export async function activeTickets(db: Db, now: number): Promise<ActiveTicket[]> {
+  const rows = await db.selectFrom('tickets').select(['id', 'title', 'project_id', 'repository_id', 'state', 'updated_at', 'predicted_files'])
+    .where((eb) => eb.or([
+      eb('state', 'in', ACTIVE.filter((state) => state !== 'in_review')), eb.and([eb('state', '=', 'in_review'), eb('updated_at', '>', now - REVIEW_PATIENCE_MS)]),
+    ])).execute()
+  return rows.map(({ predicted_files, ...row }) => ({ ...row, files: storedFiles({ predicted_files }) }))
 }
 
 export async function earliestRetry(db: Db, now: number): Promise<number | null> {

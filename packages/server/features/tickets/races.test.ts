@@ -46,7 +46,7 @@ eachDialect((_dialect, make) => {
     const ids = await engine.plan([{ key: 'a' }])
     const attempt = (await engine.claim())!
     await db.write((trx) => stopTicket(trx, engine.deps, { ticketId: ids.get('a')!, to: 'on_hold', reason: 'wait', correlationId: 'test' }))
-    await db.write((trx) => retryTicket(trx, engine.deps, { ticketId: ids.get('a')!, correlationId: 'test' }))
+    await db.write((trx) => retryTicket(trx, engine.deps, { ticketId: ids.get('a')!, offerAgain: async () => false, correlationId: 'test' }))
     expect(await engine.claim()).toBeNull()
     await db.write((trx) => releaseAttempt(trx, engine.deps, attempt.runner_id!, { id: attempt.id, fence: attempt.fence, reason: 'shutdown', wipSha: WORK }))
     expect(await engine.claim()).toMatchObject({ number: 2, start_sha: WORK })
@@ -59,7 +59,7 @@ eachDialect((_dialect, make) => {
     const ids = await engine.plan([{ key: 'a' }])
     await engine.claim()
     await db.write((trx) => stopTicket(trx, engine.deps, { ticketId: ids.get('a')!, to: 'on_hold', reason: 'wait', correlationId: 'test' }))
-    await db.write((trx) => retryTicket(trx, engine.deps, { ticketId: ids.get('a')!, correlationId: 'test' }))
+    await db.write((trx) => retryTicket(trx, engine.deps, { ticketId: ids.get('a')!, offerAgain: async () => false, correlationId: 'test' }))
     engine.clock.now += 31_000
     expect(await db.write((trx) => sourceOf(db, engine).expire(trx, engine.clock.now))).toBe(1)
     expect(await engine.claim()).toMatchObject({ number: 2 })
@@ -70,7 +70,7 @@ eachDialect((_dialect, make) => {
     await using db = await place.open()
     const engine = await engineOver(db)
     const { ticketId, questionId } = await parked(db, engine)
-    await db.write((trx) => retryTicket(trx, engine.deps, { ticketId, correlationId: 'test' }))
+    await db.write((trx) => retryTicket(trx, engine.deps, { ticketId, offerAgain: async () => false, correlationId: 'test' }))
     expect(await questions(db.read, { open: true })).toEqual([])
     const second = (await engine.claim())!
     await db.write((trx) => failAttempt(trx, engine.deps, second.runner_id!, { id: second.id, fence: second.fence, failureClass: 'budget', reason: 'used up', message: '', wipSha: null }))
@@ -86,7 +86,7 @@ eachDialect((_dialect, make) => {
     const { ticketId, questionId, attempt } = await parked(db, engine)
     await db.write((trx) => answer(trx, engine.deps, { questionId, answer: 'This.', by: 'admin', correlationId: 'test' }))
     await db.write((trx) => stopTicket(trx, engine.deps, { ticketId, to: 'on_hold', reason: 'wait', correlationId: 'test' }))
-    await db.write((trx) => retryTicket(trx, engine.deps, { ticketId, correlationId: 'test' }))
+    await db.write((trx) => retryTicket(trx, engine.deps, { ticketId, offerAgain: async () => false, correlationId: 'test' }))
     expect(await engine.claim()).toMatchObject({ id: attempt.id, state: 'running' })
   })
 
@@ -95,7 +95,7 @@ eachDialect((_dialect, make) => {
     await using db = await place.open()
     const engine = await engineOver(db)
     const { ticketId } = await parked(db, engine)
-    await db.write((trx) => retryTicket(trx, engine.deps, { ticketId, correlationId: 'test' }))
+    await db.write((trx) => retryTicket(trx, engine.deps, { ticketId, offerAgain: async () => false, correlationId: 'test' }))
     expect(await engine.claim()).toMatchObject({ number: 2, base_sha: MAIN, start_sha: WORK })
   })
 

@@ -1,5 +1,5 @@
 import { AgentEvent } from '@swarm/contract/agent-protocol.ts'
-import { answerQuestion, cancelTicket, createTicket, holdTicket, listQuestions, listTickets, retryTicket, showTicket, ticketActivity } from '@swarm/contract/endpoints/tickets.ts'
+import { answerQuestion, cancelTicket, createTicket, holdTicket, listQuestions, listTickets, retryTicket, retryTickets, showTicket, ticketActivity } from '@swarm/contract/endpoints/tickets.ts'
 import { DomainError } from '@swarm/core/errors.ts'
 import type { Context } from '../../context.ts'
 import { register } from '../../http/register.ts'
@@ -11,24 +11,28 @@ import { patchTicket, ticketById } from './queries.ts'
 import type { TicketRow } from './queries.ts'
 import { answer, questions } from './questions.ts'
 import { activityPage, ticketPage } from './read-queries.ts'
+import { redrive } from './redrive.ts'
+import type { DispatchLimits } from './waits.ts'
 
 /** Routes of tickets and of the questions that agents ask. */
-export function registerTickets(context: Context, deps: TicketDependencies, commands: TicketCommands, checks: {
+export function registerTickets(context: Context, deps: TicketDependencies, commands: TicketCommands, given: {
   requireProjectAndRepository(projectId: string, repositoryId: string): Promise<{ projectId: string; repositoryId: string }>
   requireAgent(name: string): Promise<void>
+  readonly limits: DispatchLimits
+  readonly offerAgain: people.OfferAgain
 }): void {
   const { http, db } = context
-  const present = async (row: TicketRow) => (await presentTickets(db.read, [row], deps.now()))[0]!
+  const present = async (row: TicketRow) => (await presentTickets(db.read, [row], given.limits, deps.now()))[0]!
 
   register(http, listTickets, async ({ query }) => {
     const rows = await ticketPage(db.read, query, query.cursor, query.limit + 1)
-    const items = await presentTickets(db.read, rows.slice(0, query.limit), deps.now())
+    const items = await presentTickets(db.read, rows.slice(0, query.limit), given.limits, deps.now())
     return { items, nextCursor: rows.length > query.limit ? items.at(-1)!.id : null }
   })
 
   register(http, createTicket, async ({ body, correlationId }) => {
-    await checks.requireAgent(body.agent)
-    const place = await checks.requireProjectAndRepository(body.projectId, body.repositoryId)
+    await given.requireAgent(body.agent)
+    const place = await given.requireProjectAndRepository(body.projectId, body.repositoryId)
     const row = await db.write(async (trx) => {
       const parents = await Promise.all(body.dependsOn.map(async (id) => {
         const parent = await ticketById(trx, id)
@@ -53,7 +57,9 @@ export function registerTickets(context: Context, deps: TicketDependencies, comm
   })
 
   register(http, retryTicket, async ({ params, correlationId }) =>
-    present(await db.write((trx) => people.retryTicket(trx, deps, { ...params, correlationId }))))
+    present(await db.write((trx) => people.retryTicket(trx, deps, { ...params, offerAgain: given.offerAgain, correlationId }))))
+
+  register(http, retryTickets, async ({ body, correlationId }) => redrive(db, deps, { filter: body, offerAgain: given.offerAgain, correlationId }))
 
   register(http, holdTicket, async ({ params, body, correlationId }) =>
     present(await db.write((trx) => people.stopTicket(trx, deps, { ...params, to: 'on_hold', reason: body.reason, correlationId }))))

@@ -6,7 +6,7 @@ import type { TicketsTable } from '../../db/schema.ts'
 import { signal } from '../../db/unit.ts'
 import type { Trx } from '../../db/unit.ts'
 import { appendEvents } from '../../events/events.ts'
-import { moveTicketRow } from './queries.ts'
+import { moveTicketRow, releaseDependents } from './queries.ts'
 import type { TicketRow } from './queries.ts'
 
 /**
@@ -25,6 +25,8 @@ export async function moveTicket(trx: Trx, ticket: TicketRow, to: TicketState, i
     ...((CLAIMABLE as readonly string[]).includes(to) ? { ready_at: input.now } : {}),
   }
   if (!await moveTicketRow(trx, ticket.id, from, to, patch)) throw refused()
+  // Only a merge releases them: a failed or cancelled parent never does.
+  if (to === 'done') await releaseDependents(trx, ticket.id, input.now)
   await appendEvents(trx, [{
     type: 'ticket:update', projectId: ticket.project_id, subject: { kind: 'ticket', id: ticket.id }, correlationId: input.correlationId,
     data: { key: ticket.key, title: ticket.title, sessionId: ticket.session_id, from, to, reason: input.reason ?? null, attemptId: input.attemptId ?? null, retryAt: patch.retry_at ?? null },
