@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import type { VmLimits } from '@swarm/contract/runner-protocol.ts'
 import { DomainError } from '@swarm/core/errors.ts'
+import { mergePrices } from '@swarm/core/budgets/prices.ts'
 import { analysisText } from '@swarm/core/design/analysis.ts'
 import type { Context } from './context.ts'
 import { startCoordinator } from './coordinator/coordinator.ts'
@@ -18,14 +19,17 @@ import { analyseCommit } from './features/design/repository.ts'
 import { registerDesignRoutes } from './features/design/routes.ts'
 import { createDesign } from './features/design/service.ts'
 import { registerGit } from './features/git/routes.ts'
-import { askOnBreach, breachDecided } from './features/model/breach.ts'
+import { askOnBreach, breachDecided, type StoppedByBudget } from './features/model/breach.ts'
+import { registerBudgets, registerModelState } from './features/model/budgets.ts'
+import { fixAttemptCeilings } from './features/model/ceilings.ts'
 import { deadCallsDuty } from './features/model/dead-calls.ts'
 import { createModelGateway } from './features/model/gateway.ts'
+import { modelFacts } from './features/model/facts.ts'
 import { createModelMetrics } from './features/model/model-metrics.ts'
 import { providerOf } from './features/model/providers.ts'
 import { addModelRoutes } from './features/model/routes.ts'
 import { registerProjects } from './features/projects/projects.ts'
-import { requireProject } from './features/projects/service.ts'
+import { changeProject, requireProject } from './features/projects/service.ts'
 import { createRepositories } from './features/repositories/repositories.ts'
 import { retentionDuty } from './features/retention/retention.ts'
 import { registerRunnerProtocol } from './features/runners/protocol.ts'
@@ -65,7 +69,19 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
   const approvals = createApprovals({ now: clock, makeId: ids })
   registerApprovals(context, approvals)
 
-  const ticketDeps = { now: clock, random: () => crypto.getRandomValues(new Uint32Array(1))[0]! / 2 ** 32, makeId: ids }
+  const provider = providerOf(config.model)
+  const gateway = started.use(createModelGateway({
+    db, provider, log: logger, metrics: createModelMetrics(metrics.registry),
+    keepBlob: async (bytes) => (await blobs.put(Buffer.from(bytes))).digest, onBreach: askOnBreach(approvals),
+    prices: mergePrices(config.model.prices),
+  }))
+  // Before anything is reserved or served: what a killed process left open would hold ceilings that nobody uses.
+  await gateway.settleDead()
+  addModelRoutes(http, gateway, async (name) => (await requireProject(db.read, name)).id)
+
+  registerModelState(http, provider.label, gateway)
+
+  const ticketDeps = { now: clock, random: () => crypto.getRandomValues(new Uint32Array(1))[0]! / 2 ** 32, makeId: ids, modelFacts: modelFacts(gateway, clock) }
   const tickets = createTicketCommands(ticketDeps)
 
   const repositories = createRepositories(context, { root: join(config.home, 'repositories'), makeId: ids, now: clock, checkSwarmYml: (text) => { parseSwarmYml(text) } })
@@ -95,13 +111,6 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
     checks: { enqueue: checks.queue.enqueue, cancel: checks.queue.cancel, readPlan: readRepositoryPlan, sealPlan, readResults, failedOutput },
   })
 
-  const provider = providerOf(config.model)
-  const gateway = started.use(createModelGateway({
-    db, provider, log: logger, metrics: createModelMetrics(metrics.registry),
-    keepBlob: async (bytes) => (await blobs.put(Buffer.from(bytes))).digest, onBreach: askOnBreach(approvals),
-  }))
-  addModelRoutes(http, gateway, async (name) => (await requireProject(db.read, name)).id)
-
   const design = started.use(createDesign({
     db, now: clock, makeId: ids, model: config.model.defaultModel, modelLabel: provider.label, approvals, tickets, defaultAgent: 'developer',
     callModel: async (request, about) => {
@@ -114,7 +123,12 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
     onError: (err, what) => { logger.error({ err }, what) },
   }))
   registerDesignRoutes(http, { db, design })
-  approvals.onDecision('budget_breach', breachDecided({ resumeTickets: tickets.resumeHeld, resumeDesign: design.resumeFailed }))
+  const stopped: StoppedByBudget = {
+    resumeTickets: tickets.resumeHeld, resumeDesign: design.resumeFailed,
+    setProject: (trx, { projectId, patch, correlationId }) => changeProject(trx, projectId, { settings: patch }, correlationId),
+  }
+  approvals.onDecision('budget_breach', breachDecided(stopped))
+  registerBudgets(http, { db, approvals, stopped, project: (name) => requireProject(db.read, name) })
 
   const attempts = createAttemptSource({
     ...ticketDeps, db, beatMs: config.lease.beatMs, defaults,
@@ -131,6 +145,7 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
       return analysisText(await analyseCommit(path, commit), CONVENTIONS_CHARACTERS)
     },
     repositories: { ...repositories, head: async (id) => (await repositories.head(id)).sha, workPlan: async (id, commit) => { const plan = await workPlan(id, commit); return { ...plan, limits: plan.stated } } },
+    fixBudget: (attempt, { agentUsd, repositoryUsd }) => db.write((trx) => fixAttemptCeilings(trx, attempt, [agentUsd, repositoryUsd])),
     project: (id) => requireProject(db.read, id),
     repositorySlug: async (id) => (await repositories.find(id)).slug,
     agentDefinition: async (name, version) => (await requireAgent(db.read, name, version)).definition,

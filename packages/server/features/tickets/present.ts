@@ -5,6 +5,8 @@ import { ticketCan } from '@swarm/core/tickets/machine.ts'
 import type { TicketState } from '@swarm/core/tickets/machine.ts'
 import type { Kysely } from 'kysely'
 import type { Schema } from '../../db/schema.ts'
+import { OVERLOADED } from './failures.ts'
+import type { FailureCounts } from './failures.ts'
 import { inTheWay } from './in-the-way.ts'
 import { activeTickets, attemptsOf, dependenciesOf } from './queries.ts'
 import type { ActiveTicket, TicketRow } from './queries.ts'
@@ -37,6 +39,8 @@ function waitsFor(row: TicketRow, parents: readonly Parent[], active: readonly A
   if (row.state !== 'ready' && row.state !== 'changes_requested') return null
   const open = parents.filter((parent) => parent.state !== 'done')
   if (open.length > 0) return `${open.map((parent) => `${parent.depends_on_id} (${parent.title}, ${parent.state})`).join(', ')} to be merged`
+  const overloaded = ((JSON.parse(row.failure_counts) as FailureCounts).overload ?? 0) > 0
+  if (row.retry_at !== null && row.retry_at > now && overloaded) return `${OVERLOADED}, next try in ${Math.ceil((row.retry_at - now) / 1000)} s`
   if (row.retry_at !== null && row.retry_at > now) return `its next try in ${Math.ceil((row.retry_at - now) / 1000)} s`
   const obstacle = inTheWay(row, active)
   if (obstacle) return `${obstacle.other.id}, which works on ${obstacle.shared.join(', ')}`
