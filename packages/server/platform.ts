@@ -20,7 +20,7 @@ import { registerDesignRoutes } from './features/design/routes.ts'
 import { createDesign } from './features/design/service.ts'
 import { registerGit } from './features/git/routes.ts'
 import { askOnBreach, breachDecided, type StoppedByBudget } from './features/model/breach.ts'
-import { registerBudgets, registerModelState } from './features/model/budgets.ts'
+import { changingCeilings, registerBudgets, registerModelState } from './features/model/budgets.ts'
 import { fixAttemptCeilings } from './features/model/ceilings.ts'
 import { deadCallsDuty } from './features/model/dead-calls.ts'
 import { createModelGateway } from './features/model/gateway.ts'
@@ -62,7 +62,6 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
     cpu: config.vm.vcpus, memoryMb: config.vm.memoryMb, diskMb: config.vm.scratchMb, minutes: 30, egressBytes: DEFAULT_EGRESS_BYTES, pids: DEFAULT_PIDS,
   }
 
-  registerProjects(context)
   registerAgents(context)
   registerRunners(context)
   await ensureDefaultAgents(context)
@@ -128,6 +127,7 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
     setProject: (trx, { projectId, patch, correlationId }) => changeProject(trx, projectId, { settings: patch }, correlationId),
   }
   approvals.onDecision('budget_breach', breachDecided(stopped))
+  registerProjects(context, (trx, about, change) => changingCeilings(trx, { approvals, stopped }, { kind: 'project', id: about.projectId, ...about }, change))
   registerBudgets(http, { db, approvals, stopped, project: (name) => requireProject(db.read, name) })
 
   const attempts = createAttemptSource({

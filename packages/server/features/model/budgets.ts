@@ -49,22 +49,17 @@ async function budgetsOf(db: Kysely<Schema>, project: { id: string; name: string
   ]
 }
 
+export interface CeilingChange { kind: 'project' | 'session' | 'ticket'; id: string; projectId: string; by: string; correlationId: string }
+
 /**
- * Sets ceilings of one subject, under the locks that every call under them takes. Open questions about a ceiling that changed
- * are void, and what stopped at one that is now higher goes on.
+ * Lets `change` set ceilings of one subject, under the locks that every call under them takes. Open questions about a ceiling
+ * that changed are void, and what stopped at one that is now higher goes on.
  */
-async function setCeilings(trx: Trx, deps: BudgetDependencies, input: { kind: 'project' | 'session' | 'ticket'; id: string; projectId: string; caps: Partial<Record<BudgetUnit, number | null>>; by: string; correlationId: string }): Promise<void> {
+export async function changingCeilings<T>(trx: Trx, deps: Pick<BudgetDependencies, 'approvals' | 'stopped'>, input: CeilingChange, change: () => Promise<T>): Promise<T> {
   const { kind, id, projectId, correlationId } = input
   const account = await accountOf(trx, { kind, id, projectId, correlationId })
   const before = await capsOf(trx, account)
-  for (const unit of BUDGET_UNITS) {
-    const cap = input.caps[unit]
-    if (cap === undefined) continue
-    if (kind === 'project') await deps.stopped.setProject(trx, { projectId, patch: { [CAP_FIELD[unit]]: cap }, correlationId })
-    else if (kind === 'session' && unit === 'micro_usd') await setSessionCeiling(trx, id, cap)
-    else if (cap === null) await removeCeiling(trx, { kind, id, unit })
-    else await putCeiling(trx, { kind, id, unit, cap, now: Date.now() })
-  }
+  const result = await change()
   const after = await ceilingsOf(trx, account)
   for (const unit of BUDGET_UNITS) {
     const of = (all: readonly Cap[]): number | null => all.find((each) => each.kind === kind && each.id === id && each.unit === unit)?.cap ?? null
@@ -75,6 +70,21 @@ async function setCeilings(trx: Trx, deps: BudgetDependencies, input: { kind: 'p
     if (from !== null && (to === null || to > from)) await resumeStopped(trx, deps.stopped, { kind, id, unit }, correlationId)
   }
   await tellThresholds(trx, account, after.filter((each) => each.kind === kind))
+  return result
+}
+
+async function setCeilings(trx: Trx, deps: BudgetDependencies, input: CeilingChange & { caps: Partial<Record<BudgetUnit, number | null | undefined>> }): Promise<void> {
+  const { kind, id, projectId, correlationId } = input
+  await changingCeilings(trx, deps, input, async () => {
+    for (const unit of BUDGET_UNITS) {
+      const cap = input.caps[unit]
+      if (cap === undefined) continue
+      if (kind === 'project') await deps.stopped.setProject(trx, { projectId, patch: { [CAP_FIELD[unit]]: cap }, correlationId })
+      else if (kind === 'session' && unit === 'micro_usd') await setSessionCeiling(trx, id, cap)
+      else if (cap === null) await removeCeiling(trx, { kind, id, unit })
+      else await putCeiling(trx, { kind, id, unit, cap, now: Date.now() })
+    }
+  })
 }
 
 export function registerBudgets(http: HttpTarget, deps: BudgetDependencies): void {
