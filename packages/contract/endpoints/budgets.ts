@@ -1,4 +1,4 @@
-import { BUDGET_UNITS, CEILING_KINDS } from '@swarm/core/budgets/reserve.ts'
+import { CEILING_KINDS, type BudgetUnit } from '@swarm/core/budgets/reserve.ts'
 import { z } from 'zod'
 import { endpoint } from '../endpoint.ts'
 
@@ -20,4 +20,4 @@ export const setBudget = endpoint({
   params: z.object({ kind: z.enum(['project', 'session', 'ticket']), id: z.string() }),
   body: z.object({ maxCostMicroUsd: Cap, maxTokens: Cap }), response: Budget,
 })
-export const CAP_FIELD = { micro_usd: 'maxCostMicroUsd', tokens: 'maxTokens' } as const satisfies Record<(typeof BUDGET_UNITS)[number], string>
+export const CAP_FIELD = { micro_usd: 'maxCostMicroUsd', tokens: 'maxTokens' } as const satisfies Record<BudgetUnit, string>

@@ -84,5 +84,5 @@ eachDialect((_dialect, make) => {
     expect(await asked()).toEqual([])
     await approving(['budget_breach', 'merge'], async () => await state() === 'completed')
     expect(await ticket()).toMatchObject({ state: 'done' })
-  }, 60_000)
+  }, 180_000)
 })

@@ -1,4 +1,5 @@
-import Anthropic, { APIError } from '@anthropic-ai/sdk'
+import { APIError } from '@anthropic-ai/sdk'
+import type Anthropic from '@anthropic-ai/sdk'
 import { costOf } from '@swarm/core/budgets/reserve.ts'
 import { priceOf } from '@swarm/core/budgets/prices.ts'
 import type { Database } from '@swarm/server/db/database.ts'

@@ -1,5 +1,5 @@
 import { CAP_FIELD, listBudgets, setBudget, type Budget } from '@swarm/contract/endpoints/budgets.ts'
-import { ProjectSettings } from '@swarm/contract/endpoints/projects.ts'
+import type { ProjectSettings } from '@swarm/contract/endpoints/projects.ts'
 import { showModel } from '@swarm/contract/endpoints/system.ts'
 import { BUDGET_UNITS, left, type BudgetUnit, type CeilingKind } from '@swarm/core/budgets/reserve.ts'
 import { DomainError } from '@swarm/core/errors.ts'

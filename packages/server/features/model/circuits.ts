@@ -57,7 +57,6 @@ export function createCircuits(onMove: (model: string, from: Circuit, to: Circui
     view: (): CircuitView[] => [...circuits].map(([model, { circuit, since }]) => ({ model, circuit, since })),
   }
 }
-export type Circuits = ReturnType<typeof createCircuits>
 
 /** Waits for the promise or for so long (null: no limit), whichever comes first. Rejects when `signal` aborts. */
 async function waitFor(promise: Promise<void>, ms: number | null, signal: AbortSignal): Promise<void> {
