@@ -86,6 +86,10 @@ eachDialect((_dialect, make) => {
       expect([row.cost_micro_usd ?? -1, row.tokens ?? -1].map((amount, i) => amount >= [microUsd, tokens][i]!)).toEqual([true, true])
       if (call.complete && row.estimated === 0) expect([row.cost_micro_usd, row.tokens]).toEqual([microUsd, tokens])
     }
+    // The same from the events alone.
+    const replayed = new Map<unknown, unknown>()
+    for (const { data } of (await readEvents(w.db.read, null, 1_000, { types: ['model:reserved', 'model:call', 'budget:breach'] })).events) replayed.set(data['callId'], [data['state'], data['costMicroUsd'] ?? null, data['tokens'] ?? null])
+    expect(replayed).toEqual(new Map([...recorded.values()].map((row) => [row.id, [row.state, row.cost_micro_usd, row.tokens]])))
   }, 60_000)
 
   it('holds an attempt to the lowest of what agent, base and project say, asks about exactly that, and gives its successors what was raised', async () => {

@@ -85,12 +85,13 @@ export function createLedger(options: LedgerOptions) {
           const { ceiling, needed } = decision
           const approvalId = await options.onBreach?.(trx, { ceiling, needed, subject }) ?? null
           await insertCall(trx, { ...row, state: 'refused', cost_micro_usd: 0, tokens: 0, ended_at: now, ceiling: keyOf(ceiling), approval_id: approvalId })
-          await appendEvents(trx, [breachEvent(subject, ceiling, needed, approvalId)])
+          await appendEvents(trx, [breachEvent(subject, { callId: id, state: 'refused', model, needed, approvalId }, ceiling)])
           // Nothing fits any more: for people that is all of it.
           await tellThresholds(trx, subject, [ceiling], () => [100])
           return { breach: { ...decision, approvalId } }
         }
         await insertCall(trx, { ...row, reserved_micro_usd: decision.microUsd, reserved_tokens: decision.tokens })
+        await appendEvents(trx, [callEvent(subject, 'model:reserved', { callId: id, state: 'open', provider: options.provider, model, reservedMicroUsd: decision.microUsd, reservedTokens: decision.tokens, maxTokens: decision.maxTokens })])
         return { open: { id, subject, reserved: { microUsd: decision.microUsd, tokens: decision.tokens }, maxTokens: decision.maxTokens, startedAt: now } }
       })
       if (result === 'wait') return result
@@ -114,8 +115,8 @@ export function createLedger(options: LedgerOptions) {
           request_digest: outcome.requestDigest, response_digest: outcome.responseDigest, ended_at: now,
         })
         if (!changed) return
-        await appendEvents(trx, [callEvent(call.subject, {
-          callId: call.id, provider: options.provider, model, status: outcome.status, tries: outcome.tries, costMicroUsd, estimated,
+        await appendEvents(trx, [callEvent(call.subject, 'model:call', {
+          callId: call.id, state: 'settled', provider: options.provider, model, status: outcome.status, tries: outcome.tries, costMicroUsd, estimated,
           tokens, inputTokens: usage ? totalInput(usage) : null, outputTokens: usage?.outputTokens ?? null, wallMs: now - call.startedAt,
         })])
         // A call that cost nothing takes no locks: nothing is reached by it.
@@ -141,7 +142,7 @@ export function createLedger(options: LedgerOptions) {
             projectId: call.project_id, sessionId: call.session_id, ticketId: call.ticket_id, attemptId: call.attempt_id, role: call.role, step: call.step,
             correlationId: call.correlation_id, ticketKey: '', ticketTitle: '', attemptNumber: 0,
           }
-          await appendEvents(trx, [callEvent(subject, { callId: call.id, provider: call.provider, model: call.model, status: null, tries: call.tries, costMicroUsd: call.reserved_micro_usd, tokens: call.reserved_tokens, estimated: true, inputTokens: null, outputTokens: null, wallMs: Date.now() - call.created_at })])
+          await appendEvents(trx, [callEvent(subject, 'model:call', { callId: call.id, state: 'settled', provider: call.provider, model: call.model, status: null, tries: call.tries, costMicroUsd: call.reserved_micro_usd, tokens: call.reserved_tokens, estimated: true, inputTokens: null, outputTokens: null, wallMs: Date.now() - call.created_at })])
           await tellThresholds(trx, subject, await ceilingsOf(trx, subject))
           wakeAfterCommit(trx, SETTLED_TOPIC)
         })
@@ -168,13 +169,14 @@ function place(subject: Subject): Pick<NewEvent, 'projectId' | 'subject' | 'corr
   return { projectId: subject.projectId, subject: about, correlationId: subject.correlationId }
 }
 
-function callEvent(subject: Subject, data: Record<string, unknown>): NewEvent {
-  return { ...place(subject), type: 'model:call', data: { ...data, role: subject.role, step: subject.step, sessionId: subject.sessionId, ticketId: subject.ticketId, attemptId: subject.attemptId } }
+/** Every state that a call's row gets into is an event with the call's id and that state: reserved (open), breach (refused), call (settled). */
+function callEvent(subject: Subject, type: 'model:reserved' | 'model:call' | 'budget:breach', data: Record<string, unknown>): NewEvent {
+  return { ...place(subject), type, data: { ...data, role: subject.role, step: subject.step, sessionId: subject.sessionId, ticketId: subject.ticketId, attemptId: subject.attemptId } }
 }
 
-function breachEvent(subject: Subject, ceiling: Ceiling, needed: number, approvalId: string | null): NewEvent {
+function breachEvent(subject: Subject, refused: Record<string, unknown>, ceiling: Ceiling): NewEvent {
   const { kind, id, unit, cap, spent } = ceiling
-  return { ...place(subject), type: 'budget:breach', data: { ceiling: kind, ceilingId: id, unit, cap, spent, needed, approvalId, sessionId: subject.sessionId, ticketId: subject.ticketId, attemptId: subject.attemptId } }
+  return callEvent(subject, 'budget:breach', { ...refused, ceiling: kind, ceilingId: id, unit, cap, spent })
 }
 
 /** Whether the process behind an owner mark certainly does not run: it was on this host, and its pid is free. */
