@@ -9,6 +9,8 @@ import { approvalReject } from './commands/approval/reject.ts'
 import { approvalRevise } from './commands/approval/revise.ts'
 import { approvalShow } from './commands/approval/show.ts'
 import { backup } from './commands/backup.ts'
+import { budgetSet } from './commands/budget/set.ts'
+import { budgetShow } from './commands/budget/show.ts'
 import { changeDiff } from './commands/change/diff.ts'
 import { changeEvidence } from './commands/change/evidence.ts'
 import { changeList } from './commands/change/list.ts'
@@ -24,6 +26,7 @@ import { link } from './commands/link.ts'
 import { logs } from './commands/logs.ts'
 import { projectCreate } from './commands/project/create.ts'
 import { projectList } from './commands/project/list.ts'
+import { projectSet } from './commands/project/set.ts'
 import { questionAnswer } from './commands/question/answer.ts'
 import { questionList } from './commands/question/list.ts'
 import { rehearsalInit } from './commands/rehearsal/init.ts'
@@ -59,4 +62,6 @@ export const commands: readonly Command[] = [
   questionAnswer, changeList, changeShow, changeDiff, changeEvidence, evidenceKeys, projectList, projectCreate, repositoryList, repositoryImport, agentList, agentShow,
   agentCreate, agentEdit, vmList, runnerList, imageBuild, imageList, gate, verify, replay, rehearsalInit, configShow, backup, restore, retentionRun, link,
   uninstall,
+  questionAnswer, changeList, changeShow, changeDiff, budgetShow, budgetSet, projectList, projectCreate, projectSet, repositoryList, repositoryImport, agentList, agentShow,
+  agentCreate, agentEdit, vmList, runnerList, imageBuild, imageList, gate, rehearsalInit, configShow, link, uninstall,
 ]

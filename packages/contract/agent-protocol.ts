@@ -13,6 +13,8 @@ export const AgentLimits = z.object({
   /** New input tokens (cache writes included) + output tokens, as the model reports them, before it ends with token_limit.
    *  Tokens read from the prompt cache are the same tokens again and are not counted. */
   tokens: z.number().int().positive().default(400_000),
+  /** Money that the model calls of one attempt may cost, dollars; held by the model gateway (docs/budgets.md). No ceiling of the agent's own unless given. */
+  usd: z.number().positive().max(10_000).optional(),
   /** Wall clock of the whole attempt. */
   minutes: z.number().positive().default(30),
   /** max_tokens of one model call. */

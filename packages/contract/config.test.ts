@@ -46,3 +46,22 @@ test.each([
 ])('a wrong setting names itself, what is wrong and where it was set: %j', (input, details) => {
   expect(() => resolveSettings({ ...base, ...input })).toThrow(expect.objectContaining({ code: 'config_invalid', details: expect.objectContaining(details) as unknown }) as Error)
 })
+
+test('prices are read in dollars per million tokens, each from its date on, and shown as they were understood', () => {
+  const rows = [{ from: '2027-01-01', input: 3, output: 15, cacheRead: 0.3 }, { from: '2027-06-01', input: 0.1, output: 0.5, cacheRead: 0.01, cacheWrite5m: 0.2, cacheWrite1h: 0.3, longPrompt: { aboveInputTokens: 100_000, input: 1, output: 2, cacheRead: 0.5 } }]
+  const expected = { mine: [
+    { from: '2027-01-01', input: 3_000_000, output: 15_000_000, cacheRead: 300_000, cacheWrite5m: 3_750_000, cacheWrite1h: 6_000_000 },
+    { from: '2027-06-01', input: 100_000, output: 500_000, cacheRead: 10_000, cacheWrite5m: 200_000, cacheWrite1h: 300_000, longPrompt: { aboveInputTokens: 100_000, input: 1_000_000, output: 2_000_000, cacheRead: 500_000, cacheWrite5m: 1_250_000, cacheWrite1h: 2_000_000 } },
+  ] }
+  expect(resolveSettings({ ...base, file: { model: { prices: { mine: rows } } } }).config.model.prices).toEqual(expected)
+  expect(resolveSettings({ ...base, env: { SWARM_MODEL_PRICES: JSON.stringify({ mine: rows }) } })).toMatchObject({ config: { model: { prices: expected } }, sources: { 'model.prices': 'environment SWARM_MODEL_PRICES' } })
+})
+
+test.each([
+  [{ mine: [{ from: 'tomorrow', input: 1, output: 1, cacheRead: 1 }] }, 'model.prices.mine.0.from'],
+  [{ mine: [{ from: '2027-01-01', input: 0, output: 1, cacheRead: 1 }] }, 'model.prices.mine.0.input'],
+  [{ mine: [{ from: '2027-01-01', input: 1, output: 1, cacheRead: 1 }, { from: '2027-01-01', input: 2, output: 1, cacheRead: 1 }] }, 'model.prices.mine'],
+  [{ mine: [] }, 'model.prices.mine'], [{ mine: [{ from: '2027-01-01', input: 1, output: 1 }] }, 'model.prices.mine.0.cacheRead'],
+])('a wrong price names its place: %j', (prices, field) => {
+  expect(() => resolveSettings({ ...base, file: { model: { prices } } })).toThrow(expect.objectContaining({ code: 'config_invalid', details: expect.objectContaining({ field }) as unknown }) as Error)
+})

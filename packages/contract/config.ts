@@ -1,3 +1,4 @@
+import type { ModelPrice } from '@swarm/core/budgets/prices.ts'
 import { DomainError } from '@swarm/core/errors.ts'
 import { Secret } from '@swarm/core/secret.ts'
 import { z } from 'zod'
@@ -35,6 +36,19 @@ const secret = () => z.string().min(1).transform((value) => new Secret(value)).o
 const positive = z.number().int().positive()
 const Cidr = z.union([z.cidrv4(), z.cidrv6()])
 
+const usd = z.number().positive().max(100_000)
+const rates = { input: usd, output: usd, cacheRead: usd, cacheWrite5m: usd.optional(), cacheWrite1h: usd.optional() }
+/** Dollars per million tokens, as price lists have them, to whole micro-dollars. Cache writes cost 1.25 and 2 times the input unless given. */
+function microUsdRates(dollars: { input: number; output: number; cacheRead: number; cacheWrite5m?: number | undefined; cacheWrite1h?: number | undefined }): Omit<ModelPrice, 'from' | 'longPrompt'> {
+  const { input, output, cacheRead, cacheWrite5m = input * 1.25, cacheWrite1h = input * 2 } = dollars
+  const microUsd = (amount: number): number => Math.round(amount * 1_000_000)
+  return { input: microUsd(input), output: microUsd(output), cacheRead: microUsd(cacheRead), cacheWrite5m: microUsd(cacheWrite5m), cacheWrite1h: microUsd(cacheWrite1h) }
+}
+/** One price of a model, from its date on (UTC); `longPrompt`: what the whole request costs once its input is above so many tokens. */
+const Price = z.strictObject({ from: z.iso.date(), ...rates, longPrompt: z.strictObject({ aboveInputTokens: z.number().int().positive(), ...rates }).optional() })
+  .transform(({ from, longPrompt, ...row }): ModelPrice => ({ from, ...microUsdRates(row), ...(longPrompt === undefined ? {} : { longPrompt: { aboveInputTokens: longPrompt.aboveInputTokens, ...microUsdRates(longPrompt) } }) }))
+const Prices = z.record(z.string().min(1).max(200), z.array(Price).min(1).refine((rows) => new Set(rows.map((row) => row.from)).size === rows.length, 'two prices are from the same date'))
+
 export const Settings = z.strictObject({
   home: setting(z.string().min(1), 'SWARM_HOME', 'Folder of all data'),
   cache: setting(z.string().min(1), 'SWARM_CACHE', 'Folder of what can be made again: images, templates, downloads'),
@@ -47,6 +61,7 @@ export const Settings = z.strictObject({
     provider: setting(z.enum(['auto', 'anthropic', 'rehearsal', 'compatible']).default('auto'), 'SWARM_MODEL_PROVIDER', 'Who answers model calls; auto = anthropic with a key, else rehearsal'),
     baseUrl: setting(z.url().optional(), ['SWARM_MODEL_BASE_URL', 'ANTHROPIC_BASE_URL'], 'Address of a Messages API; the provider\'s own unless given'),
     apiKey: setting(secret(), 'ANTHROPIC_API_KEY', 'Key of the model API; never enters a microVM'),
+    prices: setting(Prices.default({}), 'SWARM_MODEL_PRICES', 'Prices beside the built-in ones, dollars per million tokens: {"<model>": [{"from": "<date>", "input", "output", "cacheRead"}]}', json),
     defaultModel: setting(z.string().min(1).default('claude-sonnet-5-5'), 'SWARM_MODEL', 'Model of agents that name none'),
   }).prefault({}),
   maxCostMicroUsd: setting(z.number().int().min(0).default(5_000_000), 'SWARM_MAX_COST_MICRO_USD', 'Ceiling of one run\'s model calls, micro-dollars', number),

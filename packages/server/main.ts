@@ -1,6 +1,7 @@
 import { programFailure } from '@swarm/contract/program-failure.ts'
 import { createServer } from './app.ts'
 import { loadConfig } from './config.ts'
+import { useOutgoing } from './outgoing.ts'
 
 /*
  * The server process. Prints one line on stdout when it serves: {"ready":true,"url":"http://…"}. SIGTERM and SIGINT stop
@@ -17,6 +18,7 @@ async function main(): Promise<void> {
     }
   })
   const { config } = loadConfig()
+  useOutgoing(config)
   await using server = await createServer(config, { processMetrics: true })
   const url = await server.listen()
   server.context.logger.info({ url }, 'serving')

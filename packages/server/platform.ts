@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import type { VmLimits } from '@swarm/contract/runner-protocol.ts'
 import { filesOfCommits } from '@swarm/git/history.ts'
 import { DomainError } from '@swarm/core/errors.ts'
+import { mergePrices } from '@swarm/core/budgets/prices.ts'
 import { analysisText } from '@swarm/core/design/analysis.ts'
 import type { Context } from './context.ts'
 import { startCoordinator } from './coordinator/coordinator.ts'
@@ -21,14 +22,17 @@ import { createDesign } from './features/design/service.ts'
 import { createEvidence } from './features/evidence/evidence.ts'
 import { ensureSigningKey } from './features/evidence/keys.ts'
 import { registerGit } from './features/git/routes.ts'
-import { askOnBreach, breachDecided } from './features/model/breach.ts'
+import { askOnBreach, breachDecided, type StoppedByBudget } from './features/model/breach.ts'
+import { changingCeilings, registerBudgets, registerModelState } from './features/model/budgets.ts'
+import { fixAttemptCeilings } from './features/model/ceilings.ts'
 import { deadCallsDuty } from './features/model/dead-calls.ts'
 import { createModelGateway } from './features/model/gateway.ts'
+import { modelFacts } from './features/model/facts.ts'
 import { createModelMetrics } from './features/model/model-metrics.ts'
 import { providerOf } from './features/model/providers.ts'
 import { addModelRoutes } from './features/model/routes.ts'
 import { registerProjects } from './features/projects/projects.ts'
-import { requireProject } from './features/projects/service.ts'
+import { changeProject, requireProject } from './features/projects/service.ts'
 import { recorded, registerReplay } from './features/replay/replay.ts'
 import { createRepositories } from './features/repositories/repositories.ts'
 import { retentionDuty } from './features/retention/retention.ts'
@@ -65,14 +69,25 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
     cpu: config.vm.vcpus, memoryMb: config.vm.memoryMb, diskMb: config.vm.scratchMb, minutes: 30, egressBytes: DEFAULT_EGRESS_BYTES, pids: DEFAULT_PIDS,
   }
 
-  registerProjects(context)
   registerAgents(context)
   registerRunners(context)
   await ensureDefaultAgents(context)
   const approvals = createApprovals({ now: clock, makeId: ids })
   registerApprovals(context, approvals)
 
-  const ticketDeps = { now: clock, random: () => crypto.getRandomValues(new Uint32Array(1))[0]! / 2 ** 32, makeId: ids }
+  const provider = providerOf(config.model)
+  const gateway = started.use(createModelGateway({
+    db, provider, log: logger, metrics: createModelMetrics(metrics.registry),
+    keepBlob: async (bytes) => (await blobs.put(Buffer.from(bytes))).digest, onBreach: askOnBreach(approvals),
+    prices: mergePrices(config.model.prices),
+  }))
+  // Before anything is reserved or served: what a killed process left open would hold ceilings that nobody uses.
+  await gateway.settleDead()
+  addModelRoutes(http, gateway, async (name) => (await requireProject(db.read, name)).id)
+
+  registerModelState(http, provider.label, gateway)
+
+  const ticketDeps = { now: clock, random: () => crypto.getRandomValues(new Uint32Array(1))[0]! / 2 ** 32, makeId: ids, modelFacts: modelFacts(gateway, clock) }
   const tickets = createTicketCommands(ticketDeps)
 
   const repositories = createRepositories(context, { root: join(config.home, 'repositories'), makeId: ids, now: clock, checkSwarmYml: (text) => { parseSwarmYml(text) } })
@@ -106,13 +121,6 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
     db, blobs, home: config.home, now: clock, version: VERSION, key: await ensureSigningKey(db, config.home, clock()), treeOf, readResults, repository: locate, project: (id) => requireProject(db.read, id),
   })
 
-  const provider = providerOf(config.model)
-  const gateway = started.use(createModelGateway({
-    db, provider, log: logger, metrics: createModelMetrics(metrics.registry),
-    keepBlob: async (bytes) => (await blobs.put(Buffer.from(bytes))).digest, onBreach: askOnBreach(approvals),
-  }))
-  addModelRoutes(http, gateway, async (name) => (await requireProject(db.read, name)).id)
-
   const design = started.use(createDesign({
     db, now: clock, makeId: ids, model: config.model.defaultModel, modelLabel: provider.label, approvals, tickets, defaultAgent: 'developer',
     callModel: async (request, about) => {
@@ -125,7 +133,13 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
     onError: (err, what) => { logger.error({ err }, what) },
   }))
   registerDesignRoutes(http, { db, design })
-  approvals.onDecision('budget_breach', breachDecided({ resumeTickets: tickets.resumeHeld, resumeDesign: design.resumeFailed }))
+  const stopped: StoppedByBudget = {
+    resumeTickets: tickets.resumeHeld, resumeDesign: design.resumeFailed,
+    setProject: (trx, { projectId, patch, correlationId }) => changeProject(trx, projectId, { settings: patch }, correlationId),
+  }
+  approvals.onDecision('budget_breach', breachDecided(stopped))
+  registerProjects(context, (trx, about, change) => changingCeilings(trx, { approvals, stopped }, { kind: 'project', id: about.projectId, ...about }, change))
+  registerBudgets(http, { db, approvals, stopped, project: (name) => requireProject(db.read, name) })
 
   const replay = { db, blobs, now: clock, resolve: repositories.resolve, onFault: (err: unknown, what: string) => { logger.error({ err }, what) } }
   registerReplay(http, replay)
@@ -144,6 +158,7 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
       return analysisText(await analyseCommit(path, commit), CONVENTIONS_CHARACTERS)
     },
     repositories: { ...repositories, head: async (id) => (await repositories.head(id)).sha, workPlan: async (id, commit) => { const plan = await workPlan(id, commit); return { ...plan, limits: plan.stated } } },
+    fixBudget: (attempt, { agentUsd, repositoryUsd }) => db.write((trx) => fixAttemptCeilings(trx, attempt, [agentUsd, repositoryUsd])),
     project: (id) => requireProject(db.read, id),
     repositorySlug: async (id) => (await repositories.find(id)).slug,
     agentDefinition: async (name, version) => (await requireAgent(db.read, name, version)).definition,

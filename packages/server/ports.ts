@@ -39,9 +39,15 @@ export interface TicketCommands {
     /** Where the next attempt starts: the candidate on the new main after a red merge, main itself after a conflict. Default: the ticket's own head and base. */
     start?: { baseSha: string; startSha: string }
   }): Promise<void>
-  /** Tickets of the session that wait for a person because of a failure of this class go back to work: its cause is gone. Returns their ids. */
-  resumeHeld(trx: Trx, input: { sessionId: string; failureClass: FailureClass; reason: string; correlationId: string }): Promise<string[]>
+  /** Tickets that wait for a person since their last attempt, one of these, failed in this class go back to work: its cause is gone. Returns their ids. */
+  resumeHeld(trx: Trx, input: { attemptIds: readonly string[]; failureClass: FailureClass; reason: string; correlationId: string }): Promise<string[]>
 }
+
+/**
+ * Offered by the model feature: what its records say about an attempt that its runner reports as failed. `overload`: it ended
+ * since the model API was overloaded; `holdReason`: the ceiling that it met and the approval that asks about it.
+ */
+export type ModelFacts = (trx: Trx, attemptId: string, failureClass: FailureClass) => Promise<{ overload?: { untilAskedMs: number } | undefined; holdReason?: string | undefined }>
 
 /** Offered by the repositories and checks features, outside transactions. */
 export interface RepositoryAccess {
@@ -77,8 +83,8 @@ export interface DecisionReaction {
 export interface ApprovalCommands {
   /** Asks once per (kind, subject, payload): an open one with another payload is cancelled. Returns its id. */
   request(trx: Trx, request: ApprovalRequest): Promise<string>
-  /** Open approvals about this subject are void: it has changed. */
-  cancelFor(trx: Trx, subject: { kind: string; id: string }, reason: string, correlationId: string): Promise<void>
+  /** Open approvals about this subject (those of one kind, if it is named) are void: it has changed. */
+  cancelFor(trx: Trx, subject: { kind: string; id: string }, reason: string, correlationId: string, kind?: string): Promise<void>
   /** Registered once at start by the feature that asks. */
   onDecision(kind: string, reaction: DecisionReaction): void
 }

@@ -4,6 +4,7 @@ import { decideApproval, type Approval } from '@swarm/contract/endpoints/approva
 import { MergePayload } from '@swarm/contract/endpoints/changes.ts'
 import { Plan } from '@swarm/contract/endpoints/design.ts'
 import { answerQuestion, type Question } from '@swarm/contract/endpoints/tickets.ts'
+import { BUDGET_UNITS } from '@swarm/core/budgets/reserve.ts'
 import { ApiError } from '@swarm/contract/errors.ts'
 import { z } from 'zod'
 import { Interrupted } from '../errors.ts'
@@ -13,6 +14,7 @@ import { money } from '../io.ts'
 export interface Deciding { readonly client: Client; readonly io: Io; readonly yes: boolean; readonly signal: AbortSignal }
 
 const SpecPayload = z.object({ title: z.string(), requirements: z.array(z.object({ id: z.string(), text: z.string() })), plan: Plan })
+const BreachPayload = z.object({ ceiling: z.string(), id: z.string(), unit: z.enum(BUDGET_UNITS), cap: z.number(), proposedCap: z.number(), approve: z.string(), reject: z.string() })
 const BuildPayload = z.object({
   tickets: z.number(), waves: z.number(), storyPoints: z.number(), modelLabel: z.string(), maxCostMicroUsd: z.number().nullable(), vms: z.object({ least: z.number(), atOnce: z.number() }),
 })
@@ -38,6 +40,12 @@ export function shownPayload(approval: Approval): string[] {
   if (build?.success) {
     const { tickets, waves, storyPoints, vms, modelLabel, maxCostMicroUsd } = build.data
     return [`The build: ${tickets} tickets in ${waves} waves, ${storyPoints} story points, at least ${vms.least} microVMs, up to ${vms.atOnce} at once; model: ${modelLabel}; ceiling: ${maxCostMicroUsd === null ? 'none' : money(maxCostMicroUsd)}`]
+  }
+  const breach = approval.kind === 'budget_breach' ? BreachPayload.safeParse(approval.payload) : undefined
+  if (breach?.success) {
+    const { ceiling, id, unit, cap, proposedCap, approve, reject } = breach.data
+    const amount = (value: number): string => unit === 'tokens' ? `${value} tokens` : money(value)
+    return [`The ceiling of ${ceiling} ${id}, ${amount(cap)}, is used up`, `  approve: ${approve} (to ${amount(proposedCap)})`, `  reject: ${reject}; a retry asks again`]
   }
   const merge = approval.kind === 'merge' ? MergePayload.safeParse(approval.payload) : undefined
   if (merge?.success) {
@@ -70,7 +78,9 @@ export async function decide(approval: Approval, { client, io, yes, signal }: De
   for (const line of shownPayload(approval)) io.say(line)
   const chosen = answered(await select({
     message: `${approval.kind} ${approval.id}`, output: process.stderr, signal,
-    options: [{ value: 'approved' as const, label: 'approve' }, { value: 'revision_requested' as const, label: 'send it back with a reason' }, { value: 'rejected' as const, label: 'reject' }],
+    options: approval.kind === 'budget_breach'
+      ? [{ value: 'approved' as const, label: 'raise and resume' }, { value: 'rejected' as const, label: 'keep paused' }]
+      : [{ value: 'approved' as const, label: 'approve' }, { value: 'revision_requested' as const, label: 'send it back with a reason' }, { value: 'rejected' as const, label: 'reject' }],
   }), signal)
   const reason = chosen === 'approved' ? '' : answered(await text({ message: 'Why? (the one who works on it reads this)', output: process.stderr, signal }), signal)
   return await send(chosen, 'person', reason)

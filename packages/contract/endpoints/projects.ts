@@ -2,13 +2,29 @@ import { z } from 'zod'
 import { endpoint } from '../endpoint.ts'
 import { pageOf, PageQuery, Slug, Time } from './shared.ts'
 
-export const ProjectSettings = z.object({
+const Ceiling = z.number().int().min(0).nullable()
+const settings = {
   /** Hosts that microVMs of this project may reach: exact, `*.suffix`, or `preset:npm`. swarm.yml can only choose among them. */
-  egressAllow: z.array(z.string().max(253)).max(200).default([]),
+  egressAllow: z.array(z.string().max(253)).max(200),
   /** Tickets of this project that agents may work on at the same time. */
-  concurrency: z.number().int().min(1).max(1000).default(8),
+  concurrency: z.number().int().min(1).max(1000),
+  /** Ceilings of model calls (docs/budgets.md): micro-dollars, and input and output tokens together; null = none. For the whole project … */
+  maxCostMicroUsd: Ceiling, maxTokens: Ceiling,
+  /** … for each of its tickets, over all attempts … */
+  ticketMaxCostMicroUsd: Ceiling, ticketMaxTokens: Ceiling,
+  /** … and for each attempt, beside `limits.usd` of swarm.yml and of the agent: the lowest holds. */
+  attemptMaxCostMicroUsd: Ceiling, attemptMaxTokens: Ceiling,
+}
+
+export const ProjectSettings = z.object({
+  egressAllow: settings.egressAllow.default([]), concurrency: settings.concurrency.default(8),
+  maxCostMicroUsd: Ceiling.default(null), maxTokens: Ceiling.default(null), ticketMaxCostMicroUsd: Ceiling.default(null), ticketMaxTokens: Ceiling.default(null),
+  attemptMaxCostMicroUsd: Ceiling.default(null), attemptMaxTokens: Ceiling.default(null),
 })
 export type ProjectSettings = z.infer<typeof ProjectSettings>
+/** Some of them, without defaults: what is not named stays as it is. */
+export const ProjectSettingsPatch = z.object(settings).partial()
+export type ProjectSettingsPatch = z.infer<typeof ProjectSettingsPatch>
 
 export const Project = z.object({ id: z.string(), slug: Slug, name: z.string(), settings: ProjectSettings, createdAt: Time })
 export type Project = z.infer<typeof Project>
@@ -18,7 +34,7 @@ export const listProjects = endpoint({
 })
 export const createProject = endpoint({
   method: 'POST', path: '/api/projects', access: ['admin'], tag: 'projects', status: 201, summary: 'Creates a project',
-  body: z.object({ slug: Slug, name: z.string().min(1).max(200).optional(), settings: ProjectSettings.partial().optional() }), response: Project,
+  body: z.object({ slug: Slug, name: z.string().min(1).max(200).optional(), settings: ProjectSettingsPatch.optional() }), response: Project,
 })
 export const showProject = endpoint({
   method: 'GET', path: '/api/projects/:projectId', access: ['admin'], tag: 'projects', summary: 'Shows a project, by id or slug',
@@ -26,5 +42,5 @@ export const showProject = endpoint({
 })
 export const updateProject = endpoint({
   method: 'PATCH', path: '/api/projects/:projectId', access: ['admin'], tag: 'projects', summary: 'Changes the name or settings of a project',
-  params: z.object({ projectId: z.string() }), body: z.object({ name: z.string().min(1).max(200).optional(), settings: ProjectSettings.partial().optional() }), response: Project,
+  params: z.object({ projectId: z.string() }), body: z.object({ name: z.string().min(1).max(200).optional(), settings: ProjectSettingsPatch.optional() }), response: Project,
 })

@@ -18,3 +18,15 @@ export const createLiveTicket = endpoint({
   summary: 'A ticket that opens one live connection (/ws?ticket=…) within 30 s, for clients that cannot send headers there',
   response: z.object({ ticket: z.string(), expiresAt: Time }),
 })
+
+export const showModel = endpoint({
+  method: 'GET', path: '/api/system/model', access: ['admin'], tag: 'system', summary: 'How the model provider does, by model, as far as this process has asked it',
+  response: z.object({
+    provider: z.string(),
+    circuits: z.array(z.object({
+      model: z.string(),
+      /** closed: calls go through; open: calls wait until `nextTryAt`; half_open: one call probes, the others wait for it. */
+      state: z.enum(['closed', 'open', 'half_open']), failures: z.number().int(), since: Time, nextTryAt: Time.nullable(),
+    })),
+  }),
+})

@@ -37,7 +37,7 @@ const SONNET_4 = price('2025-09-29', 3, 15, 0.3)
 const { from: _from, longPrompt: _longPrompt, ...HAIKU_5_5_LONG } = price('2026-10-07', 0.5, 2.5, 0.05)
 
 /** Rows per model id, oldest first; the last one whose date has come is used. Administrators add their own by configuration. */
-export const MODEL_PRICES: Readonly<Record<string, readonly ModelPrice[]>> = {
+export const MODEL_PRICES: PriceTable = {
   'claude-fable-5-2': [FABLE_5_2],
   'claude-fable-5-1': [FABLE_5_1],
   'claude-mythos-5-1': [FABLE_5_1],
@@ -69,14 +69,22 @@ export function namesake(model: string): string {
   return model.startsWith('rehearsal-') ? model.slice('rehearsal-'.length) : model
 }
 
-/**
- * The price of a model at a time, or null when there is none (then it may not be called).
- * @param extra rows that an administrator configured; they win over the built-in ones.
- */
-export function priceOf(model: string, atMs: number, extra: Readonly<Record<string, readonly ModelPrice[]>> = {}): ModelPrice | null {
+export type PriceTable = Readonly<Record<string, readonly ModelPrice[]>>
+
+/** The built-in table with an administrator's rows: each holds from its date on, and replaces a built-in one of the same date. */
+export function mergePrices(own: PriceTable): PriceTable {
+  const merged = new Map(Object.entries(MODEL_PRICES))
+  for (const [model, rows] of Object.entries(own)) {
+    const replaced = new Set(rows.map((row) => Date.parse(row.from)))
+    merged.set(model, [...(merged.get(model) ?? []).filter((row) => !replaced.has(Date.parse(row.from))), ...rows].toSorted((a, b) => Date.parse(a.from) - Date.parse(b.from)))
+  }
+  return Object.fromEntries(merged)
+}
+
+/** The price of a model at a time, or null when there is none (then it may not be called). */
+export function priceOf(model: string, atMs: number, table: PriceTable = MODEL_PRICES): ModelPrice | null {
   const name = namesake(model)
-  const table = [extra, MODEL_PRICES].find((candidate) => Object.hasOwn(candidate, name))
-  const rows = table?.[name] ?? []
+  const rows = Object.hasOwn(table, name) ? table[name] ?? [] : []
   return rows.findLast((row) => Date.parse(row.from) <= atMs) ?? null
 }
 

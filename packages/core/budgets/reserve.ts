@@ -60,49 +60,80 @@ export function costOf(usage: CallUsage, price: ModelPrice): number {
     + usage.cacheWrite5mTokens * rates.cacheWrite5m + usage.cacheWrite1hTokens * rates.cacheWrite1h)
 }
 
-/** What the ledger keeps when a call is over. `estimated`: the usage is not known, so the whole reservation counts. */
-export function settle(reservedMicroUsd: number, usage: CallUsage | null, price: ModelPrice): { costMicroUsd: number; estimated: boolean } {
-  return usage === null ? { costMicroUsd: reservedMicroUsd, estimated: true } : { costMicroUsd: costOf(usage, price), estimated: false }
+/** Tokens that a call can use at most, input (cached or not) and answer. */
+export function tokensFor(shape: CallShape, maxTokens: number = shape.maxTokens): number {
+  return inputBound(shape) + maxTokens
 }
 
-/** One ceiling that a call stands under, as the ledger has it now. */
+/** What the ledger keeps when a call is over. `estimated`: the usage is not known, so the whole reservation counts. */
+export function settle(reserved: { readonly microUsd: number; readonly tokens: number }, usage: CallUsage | null, price: ModelPrice): { costMicroUsd: number; tokens: number; estimated: boolean } {
+  return usage === null
+    ? { costMicroUsd: reserved.microUsd, tokens: reserved.tokens, estimated: true }
+    : { costMicroUsd: costOf(usage, price), tokens: totalInput(usage) + usage.outputTokens, estimated: false }
+}
+
+/** What a ceiling is over, from the narrowest to the widest: one attempt, a ticket's attempts together, a session with its design, a project. */
+export const CEILING_KINDS = ['attempt', 'ticket', 'session', 'project'] as const
+export type CeilingKind = (typeof CEILING_KINDS)[number]
+/** What a ceiling counts: micro-dollars, or input and output tokens together. */
+export const BUDGET_UNITS = ['micro_usd', 'tokens'] as const
+export type BudgetUnit = (typeof BUDGET_UNITS)[number]
+
+/** One ceiling that a call stands under, as the ledger has it now; the three amounts are in its unit. */
 export interface Ceiling {
-  readonly kind: 'session' | 'project'
+  readonly kind: CeilingKind
   readonly id: string
-  readonly capMicroUsd: number
-  readonly spentMicroUsd: number
+  readonly unit: BudgetUnit
+  readonly cap: number
+  readonly spent: number
   /** Set aside for calls that are under way. */
-  readonly reservedMicroUsd: number
+  readonly reserved: number
 }
 
 export type BudgetDecision =
-  | { readonly kind: 'reserve'; readonly microUsd: number; readonly maxTokens: number }
+  | { readonly kind: 'reserve'; readonly microUsd: number; readonly tokens: number; readonly maxTokens: number }
   /** It may fit once the calls under way are settled for less than was set aside for them. */
   | { readonly kind: 'wait' }
-  | { readonly kind: 'breach'; readonly ceiling: Ceiling; readonly neededMicroUsd: number }
+  | { readonly kind: 'breach'; readonly ceiling: Ceiling; readonly needed: number }
 
 /**
  * Whether a call may be made now: as asked; else after others have ended; else with a shorter answer; else a person is asked.
- * Calls that cannot fit even when all others cost nothing are told so at once.
+ * Calls that cannot fit even when all others cost nothing are told so at once, by the first ceiling that is in the way.
  */
 export function decideReservation(shape: CallShape, price: ModelPrice, ceilings: readonly Ceiling[]): BudgetDecision {
-  const asked = reservationFor(shape, price)
-  const tight = ceilings.filter((ceiling) => asked > left(ceiling))
-  if (tight.length === 0) return { kind: 'reserve', microUsd: asked, maxTokens: shape.maxTokens }
+  const need = (unit: BudgetUnit, maxTokens: number): number => unit === 'tokens' ? tokensFor(shape, maxTokens) : reservationFor(shape, price, maxTokens)
+  const reserve = (maxTokens: number): BudgetDecision => ({ kind: 'reserve', microUsd: need('micro_usd', maxTokens), tokens: need('tokens', maxTokens), maxTokens })
+  const tight = ceilings.filter((ceiling) => need(ceiling.unit, shape.maxTokens) > left(ceiling))
+  if (tight.length === 0) return reserve(shape.maxTokens)
   const floor = Math.min(MIN_OUTPUT_TOKENS, shape.maxTokens)
-  const least = reservationFor(shape, price, floor)
-  const hopeless = ceilings.find((ceiling) => least > ceiling.capMicroUsd - ceiling.spentMicroUsd)
-  if (hopeless) return { kind: 'breach', ceiling: hopeless, neededMicroUsd: least }
-  if (tight.some((ceiling) => ceiling.reservedMicroUsd > 0)) return { kind: 'wait' }
-  const room = Math.min(...tight.map(left))
+  const hopeless = ceilings.find((ceiling) => need(ceiling.unit, floor) > ceiling.cap - ceiling.spent)
+  if (hopeless) return { kind: 'breach', ceiling: hopeless, needed: need(hopeless.unit, floor) }
+  if (tight.some((ceiling) => ceiling.reserved > 0)) return { kind: 'wait' }
   const rates = ratesFor(price, inputBound(shape))
-  const inputCost = reservationFor(shape, price, 0)
-  const maxTokens = Math.max(floor, Math.min(shape.maxTokens, Math.floor(((room - inputCost) * 1_000_000) / rates.output)))
-  return { kind: 'reserve', microUsd: reservationFor(shape, price, maxTokens), maxTokens }
+  const room = tight.map((ceiling) => {
+    const forAnswer = left(ceiling) - need(ceiling.unit, 0)
+    return ceiling.unit === 'tokens' ? forAnswer : Math.floor((forAnswer * 1_000_000) / rates.output)
+  })
+  return reserve(Math.max(floor, Math.min(shape.maxTokens, ...room)))
 }
 
-function left(ceiling: Ceiling): number {
-  return ceiling.capMicroUsd - ceiling.spentMicroUsd - ceiling.reservedMicroUsd
+export function left(ceiling: Pick<Ceiling, 'cap' | 'spent' | 'reserved'>): number {
+  return ceiling.cap - ceiling.spent - ceiling.reserved
+}
+
+/** Parts of a ceiling, in percent, at which people are told; 100 also when a call was refused because nothing fits any more. */
+export const THRESHOLD_PERCENTS = [80, 90, 100] as const
+
+/** The thresholds that this much has reached. Compared in whole numbers: a ceiling of 1 micro-dollar has all three at once. */
+export function thresholdsReached(ceiling: Pick<Ceiling, 'cap' | 'spent'>): number[] {
+  return THRESHOLD_PERCENTS.filter((percent) => ceiling.spent * 100 >= ceiling.cap * percent)
+}
+
+/** What a person is asked to raise a ceiling to: doubled until the call that was refused fits beside what was spent. */
+export function proposedCap(ceiling: Ceiling, needed: number): number {
+  let cap = Math.max(1, ceiling.cap) * 2
+  while (cap < ceiling.spent + ceiling.reserved + needed) cap *= 2
+  return cap
 }
 
 function ratesFor(price: ModelPrice, inputTokens: number): Omit<ModelPrice, 'from' | 'longPrompt'> {

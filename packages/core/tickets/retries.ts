@@ -40,3 +40,15 @@ export function afterFailure(failure: FailureClass, counts: Partial<Record<Failu
   const ceiling = Math.min(rule.capMs, rule.firstMs * 2 ** (count - 1))
   return { kind: 'retry', delayMs: Math.round(ceiling / 2 + (ceiling / 2) * random) }
 }
+
+/**
+ * An overload of the model API is nobody's failure: it is not counted against the attempts, and ends by itself. The ticket
+ * waits until the API may be asked again, and longer each time in a row: from 5 s, doubled up to 5 min.
+ * @param times overloads in a row, this one included
+ * @param untilAskedMs until the API may be asked again, ms
+ * @returns ms until the next attempt; a little after the first that asks, so that not all come at once
+ */
+export function afterOverload(times: number, untilAskedMs: number, random: number): number {
+  const ceiling = Math.min(300_000, 5_000 * 2 ** Math.min(times - 1, 10))
+  return Math.round(Math.max(untilAskedMs, 0) + ceiling / 2 + (ceiling / 2) * random)
+}

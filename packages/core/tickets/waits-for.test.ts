@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { waitsFor, type WaitFacts } from './waits-for.ts'
 
 const MOVES: WaitFacts = {
-  id: 'TKT-1', state: 'ready', holdReason: null, parents: [], retryInMs: null, attemptIsSaved: false, overlap: null, project: { working: 1, limit: 8 }, installation: { working: 1, limit: 100 },
+  id: 'TKT-1', state: 'ready', holdReason: null, parents: [], retryInMs: null, overloaded: false, attemptIsSaved: false, overlap: null, project: { working: 1, limit: 8 }, installation: { working: 1, limit: 100 },
   runnersOnline: 1, question: null, budgetApproval: null, change: null, merge: null, check: null,
 }
 const parent = (state: WaitFacts['state']) => ({ id: 'TKT-2', title: 'Lay the page', state })
@@ -18,6 +18,7 @@ describe('one line says why a ticket waits', () => {
     ['many parents', { parents: Array.from({ length: 6 }, () => parent('ready')) }, `${Array.from({ length: 4 }, () => 'TKT-2 (Lay the page), ready').join('; ')} and 2 more to be merged`],
     ['backoff', { retryInMs: 1_500 }, 'its next try in 2 s'],
     ['long backoff', { retryInMs: 290_000 }, 'its next try in 5 min'],
+    ['an overload', { retryInMs: 5_000, overloaded: true }, 'the model API, which is overloaded: its next try in 5 s'],
     ['work that is still saved', { attemptIsSaved: true }, 'its stopped attempt to be saved by the runner that holds it, or for the lease of that to end'],
     ['overlap', { overlap: { ...parent('in_progress'), files: ['src/a.js', 'src/b.js'] } }, 'TKT-2 (Lay the page), in_progress, which is expected to write src/a.js, src/b.js as well'],
     ['its project at its limit', { project: { working: 8, limit: 8 } }, 'one of the 8 tickets that its project works on: 8 at once are allowed'],

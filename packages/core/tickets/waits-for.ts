@@ -9,6 +9,8 @@ export interface WaitFacts {
   readonly parents: readonly { readonly id: string; readonly title: string; readonly state: TicketState }[]
   /** Until its next try, ms; null when it may be tried. */
   readonly retryInMs: number | null
+  /** What it waits for is the model API, which was overloaded. */
+  readonly overloaded: boolean
   /** A runner still saves the work of an attempt that was stopped. */
   readonly attemptIsSaved: boolean
   readonly overlap: { readonly id: string; readonly title: string; readonly state: TicketState; readonly files: readonly string[] } | null
@@ -68,6 +70,7 @@ function dispatchWait(facts: WaitFacts): string {
   if (failed) return `${named(failed)} to be merged, which ${failed.state === 'failed' ? 'failed' : 'is on hold'}: swarm ticket why ${failed.id}`
   if (facts.parents.length > 0) return `${list(facts.parents.map((parent) => `${named(parent)}, ${parent.state}`), '; ')} to be merged`
   if (facts.attemptIsSaved) return 'its stopped attempt to be saved by the runner that holds it, or for the lease of that to end'
+  if (facts.retryInMs !== null && facts.overloaded) return `the model API, which is overloaded: its next try ${inTime(facts.retryInMs)}`
   if (facts.retryInMs !== null) return `its next try ${inTime(facts.retryInMs)}`
   if (facts.overlap) return `${named(facts.overlap)}, ${facts.overlap.state}, which is expected to write ${list(facts.overlap.files, ', ')} as well`
   if (facts.project.working >= facts.project.limit) return `one of the ${facts.project.working} tickets that its project works on: ${facts.project.limit} at once are allowed`

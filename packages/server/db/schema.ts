@@ -185,6 +185,10 @@ export interface ModelCallsTable {
   /** 1 when the cost is the whole reservation of a cut stream. */
   estimated: number
   reserved_micro_usd: number; cost_micro_usd: number | null
+  /** Input (cached or not) and output together: set aside before the call, recorded after it. */
+  reserved_tokens: number; tokens: number | null
+  /** Of a refused call: the ceiling that it met, `<kind>/<id>/<unit>`, and the approval that asks about it. */
+  ceiling: string | null; approval_id: string | null
   input_tokens: number | null; output_tokens: number | null; cache_read_tokens: number | null; cache_write_tokens: number | null
   status: number | null; tries: number
   request_digest: string | null; response_digest: string | null
@@ -193,6 +197,13 @@ export interface ModelCallsTable {
   owner: string
   created_at: number; ended_at: number | null
 }
+/**
+ * Ceilings of sessions (tokens), tickets and attempts. Kind `ticket_attempts`: what each later attempt of this ticket may use,
+ * where a person raised it. The money of a session is in design_sessions, what holds for a project in its settings.
+ */
+export interface BudgetCeilingsTable { kind: string; id: string; unit: string; cap: number; updated_at: number }
+/** Which part of which value of a ceiling people were told of. */
+export interface BudgetThresholdsTable { kind: string; id: string; unit: string; cap: number; percent: number; at: number }
 export interface TokensTable {
   id: string; kind: string; subject_id: string; hash: string; fence: number | null
   expires_at: number | null; revoked_at: number | null; created_at: number
@@ -211,7 +222,7 @@ export interface Schema {
   runners: RunnersTable; vms: VmsTable; agents: AgentsTable; agent_versions: AgentVersionsTable
   approvals: ApprovalsTable; changes: ChangesTable; check_runs: CheckRunsTable
   merge_entries: MergeEntriesTable; merge_batches: MergeBatchesTable; merge_queues: MergeQueuesTable
-  model_calls: ModelCallsTable; tokens: TokensTable
+  model_calls: ModelCallsTable; tokens: TokensTable; budget_ceilings: BudgetCeilingsTable; budget_thresholds: BudgetThresholdsTable
   evidence_bundles: EvidenceBundlesTable; evidence_keys: EvidenceKeysTable; attempt_recordings: AttemptRecordingsTable
   events: EventsTable; meta: MetaTable
 }

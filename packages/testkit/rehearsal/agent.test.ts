@@ -37,13 +37,14 @@ const SCRIPT = `
         silence: { ms: 60000 }
         ask: { question: Which dealer?, options: [first, last] }
       - expect: [The last one.]
+        cut: { afterEvents: 5 }
         tools:
           - { name: edit_file, input: { path: src/score.js, old_string: "20", new_string: "'{{lastResult}}'" } }
-      - { finish: Scored. }
+      - { finish: Scored., silence: { ms: 60000, afterEvents: 3 } }
 `
 
 eachDialect((_dialect, make) => {
-  it('the real agent works through a script by way of the gateway: overloaded, silent, parked on a question and resumed', async () => {
+  it('the real agent works through a script by way of the gateway: overloaded, silent, parked on a question, resumed, cut and silent in the middle of answers', async () => {
     await using place = await make()
     await using w = await world(place, SCRIPT, { cap: 5_000_000, gateway: { silenceMs: 300 } })
     using harness = await agentHarness()
@@ -61,7 +62,7 @@ eachDialect((_dialect, make) => {
       expect(readFileSync(join(workspace, 'src/score.js'), 'utf8')).toMatch(/The last one\./)
       expect(w.rehearsal.status()).toMatchObject({ unmet: [], unmatched: [], remaining: [] })
       const calls = await w.db.read.selectFrom('model_calls').select(['state', 'estimated', 'tries']).orderBy('created_at').execute()
-      expect(calls.map((call) => [call.state, call.estimated, call.tries])).toEqual([['settled', 0, 3], ['settled', 1, 1], ['settled', 0, 2], ['settled', 0, 1], ['settled', 0, 1]])
+      expect(calls.map((call) => [call.state, call.estimated, call.tries])).toEqual([['settled', 0, 3], ['settled', 1, 1], ['settled', 0, 2], ['settled', 1, 1], ['settled', 0, 1], ['settled', 1, 1], ['settled', 0, 1]])
     } finally {
       proxy.server.close()
       proxy.server.closeAllConnections()

@@ -196,22 +196,35 @@ describe('how a run ends', () => {
   test.each<[string, Answer, Record<string, string>]>([
     ['an input that is no JSON', say({ calls: [['write_file', {}]], rawInput: '{"path":"a.js","content":"half of it' }), { failureClass: 'model', reason: 'malformed_output' }],
     ['an event that is no JSON', (response) => { begin(response); response.end('event: content_block_start\ndata: {"type":\n\n') }, { failureClass: 'model', reason: 'malformed_output' }],
-    ['a stream that is cut', say({ text: 'I will', cut: true }), { failureClass: 'model', reason: 'cut_stream' }],
-    ['a connection that is reset', (response) => { begin(response); setImmediate(() => response.destroy()) }, { failureClass: 'model', reason: 'cut_stream' }],
-    ['silence', (response) => void begin(response), { failureClass: 'model', reason: 'silence' }],
-    ['silence before the headers', () => undefined, { failureClass: 'model', reason: 'silence' }],
     ['a refusal', say({ text: 'No.', stop: 'refusal' }), { failureClass: 'model', reason: 'refusal' }],
     ['overload', refuse(529, { type: 'overloaded_error', message: 'Busy' }), { failureClass: 'model', reason: 'overloaded_error' }],
     ['a server fault', refuse(500, { type: 'api_error', message: 'Oh' }), { failureClass: 'model', reason: 'api_error' }],
     ['a bad request', refuse(400, { type: 'invalid_request_error', message: 'No such model' }), { failureClass: 'model', reason: 'invalid_request_error' }],
     ['402', refuse(402, { type: 'billing_error', message: 'No money' }), { failureClass: 'budget', reason: 'billing_error' }],
     ['a budget code', refuse(403, { type: 'permission_error', code: 'budget_exhausted', message: 'Ceiling' }), { failureClass: 'budget', reason: 'budget_exhausted' }],
-    ['overload in the middle of a stream', (response) => { begin(response)({ type: 'error', error: { type: 'overloaded_error', message: 'Busy' } }); response.end() }, { failureClass: 'model', reason: 'overloaded_error' }],
   ])('on %s, after one call', async (_, answer, outcome) => {
     const { run, server, workspace } = await play([answer, finish], { limits: { modelSilenceSeconds: 0.8 } })
     expect(run.outcome).toMatchObject({ type: 'failed', ...outcome })
     expect(server.requests).toHaveLength(1)
     expect(existsSync(path.join(workspace, 'a.js'))).toBe(false)
+  })
+
+  test.each<[string, Answer, Record<string, string>]>([
+    ['a stream that is cut', say({ text: 'I will', cut: true }), { failureClass: 'model', reason: 'cut_stream' }],
+    ['a connection that is reset', (response) => { begin(response); setImmediate(() => response.destroy()) }, { failureClass: 'model', reason: 'cut_stream' }],
+    ['silence', (response) => void begin(response), { failureClass: 'model', reason: 'silence' }],
+    ['silence before the headers', () => undefined, { failureClass: 'model', reason: 'silence' }],
+    ['overload in the middle of a stream', (response) => { begin(response)({ type: 'error', error: { type: 'overloaded_error', message: 'Busy' } }); response.end() }, { failureClass: 'model', reason: 'overloaded_error' }],
+  ])('asks for the turn again on %s, up to three times, and uses nothing of what broke off', async (_, answer, outcome) => {
+    const over = { limits: { modelSilenceSeconds: 0.8 } }
+    const once = await play([answer, say({ calls: [['write_file', { path: 'a.js', content: 'whole' }]] }), finish], over)
+    expect(once.run.outcome).toMatchObject({ type: 'finished' })
+    expect(once.server.requests.map(({ body }) => body.messages.length)).toEqual([1, 1, 3])
+    expect(read(once.workspace, 'a.js')).toBe('whole')
+    const ever = await play([answer, answer, answer, finish], over)
+    expect(ever.run.outcome).toMatchObject({ type: 'failed', ...outcome })
+    expect(ever.server.requests).toHaveLength(3)
+    expect(existsSync(path.join(ever.workspace, 'a.js'))).toBe(false)
   })
 
   test('when nothing listens at the model address', async () => {

@@ -1,6 +1,6 @@
 import type { ContentBlockParam, Messages, MessageCreateParamsStreaming, RawMessageStreamEvent, StopReason, ToolUseBlockParam } from '@anthropic-ai/sdk/resources/messages'
 import { AttemptEnded } from '../template.ts'
-import { endOfModelCall } from './model-errors.ts'
+import { BrokenAnswer, endOfModelCall } from './model-errors.ts'
 
 export interface ModelTurn {
   /** As it goes back into the transcript. */
@@ -12,13 +12,27 @@ export interface ModelTurn {
   usage: { input: number; cacheRead: number; output: number }
 }
 
+/** How often one turn is asked for when its answer breaks off: the gateway cannot repeat what it has passed on, the agent can. */
+const TRIES = 3
+
+/** One turn: a call that is made again when its answer did not reach its end. Nothing of a broken answer is used. */
+export async function callModel(client: Messages, request: MessageCreateParamsStreaming, options: { silenceMs: number; signal: AbortSignal }): Promise<ModelTurn> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await callOnce(client, request, options)
+    } catch (error) {
+      if (!(error instanceof BrokenAnswer) || tries >= TRIES) throw error
+    }
+  }
+}
+
 /**
  * One streamed call of the Messages API. The stream is put together here and not by the SDK's helper, which completes broken
  * JSON of tool inputs: half a file must never be taken for a whole one.
  * @param silenceMs the call fails as `model silence` when no event arrives for so long.
  * @throws AttemptEnded for every failure of the call, the abort reason when `signal` fires.
  */
-export async function callModel(client: Messages, request: MessageCreateParamsStreaming, options: { silenceMs: number; signal: AbortSignal }): Promise<ModelTurn> {
+async function callOnce(client: Messages, request: MessageCreateParamsStreaming, options: { silenceMs: number; signal: AbortSignal }): Promise<ModelTurn> {
   const silence = new AbortController()
   let timer: NodeJS.Timeout | undefined
   const heard = (): void => {
@@ -45,8 +59,8 @@ export async function callModel(client: Messages, request: MessageCreateParamsSt
   }
 }
 
-function silenceError(silenceMs: number): AttemptEnded {
-  return new AttemptEnded('model', 'silence', `The model was silent for ${silenceMs / 1_000} s.`)
+function silenceError(silenceMs: number): BrokenAnswer {
+  return new BrokenAnswer('model', 'silence', `The model was silent for ${silenceMs / 1_000} s.`)
 }
 
 function malformed(message: string): AttemptEnded {
@@ -113,7 +127,7 @@ class Assembly {
   }
 
   finish(): ModelTurn {
-    if (!this.#stopped) throw new AttemptEnded('model', 'cut_stream', 'The answer of the model ended before it was complete.')
+    if (!this.#stopped) throw new BrokenAnswer('model', 'cut_stream', 'The answer of the model ended before it was complete.')
     let cutToolUseId: string | null = null
     for (const [index, json] of this.#inputs) {
       const block = this.#blocks[index] as ToolUseBlockParam

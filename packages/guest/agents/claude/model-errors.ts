@@ -2,7 +2,13 @@ import { APIConnectionError, APIConnectionTimeoutError, APIError, AnthropicError
 import { AttemptEnded } from '../template.ts'
 
 /**
- * Turns a failed model call into the end of the attempt. Retries happen in the gateway only, so what arrives here is final:
+ * An answer that began, or should have, and did not reach its end. None of its tools has run, since tools run when all of it
+ * is there: the same turn may be asked for again.
+ */
+export class BrokenAnswer extends AttemptEnded {}
+
+/**
+ * Turns a failed model call into the end of the attempt. What was not answered was retried by the gateway, so it is final here;
  * 402 and codes that name a budget are `budget`, everything else is `model`.
  */
 export function endOfModelCall(error: unknown): AttemptEnded {
@@ -15,15 +21,16 @@ export function endOfModelCall(error: unknown): AttemptEnded {
     if (code === 'attempt_over' || code === 'stale_fence') return new AttemptEnded('infrastructure', code, message)
     return new AttemptEnded('model', code ?? `http_${error.status}`, message)
   }
-  if (error instanceof APIConnectionTimeoutError) return new AttemptEnded('model', 'silence', 'The model did not answer in time.')
+  if (error instanceof APIConnectionTimeoutError) return new BrokenAnswer('model', 'silence', 'The model did not answer in time.')
   if (error instanceof APIConnectionError) return new AttemptEnded('model', 'unreachable', `The model could not be reached: ${causes(error)}`)
   if (error instanceof APIError) {
     // An error event in the middle of a stream has no status.
     const code = errorCode(error) ?? 'stream_error'
-    return new AttemptEnded(/budget/.test(code) ? 'budget' : 'model', code, `The model broke off: ${error.apiMessage ?? error.message}`)
+    const message = `The model broke off: ${error.apiMessage ?? error.message}`
+    return /budget/.test(code) ? new AttemptEnded('budget', code, message) : new BrokenAnswer('model', code, message)
   }
   if (error instanceof SyntaxError) return new AttemptEnded('model', 'malformed_output', `The model sent an event that is no JSON: ${error.message}`)
-  if (error instanceof AnthropicError || error instanceof TypeError) return new AttemptEnded('model', 'cut_stream', `The answer of the model broke off: ${causes(error)}`)
+  if (error instanceof AnthropicError || error instanceof TypeError) return new BrokenAnswer('model', 'cut_stream', `The answer of the model broke off: ${causes(error)}`)
   throw error
 }
 

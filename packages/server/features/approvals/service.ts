@@ -69,8 +69,8 @@ export function createApprovals(deps: { now: () => number; makeId: (kind: 'appro
       return id
     },
 
-    async cancelFor(trx, subject, reason, correlationId) {
-      for (const open of await openApprovalsOf(trx, subject)) await settle(trx, open, 'cancelled', 'swarm', reason, correlationId)
+    async cancelFor(trx, subject, reason, correlationId, kind) {
+      for (const open of await openApprovalsOf(trx, subject)) if (kind === undefined || open.kind === kind) await settle(trx, open, 'cancelled', 'swarm', reason, correlationId)
     },
 
     onDecision(kind, reaction) {

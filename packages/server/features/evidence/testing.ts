@@ -42,7 +42,7 @@ export async function evidenceOver(db: Database, home: string) {
     await db.write(async (trx) => {
       await trx.insertInto('model_calls').values({
         id, project_id: path.projectId, session_id: null, ticket_id: about.ticket, attempt_id: about.attempt, role: 'developer', step: null, provider: 'rehearsal', model: 'claude-test', state: about.state ?? 'settled',
-        estimated: 0, reserved_micro_usd: 100, cost_micro_usd: about.state === 'open' ? null : 40, input_tokens: 1, output_tokens: 1, cache_read_tokens: 0, cache_write_tokens: 0, status: 200, tries: 1,
+        estimated: 0, reserved_micro_usd: 100, reserved_tokens: 10, tokens: about.state === 'open' ? null : 2, ceiling: null, approval_id: null, cost_micro_usd: about.state === 'open' ? null : 40, input_tokens: 1, output_tokens: 1, cache_read_tokens: 0, cache_write_tokens: 0, status: 200, tries: 1,
         request_digest: request.digest, response_digest: response.digest, correlation_id: about.attempt, owner: 'test', created_at: about.turn, ended_at: about.turn,
       }).execute()
     })

@@ -1,16 +1,18 @@
 import { setTimeout as after } from 'node:timers/promises'
-import { MODEL_PRICES, priceOf, type ModelPrice } from '@swarm/core/budgets/prices.ts'
+import { MODEL_PRICES, priceOf, type ModelPrice, type PriceTable } from '@swarm/core/budgets/prices.ts'
 import { totalInput, type CallUsage } from '@swarm/core/budgets/reserve.ts'
 import { DomainError } from '@swarm/core/errors.ts'
+import type { Circuit } from '@swarm/core/model/circuit.ts'
 import type { Database } from '../../db/database.ts'
+import { appendEvents } from '../../events/events.ts'
 import type { Logger } from '../../logger.ts'
-import { createBreaker } from './breaker.ts'
+import { createCircuits, type CircuitView } from './circuits.ts'
 import { createLedger, NOTHING_SERVED, SETTLED_TOPIC, type Caller, type OnBreach, type OpenCall, type Outcome } from './ledger.ts'
 import type { ModelMetrics } from './model-metrics.ts'
 import type { ModelProvider } from './providers.ts'
 import { createConversations, prepareRequest, type PreparedRequest } from './request.ts'
 import { createMessageFollower, createSseReader, ModelMessage, usageOf } from './sse.ts'
-import { openUpstream, type Opened } from './upstream.ts'
+import { openUpstream, RETRIED, type Opened } from './upstream.ts'
 
 export interface GatewayOptions {
   readonly db: Database
@@ -19,8 +21,8 @@ export interface GatewayOptions {
   readonly metrics: ModelMetrics
   /** Keeps request and response bodies; returns the digest. */
   readonly keepBlob: (bytes: Uint8Array) => Promise<string>
-  /** Prices beside or instead of the built-in ones, by model. */
-  readonly prices?: Readonly<Record<string, readonly ModelPrice[]>>
+  /** The price table; the built-in one unless given. */
+  readonly prices?: PriceTable
   readonly onBreach?: OnBreach
   /** Longest silence of a streamed answer, ms; 60,000 unless given. */
   readonly silenceMs?: number
@@ -62,7 +64,6 @@ const LONGEST_BACKOFF_MS = 30_000
 const LONGEST_RETRY_AFTER_MS = 15 * 60_000
 /** Longest time that a call may hold its reservation; a row that is older belongs to a process that is gone. */
 export const LONGEST_CALL_MS = 30 * 60_000
-const RETRIED = new Set([408, 429, 500, 502, 503, 504, 529])
 
 /** Disposing of it ends the calls that run, and waits until they are settled. */
 export interface ModelGateway extends AsyncDisposable {
@@ -72,6 +73,10 @@ export interface ModelGateway extends AsyncDisposable {
   callModel(body: Readonly<Record<string, unknown>>, caller: Caller, signal: AbortSignal): Promise<CallResult & { message: ModelMessage }>
   /** Settles what a process that is gone left open; run at start and now and then. Returns how many. */
   settleDead(): Promise<number>
+  /** How the provider does, by model, as far as this process has asked it. */
+  circuits(): CircuitView[]
+  /** When the provider may be asked again for this model, ms since the epoch; 0 = now. */
+  nextTryAt(model: string): number
 }
 
 export function createModelGateway(options: GatewayOptions): ModelGateway {
@@ -80,8 +85,29 @@ export function createModelGateway(options: GatewayOptions): ModelGateway {
   const running = new Set<Promise<unknown>>()
   const ledger = createLedger({ db, provider: provider.label, ...(options.onBreach ? { onBreach: options.onBreach } : {}) })
   const conversations = createConversations()
-  const breaker = createBreaker()
+  const circuits = createCircuits((model, from, to) => {
+    options.metrics.circuit({ provider: provider.label, model, state: to.state })
+    options.log.warn({ provider: provider.label, model, from: from.state, to: to.state, openUntil: to.openUntil }, 'circuit of the model provider')
+    const moved = recordMove(model, from.state, to)
+    running.add(moved)
+    void moved.finally(() => running.delete(moved))
+  })
   const maxTries = options.tries ?? 6
+
+  async function recordMove(model: string, from: string, to: Circuit): Promise<void> {
+    try {
+      await db.write((trx) => appendEvents(trx, [{ type: 'model:circuit', projectId: null, subject: { kind: 'model', id: model }, data: { provider: provider.label, model, from, to: to.state, failures: to.failures, openUntil: to.openUntil } }]))
+    } catch (err) {
+      options.log.error({ err }, 'the move of a circuit could not be recorded')
+    }
+  }
+
+  /** The error of a call that met no answer: an overload where the provider is being left alone, which burns no attempt. */
+  function unanswered(model: string, problem: string, tries: number, cause?: unknown): DomainError {
+    return circuits.closed(model)
+      ? new DomainError('model_unavailable', { provider: provider.label, problem, tries }, { cause })
+      : new DomainError('model_overloaded', { provider: provider.label, model, problem }, { cause })
+  }
 
   /** The digest under which a body was kept; null when it could not be (the disk is full): the call must be settled all the same. */
   async function keep(bytes: Uint8Array): Promise<string | null> {
@@ -120,13 +146,14 @@ export function createModelGateway(options: GatewayOptions): ModelGateway {
   async function callOnce(body: unknown, caller: Caller, sink: AnswerSink, signal: AbortSignal): Promise<CallResult> {
     const prepared = prepareRequest(body)
     const { request } = prepared
-    const price = priceOf(request.model, Date.now(), options.prices)
-    if (!price) throw new DomainError('model_unpriced', { model: request.model, known: Object.keys({ ...MODEL_PRICES, ...options.prices }).join(', ') })
     const patienceMs = options.patienceMs ?? 240_000
     const patience: Patience = { signal: AbortSignal.any([signal, AbortSignal.timeout(patienceMs)]), until: Date.now() + patienceMs }
     const whole = AbortSignal.any([signal, AbortSignal.timeout(LONGEST_CALL_MS - 60_000)])
 
     for (let tries = 1; ; tries++) {
+      // Of this try: a price that changes meanwhile holds from the next one on.
+      const price = priceOf(request.model, Date.now(), options.prices)
+      if (!price) throw new DomainError('model_unpriced', { model: request.model, known: Object.keys(options.prices ?? MODEL_PRICES).join(', ') })
       const open = await reserve(caller, prepared, price, patience)
       const sent = JSON.stringify({ ...request, max_tokens: open.maxTokens })
       const settle = async (outcome: Partial<Outcome>): Promise<CallResult> => {
@@ -138,10 +165,11 @@ export function createModelGateway(options: GatewayOptions): ModelGateway {
       let opened: Opened
       let tried = 0
       try {
-        ({ opened, tried } = await tryUntilServed(open, sent, request.stream === true, tries, whole, patience))
+        ({ opened, tried } = await tryUntilServed(open, request.model, sent, request.stream === true, tries, whole, patience))
       } catch (error) {
         // Given up before anything was sent, or while nobody knows what the model did with it.
-        await settle({ usage: error instanceof NotSent ? NOTHING_SERVED : null })
+        const overloaded = error instanceof NotSent && error.cause instanceof DomainError && error.cause.code === 'model_overloaded'
+        await settle({ usage: error instanceof NotSent ? NOTHING_SERVED : null, ...(overloaded ? { status: 529 } : {}) })
         throw error instanceof NotSent ? error.cause : error
       }
       tries += tried
@@ -153,27 +181,27 @@ export function createModelGateway(options: GatewayOptions): ModelGateway {
       }
       if (opened.kind === 'failed') {
         // What was perhaps served is recorded by itself; the next try needs money of its own.
-        await settle({ usage: opened.served === 'no' ? NOTHING_SERVED : null })
+        await settle({ usage: opened.served === 'no' ? NOTHING_SERVED : null, ...(circuits.closed(request.model) ? {} : { status: 529 }) })
         options.log.warn({ callId: open.id, provider: provider.label, problem: opened.problem, tries }, 'model call failed before its answer began')
-        if (tries >= maxTries || !await pause(tries, null, patience)) throw new DomainError('model_unavailable', { provider: provider.label, problem: opened.problem, tries })
+        if (tries >= maxTries || !await pause(tries, null, patience)) throw unanswered(request.model, opened.problem, tries)
         continue
       }
       try {
         return await passOn(open, prepared, opened, caller, sink, settle, whole)
       } catch (error) {
         if (!(error instanceof CutAnswerError) || error.passedOn || whole.aborted) throw error
-        if (tries >= maxTries || !await pause(tries, null, patience)) throw new DomainError('model_unavailable', { provider: provider.label, problem: error.message, tries }, { cause: error })
+        if (tries >= maxTries || !await pause(tries, null, patience)) throw unanswered(request.model, error.message, tries, error)
       }
     }
   }
 
   /** Repeats a call that the provider refused for the moment. Its reservation stays: a refusal costs nothing. */
-  async function tryUntilServed(open: OpenCall, body: string, streamed: boolean, triesBefore: number, whole: AbortSignal, patience: Patience): Promise<{ opened: Opened; tried: number }> {
+  async function tryUntilServed(open: OpenCall, model: string, body: string, streamed: boolean, triesBefore: number, whole: AbortSignal, patience: Patience): Promise<{ opened: Opened; tried: number }> {
     for (let tried = 0; ; tried++) {
       try {
-        await breaker.pass(patience.signal)
+        await circuits.pass(model, patience.signal)
       } catch (error) {
-        throw new NotSent(whole.aborted ? error : new DomainError('model_unavailable', { provider: provider.label, problem: 'it stayed overloaded', tries: triesBefore + tried }))
+        throw new NotSent(whole.aborted ? error : new DomainError('model_overloaded', { provider: provider.label, model, problem: 'it was not to be asked for as long as a call may wait' }))
       }
       let opened: Opened
       try {
@@ -182,13 +210,13 @@ export function createModelGateway(options: GatewayOptions): ModelGateway {
           silenceMs: streamed ? options.silenceMs ?? 60_000 : options.wholeAnswerMs ?? 600_000,
         }))
       } catch (error) {
-        breaker.released()
+        circuits.released(model)
         throw error
       }
       const transient = opened.kind === 'failed' || (opened.kind === 'refused' && RETRIED.has(opened.status))
       const retryAfterMs = opened.kind === 'refused' ? retryAfter(opened.headers) : null
-      if (transient) breaker.failed(retryAfterMs)
-      else breaker.answered()
+      if (transient) circuits.failed(model, retryAfterMs)
+      else circuits.answered(model)
       if (!transient || opened.kind === 'failed' || triesBefore + tried >= maxTries) return { opened, tried }
       options.log.warn({ callId: open.id, provider: provider.label, status: opened.kind === 'refused' ? opened.status : 0, retryAfterMs, tries: triesBefore + tried }, 'model provider refused for now')
       // When the wait would be longer than the caller's patience, the refusal itself is the answer.
@@ -276,6 +304,7 @@ export function createModelGateway(options: GatewayOptions): ModelGateway {
   return {
     call, callModel,
     settleDead: () => ledger.settleDead(LONGEST_CALL_MS),
+    circuits: circuits.view, nextTryAt: circuits.nextTryAt,
     [Symbol.asyncDispose]: async () => {
       stopping.abort(new Error('the server is stopping'))
       await Promise.allSettled(running)

@@ -26,6 +26,8 @@ export interface OpenOptions {
   readonly signal: AbortSignal
 }
 
+/** Statuses that say "not now": the same request may be answered later. */
+export const RETRIED: ReadonlySet<number> = new Set([408, 429, 500, 502, 503, 504, 529])
 /** The request certainly did not reach the provider. */
 const NOT_CONNECTED = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'UND_ERR_CONNECT_TIMEOUT'])
 const MOST_ERROR_BYTES = 64 * 1024

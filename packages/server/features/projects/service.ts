@@ -1,5 +1,5 @@
 import { ProjectSettings } from '@swarm/contract/endpoints/projects.ts'
-import type { Project } from '@swarm/contract/endpoints/projects.ts'
+import type { Project, ProjectSettingsPatch } from '@swarm/contract/endpoints/projects.ts'
 import { DomainError } from '@swarm/core/errors.ts'
 import type { Kysely, Selectable } from 'kysely'
 import type { ProjectsTable, Schema } from '../../db/schema.ts'
@@ -18,7 +18,7 @@ export async function requireProject(db: Kysely<Schema>, idOrSlug: string): Prom
   return presentProject(row)
 }
 
-export async function createProject(trx: Trx, input: { id: string; slug: string; name?: string | undefined; settings?: Partial<ProjectSettings> | undefined; now: number; correlationId: string }): Promise<Project> {
+export async function createProject(trx: Trx, input: { id: string; slug: string; name?: string | undefined; settings?: ProjectSettingsPatch | undefined; now: number; correlationId: string }): Promise<Project> {
   if (await projectByIdOrSlug(trx, input.slug)) throw new DomainError('name_taken', { kind: 'project', name: input.slug })
   const row = { id: input.id, slug: input.slug, name: input.name ?? input.slug, settings: json(ProjectSettings.parse(input.settings ?? {})), created_at: input.now }
   await insertProject(trx, row)
@@ -26,7 +26,7 @@ export async function createProject(trx: Trx, input: { id: string; slug: string;
   return presentProject(row)
 }
 
-export async function changeProject(trx: Trx, idOrSlug: string, patch: { name?: string | undefined; settings?: Partial<ProjectSettings> | undefined }, correlationId: string): Promise<Project> {
+export async function changeProject(trx: Trx, idOrSlug: string, patch: { name?: string | undefined; settings?: ProjectSettingsPatch | undefined }, correlationId: string): Promise<Project> {
   const project = await requireProject(trx, idOrSlug)
   const settings = ProjectSettings.parse({ ...project.settings, ...patch.settings })
   await updateProject(trx, project.id, { name: patch.name ?? project.name, settings: json(settings) })

@@ -100,7 +100,7 @@ eachDialect((_, make) => {
 async function call(db: Database, about: { projectId: string; ticketId: string; digest: string; at: number }): Promise<void> {
   await db.write((trx) => trx.insertInto('model_calls').values({
     id: newId('call'), project_id: about.projectId, session_id: null, ticket_id: about.ticketId, attempt_id: null, role: 'developer', step: null, provider: 'rehearsal', model: 'm', state: 'settled', estimated: 0,
-    reserved_micro_usd: 0, cost_micro_usd: 0, input_tokens: 0, output_tokens: 0, cache_read_tokens: 0, cache_write_tokens: 0, status: 200, tries: 1, request_digest: about.digest, response_digest: null,
+    reserved_micro_usd: 0, reserved_tokens: 0, cost_micro_usd: 0, input_tokens: 0, output_tokens: 0, cache_read_tokens: 0, cache_write_tokens: 0, status: 200, tries: 1, request_digest: about.digest, response_digest: null,
     correlation_id: 'c', owner: 'o', created_at: about.at, ended_at: about.at,
   }).execute())
 }

@@ -22,11 +22,13 @@ export interface AttemptSourceDependencies extends TicketDependencies {
   readonly rules: ClaimRules
   readonly repositories: RepositoryAccess
   readonly defaults: VmLimits
-  project(id: string): Promise<{ slug: string; settings: ProjectSettings }>
+  project(id: string): Promise<{ slug: string; settings: Pick<ProjectSettings, 'egressAllow'> }>
   repositorySlug(id: string): Promise<string>
   agentDefinition(name: string, version: number): Promise<AgentDefinition>
   mintToken(input: { kind: 'attempt'; subjectId: string; fence: number; expiresAt: number }): Promise<string>
   readTranscript(digest: string): Promise<unknown[]>
+  /** Fixes what the attempt may spend, in dollars as its agent and the swarm.yml of its base state them; once. */
+  fixBudget(attempt: { id: string; ticketId: string; projectId: string; correlationId: string }, limits: { agentUsd: number | null; repositoryUsd: number | null }): Promise<void>
   /** What the repository is made of at this commit, in words, for the agent. */
   conventions(repositoryId: string, commitSha: string): Promise<string>
 }
@@ -53,6 +55,7 @@ export function createAttemptSource(deps: AttemptSourceDependencies): WorkSource
         deps.conventions(ticket.repository_id, baseSha),
       ])
       const limits = AgentLimits.parse(definition.limits)
+      await deps.fixBudget({ id, ticketId: ticket.id, projectId: ticket.project_id, correlationId: attempt.correlation_id }, { agentUsd: limits.usd ?? null, repositoryUsd: plan.limits.usd ?? null })
       const resume = await resumeOf(deps, attempt)
       return {
         kind: 'attempt', attemptId: attempt.id, attemptNumber: attempt.number, ticketId: ticket.id, fence, baseSha, startSha,

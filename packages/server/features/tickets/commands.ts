@@ -9,10 +9,10 @@ import type { AttemptsTable } from '../../db/schema.ts'
 import { signal } from '../../db/unit.ts'
 import type { Trx } from '../../db/unit.ts'
 import { appendEvents } from '../../events/events.ts'
-import type { Evidence, TicketCommands } from '../../ports.ts'
+import type { Evidence, ModelFacts, TicketCommands } from '../../ports.ts'
 import { afterFailedAttempt, withEvidence } from './failures.ts'
 import { learnFrom, storedFiles } from './file-history.ts'
-import { attemptById, attemptInState, attemptsOf, insertDependencies, insertTicket, moveAttemptRow, patchTicket, ticketById, ticketsOfSession, unfinishedAmong } from './queries.ts'
+import { attemptById, attemptInState, attemptsOf, insertDependencies, insertTicket, moveAttemptRow, patchTicket, ticketById, ticketsOfAttempts, unfinishedAmong } from './queries.ts'
 import type { AttemptRow, TicketRow } from './queries.ts'
 import { moveTicket } from './transition.ts'
 
@@ -20,6 +20,7 @@ export interface TicketDependencies {
   readonly now: () => number
   readonly random: () => number
   readonly makeId: (kind: 'ticket' | 'attempt' | 'question') => string
+  readonly modelFacts?: ModelFacts
 }
 
 export async function requireTicket(trx: Trx, id: string): Promise<TicketRow> {
@@ -149,16 +150,19 @@ export function createTicketCommands(deps: TicketDependencies): TicketCommands {
 
     async resumeHeld(trx, input) {
       const resumed: string[] = []
-      for (const ticket of await ticketsOfSession(trx, input.sessionId, ['claimed', 'in_progress'])) {
-        // Its agent may have met the cause already and be saving its work: the failure that it reports next is forgiven.
+      const tickets = await ticketsOfAttempts(trx, input.attemptIds)
+      for (const ticket of tickets.filter(({ state }) => state === 'claimed' || state === 'in_progress')) {
+        // Its agent has met the cause already and is saving its work: the failure that it reports next is forgiven.
+        const last = (await attemptsOf(trx, ticket.id)).at(-1)
+        if (!last || !input.attemptIds.includes(last.id)) continue
         const counts = JSON.parse(ticket.failure_counts) as Partial<Record<FailureClass, number>>
         await patchTicket(trx, ticket.id, { failure_counts: JSON.stringify({ ...counts, [input.failureClass]: -1 }) })
       }
-      for (const ticket of await ticketsOfSession(trx, input.sessionId, ['on_hold'])) {
+      for (const ticket of tickets.filter(({ state }) => state === 'on_hold')) {
         // The counts start anew whenever a person sends a ticket back: those of this class say that it was held since.
         const { [input.failureClass]: failed, ...counts } = JSON.parse(ticket.failure_counts) as Partial<Record<FailureClass, number>>
         const last = (await attemptsOf(trx, ticket.id)).at(-1)
-        if (failed === undefined || failed < 1 || last?.state !== 'failed' || last.failure_class !== input.failureClass) continue
+        if (failed === undefined || failed < 1 || last?.state !== 'failed' || last.failure_class !== input.failureClass || !input.attemptIds.includes(last.id)) continue
         await moveTicket(trx, ticket, 'ready', { patch: { failure_counts: JSON.stringify(counts), retry_at: null }, reason: input.reason, correlationId: input.correlationId, now: deps.now() })
         resumed.push(ticket.id)
       }

@@ -130,8 +130,9 @@ export async function attemptsOf(db: Db, ticketId: string): Promise<AttemptRow[]
   return db.selectFrom('attempts').selectAll().where('ticket_id', '=', ticketId).orderBy('number').execute()
 }
 
-export async function ticketsOfSession(db: Db, sessionId: string, states: readonly TicketState[]): Promise<TicketRow[]> {
-  return db.selectFrom('tickets').selectAll().where('session_id', '=', sessionId).where('state', 'in', [...states]).orderBy('id').execute()
+export async function ticketsOfAttempts(db: Db, attemptIds: readonly string[]): Promise<TicketRow[]> {
+  if (attemptIds.length === 0) return []
+  return db.selectFrom('tickets').selectAll().where('id', 'in', db.selectFrom('attempts').select('ticket_id').where('id', 'in', [...attemptIds])).orderBy('id').execute()
 }
 
 export async function attemptInState(db: Db, ticketId: string, state: string): Promise<AttemptRow | undefined> {

@@ -20,7 +20,7 @@ function sourceOf(db: Database, engine: EngineForTests, refs: Record<string, str
       head: async () => MAIN, setRef: async () => {}, resolve: async (_, ref) => refs[ref] ?? null,
       workPlan: async () => ({ setup: null, checks: [], image: { packages: [], npm: [] }, egressAllow: [], limits: {} }),
     },
-    project: async () => ({ slug: 'p', settings: { egressAllow: [], concurrency: 8 } }), repositorySlug: async () => 'r',
+    fixBudget: async () => {}, project: async () => ({ slug: 'p', settings: { egressAllow: [] } }), repositorySlug: async () => 'r',
     agentDefinition: async () => ({ description: '', config: { template: 'shell', commands: ['true'] }, limits: {}, vm: {} }),
     mintToken: async () => 'token', readTranscript: async () => [], conventions: async () => '',
   })

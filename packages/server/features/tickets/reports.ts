@@ -86,6 +86,8 @@ export async function failAttempt(trx: Trx, deps: TicketDependencies, runnerId: 
     attemptId: attempt.id, number: attempt.number, failureClass: report.failureClass, reason: report.reason, findings: [], checkOutput: report.message, conflict: '',
   }
   const stopped = ticket.state !== 'claimed' && ticket.state !== 'in_progress'
+  // What the gateway recorded counts, not what the microVM says about it.
+  const { overload, holdReason } = await deps.modelFacts?.(trx, attempt.id, report.failureClass) ?? {}
   await moveAttempt(trx, attempt, stopped ? 'cancelled' : 'failed', {
     failure_class: report.failureClass, failure_reason: attempt.stop_reason ?? report.reason, failure_message: report.message, evidence: JSON.stringify(evidence),
     wip_sha: report.wipSha ?? attempt.wip_sha, ended_at: now, lease_expires_at: null,
@@ -98,7 +100,7 @@ export async function failAttempt(trx: Trx, deps: TicketDependencies, runnerId: 
   const goOn = report.failureClass === 'infrastructure' || report.failureClass === 'model' || report.failureClass === 'budget'
   await afterFailedAttempt(trx, ticket, {
     failureClass: report.failureClass, reason: report.reason, evidence, to: 'ready', patch: continueFrom(attempt, goOn ? report.wipSha ?? earlierWork(attempt) : null),
-    correlationId: attempt.correlation_id, now, random: deps.random(), attemptId: attempt.id,
+    correlationId: attempt.correlation_id, now, random: deps.random(), attemptId: attempt.id, overload, holdReason,
   })
 }
 

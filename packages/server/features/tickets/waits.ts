@@ -2,6 +2,7 @@ import type { TicketState } from '@swarm/core/tickets/machine.ts'
 import { waitsFor } from '@swarm/core/tickets/waits-for.ts'
 import type { Kysely } from 'kysely'
 import type { Schema } from '../../db/schema.ts'
+import type { FailureCounts } from './failures.ts'
 import { expectedFiles } from './file-history.ts'
 import { inTheWay } from './in-the-way.ts'
 import { activeTickets, dependenciesOf } from './queries.ts'
@@ -33,7 +34,7 @@ export async function waitsOf(db: Kysely<Schema>, rows: readonly TicketRow[], li
     return [row.id, waitsFor({
       id: row.id, state: row.state as TicketState, holdReason: row.hold_reason,
       parents: parents.filter((pair) => pair.ticket_id === row.id && pair.state !== 'done').map((pair) => ({ id: pair.depends_on_id, title: pair.title, state: pair.state as TicketState })),
-      retryInMs: left(row.retry_at), attemptIsSaved: held.has(row.id),
+      retryInMs: left(row.retry_at), overloaded: ((JSON.parse(row.failure_counts) as FailureCounts).overload ?? 0) > 0, attemptIsSaved: held.has(row.id),
       overlap: obstacle ? { id: obstacle.other.id, title: obstacle.other.title, state: obstacle.other.state as TicketState, files: obstacle.shared } : null,
       project: { working: working.filter((other) => other.project_id === row.project_id).length, limit: concurrency.get(row.project_id) ?? 1 },
       installation: { working: working.length, limit: limits.concurrency }, runnersOnline,

@@ -1,0 +1,27 @@
+import { updateProject } from '@swarm/contract/endpoints/projects.ts'
+import { z } from 'zod'
+import { command } from '../../command.ts'
+import { connect } from '../../platform/connect.ts'
+
+const NONE = z.literal('none').transform(() => null)
+const usd = z.union([NONE, z.coerce.number('give dollars or "none"').min(0).max(1_000_000).transform((dollars) => Math.round(dollars * 1_000_000))]).optional()
+const tokens = z.union([NONE, z.coerce.number('give a number or "none"').int().min(0)]).optional()
+
+export const projectSet = command({
+  name: 'project set',
+  summary: 'Changes settings of a project; what is not named stays',
+  examples: [['swarm project set shop --concurrency 4', 'at most four tickets at once'], ['swarm project set shop --attempt-usd 1 --ticket-usd 4', 'ceilings of each attempt and of each ticket']],
+  arguments: [{ name: 'name', description: 'the project, by id or slug' }],
+  options: [
+    { flags: '--concurrency <number>', description: 'tickets that are worked on at once' }, { flags: '--allow <host...>', description: 'hosts that its microVMs may reach, in place of those now allowed' },
+    { flags: '--ticket-usd <dollars>', description: 'ceiling of each ticket; "none" for none' }, { flags: '--ticket-tokens <number>', description: 'the same in tokens' },
+    { flags: '--attempt-usd <dollars>', description: 'ceiling of each attempt that starts from now on; "none" for none' }, { flags: '--attempt-tokens <number>', description: 'the same in tokens' },
+  ],
+  input: z.object({ name: z.string(), concurrency: z.coerce.number('give a number').int().min(1).optional(), allow: z.array(z.string()).optional(), ticketUsd: usd, ticketTokens: tokens, attemptUsd: usd, attemptTokens: tokens }),
+  async run({ name, concurrency, allow, ticketUsd, ticketTokens, attemptUsd, attemptTokens }, { settings, signal }) {
+    const patch = { concurrency, egressAllow: allow, ticketMaxCostMicroUsd: ticketUsd, ticketMaxTokens: ticketTokens, attemptMaxCostMicroUsd: attemptUsd, attemptMaxTokens: attemptTokens }
+    const { client } = connect(settings().config)
+    const project = await client.call(updateProject, { params: { projectId: name }, body: { settings: Object.fromEntries(Object.entries(patch).filter(([, value]) => value !== undefined)) } }, { signal })
+    return { json: project, text: Object.entries(project.settings).map(([setting, value]) => `${setting}: ${JSON.stringify(value)}`).join('\n') }
+  },
+})
