@@ -29,9 +29,10 @@ import { requireProject } from './features/projects/service.ts'
 import { createRepositories } from './features/repositories/repositories.ts'
 import { registerRunnerProtocol } from './features/runners/protocol.ts'
 import { registerRunners } from './features/runners/runners.ts'
+import { silentRunnersDuty } from './features/runners/service.ts'
 import { createAttemptSource } from './features/tickets/attempt-source.ts'
 import { createTicketCommands } from './features/tickets/commands.ts'
-import { leaseExpiryDuty, nextRetryAt } from './features/tickets/lease-expiry.ts'
+import { leaseExpiryDuty, nextRetryAt, stalledAgentsDuty } from './features/tickets/lease-expiry.ts'
 import { attemptReports } from './features/tickets/reports.ts'
 import { registerTickets } from './features/tickets/tickets.ts'
 import { mintToken } from './http/tokens.ts'
@@ -115,8 +116,9 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
   registerDesignRoutes(http, { db, design })
   approvals.onDecision('budget_breach', breachDecided({ resumeTickets: tickets.resumeHeld, resumeDesign: design.resumeFailed }))
 
+  const agentDefinition = async (name: string, version: number) => (await requireAgent(db.read, name, version)).definition
   const attempts = createAttemptSource({
-    ...ticketDeps, db, beatMs: config.lease.beatMs, defaults,
+    ...ticketDeps, db, beatMs: config.lease.beatMs, checkpointMs: config.lease.checkpointMs, defaults,
     rules: {
       leaseTtlMs: config.lease.ttlMs, concurrency: MAX_ATTEMPTS,
       concurrencyOf: async (trx, projectId) => (await requireProject(trx, projectId)).settings.concurrency,
@@ -132,7 +134,7 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
     repositories: { ...repositories, head: async (id) => (await repositories.head(id)).sha, workPlan: async (id, commit) => { const plan = await workPlan(id, commit); return { ...plan, limits: plan.stated } } },
     project: (id) => requireProject(db.read, id),
     repositorySlug: async (id) => (await repositories.find(id)).slug,
-    agentDefinition: async (name, version) => (await requireAgent(db.read, name, version)).definition,
+    agentDefinition,
     mintToken: async (input) => (await db.write((trx) => mintToken(trx, input))).token,
     readTranscript: async (digest) => JSON.parse((await blobs.get(digest)).toString('utf8')) as unknown[],
   })
@@ -147,12 +149,13 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
     },
   })
   registerRunnerProtocol({
-    http, db, now: clock, attempts, attemptReports: attemptReports(ticketDeps), checks: checks.source, aboutCheck: checks.about,
+    http, db, now: clock, leaseTtlMs: config.lease.ttlMs, attempts, attemptReports: attemptReports(ticketDeps), checks: checks.source, aboutCheck: checks.about,
     storeBlob: async (content) => (await blobs.put(content)).digest, nextRetryAt: () => nextRetryAt(db, clock()), onFault: (err, what) => { logger.error({ err }, what) },
   })
 
   started.use(startCoordinator([
-    leaseExpiryDuty({ db, source: attempts, now: clock }), ...checks.duties, ...changes.duties, completionDuty({ db, design }), deadCallsDuty(gateway),
+    leaseExpiryDuty({ db, source: attempts, now: clock }), stalledAgentsDuty({ db, now: clock, stallMs: config.lease.stallMs, agentDefinition }),
+    silentRunnersDuty({ db, now: clock, leaseTtlMs: config.lease.ttlMs }), ...checks.duties, ...changes.duties, completionDuty({ db, design }), deadCallsDuty(gateway),
   ], { wake: db.wake, logger, clock }))
   await design.resumeOpenSessions()
   return started.move()

@@ -111,4 +111,6 @@ export interface VmDriver extends AsyncDisposable {
   buildTemplate(image: Image | null, size: VmSize, onProgress?: (progress: BuildProgress) => void): Promise<Template>
   /** Comes back when the guest has acknowledged clock, randomness, machine id, host name and scratch disk. */
   restore(template: Template, options: RestoreOptions): Promise<Vm>
+  /** Ids of the microVMs that it has now. */
+  live(): readonly string[]
 }

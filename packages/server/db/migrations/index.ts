@@ -1,9 +1,11 @@
 import type { Migration } from 'kysely/migration'
 import * as events from './0000-events.ts'
 import * as domain from './0001-domain.ts'
+import * as runnerBoots from './0005-runner-boots.ts'
 
 /** Every migration, by name. A static list: what ships is one bundle, where there is no folder to scan. Never edit one that was released. */
 export const MIGRATIONS: Record<string, Migration> = {
   '0000-events': events,
   '0001-domain': domain,
+  '0005-runner-boots': runnerBoots,
 }
