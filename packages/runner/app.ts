@@ -13,8 +13,8 @@ import type { Machines } from './attempts/machine.ts'
 import { Reporter } from './attempts/reporter.ts'
 import { createServerLink } from './link/server-link.ts'
 
-/** How long the server may hold a claim that finds nothing, ms. */
-const CLAIM_WAIT_MS = 25_000
+/** How long the server may hold a claim that finds nothing, ms: an answer that was lost on its way is asked for again while the lease of its work lasts. */
+const CLAIM_WAIT_MS = 10_000
 /** As often as the server wants its leases renewed where nobody says otherwise (the setting `lease.beatMs`). */
 const BEAT_MS = 10_000
 
@@ -54,8 +54,11 @@ export function startRunner(options: RunnerOptions): Runner {
     const key = { kind: work.kind, id: work.kind === 'attempt' ? work.attemptId : work.checkId, fence: work.fence }
     const stop = new AbortController()
     const lost = new AbortController()
-    lost.signal.addEventListener('abort', () => { stop.abort(lost.signal.reason) }, { once: true })
     const log = logger.child({ correlationId: work.correlationId, [`${work.kind}Id`]: key.id, fence: work.fence })
+    lost.signal.addEventListener('abort', () => {
+      log.warn({ err: lost.signal.reason }, 'its lease is gone')
+      stop.abort(lost.signal.reason)
+    }, { once: true })
     const permit = (): void => { requireLease({ key, lease, lost }) }
     const reporter = new Reporter(link, key, {
       signal: lost.signal, permit,
@@ -81,7 +84,7 @@ export function startRunner(options: RunnerOptions): Runner {
   /** One claim. A server that only fails for now is no reason to end: what this runner holds goes on, and it asks again. */
   async function ask(body: z.input<NonNullable<typeof claim.body>>): Promise<{ work: Work; lease: Lease } | null> {
     try {
-      // The server may have taken the work at any moment of the call. Its first lease is renewed at the next beat.
+      // The answer may have been long on its way: a beat confirms the lease at once (Holding.add).
       const answer = await link.call(claim, { body }, closing.signal)
       return answer.work && { work: answer.work, lease: new Lease(answer.work.leaseTtlMs, instant()) }
     } catch (error) {

@@ -49,7 +49,7 @@ export class Holding implements AsyncDisposable {
 
   add(held: Held): void {
     this.#held.set(held.key.id, held)
-    this.#watch(held)
+    this.#beat()
   }
 
   remove(held: Held): void {

@@ -14,6 +14,7 @@ import { journalFolder, openVmJournal } from '../../vms/journal.ts'
 import { describeOrphan, reclaimOrphans } from '../../vms/reclaim.ts'
 import type { ExecResult, RestoreOptions, Template, Vm, VmDriver, VmEnd, VmSize } from '../driver.ts'
 import { runProcess, type RunningProcess } from './run-process.ts'
+import { tether } from './tether.ts'
 
 export interface ProcessDriverOptions {
   stateDir: string
@@ -43,6 +44,7 @@ export async function createProcessDriver({ stateDir, onNotice = () => {} }: Pro
     const folder = join(base, slot)
     journal.add(slot, [folder])
     journal.update(slot, { vmId: options.id })
+    const tied = tether(slot)
     const [work, home, temporary] = [join(folder, 'work'), join(folder, 'home'), join(folder, 'tmp')]
     for (const path of [join(work, 'repository'), home, temporary]) await mkdir(path, { recursive: true })
     const agentProgram = join(template.directory, 'agent.mjs')
@@ -64,6 +66,7 @@ export async function createProcessDriver({ stateDir, onNotice = () => {} }: Pro
         })
         // What left its group (a daemon) is over as well.
         processesMarked(slot).forEach(killProcess)
+        tied[Symbol.dispose]()
         rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
         journal.remove(slot)
         ended.resolve({ reason, detail })

@@ -2,13 +2,6 @@ import { spawn } from 'node:child_process'
 import type { ExecOptions, ExecResult } from '../driver.ts'
 import { DEFAULT_OUTPUT_BYTES } from '../../vms/guest-exec.ts'
 
-/*
- * Every process is started beside a tether: a reader of a pipe whose other end is ours alone. When we are gone, however that
- * came, the pipe ends and the tether kills the whole group, children of children too. (PR_SET_PDEATHSIG would reach the first
- * process only.) The shell keeps its pid, group and descriptors when it becomes the program.
- */
-const TETHERED = '(exec 4<&3 3<&- >/dev/null 2>&1 </dev/null; read -r _ <&4; kill -s KILL -- "-$$") & exec 3<&-; exec "$@"'
-
 export interface RunningProcess {
   /** Its process group; null when it could not be started. */
   readonly group: number | null
@@ -20,7 +13,7 @@ export interface RunningProcess {
 /** A process of this host under the rules of an exec: its group ends with it, timeout, output cap. */
 export function runProcess(options: ExecOptions & { cwd: string; env: Record<string, string> }): RunningProcess {
   const startedAt = performance.now()
-  const child = spawn('/bin/sh', ['-c', TETHERED, 'sh', ...options.argv], { cwd: options.cwd, env: options.env, detached: true, stdio: ['pipe', 'pipe', 'pipe', 'pipe'] })
+  const child = spawn(options.argv[0] ?? '', options.argv.slice(1), { cwd: options.cwd, env: options.env, detached: true, stdio: ['pipe', 'pipe', 'pipe'] })
   let budget = options.maxOutputBytes ?? DEFAULT_OUTPUT_BYTES
   let [timedOut, truncated] = [false, false]
   const texts = { stdout: [] as Buffer[], stderr: [] as Buffer[] }
