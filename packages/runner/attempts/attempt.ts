@@ -13,6 +13,13 @@ import type { Provisioned, WorkDependencies } from './machine.ts'
 import type { Reporter } from './reporter.ts'
 import { asFailure, WorkFailure } from './work-failure.ts'
 
+/** An agent's output is read as it comes; of what is no event, the end is enough to explain a crash. */
+const KEPT_BYTES = 64 * 1024
+/** Output of an agent that is read at most: far more than any needs, and an outcome behind less is never lost. */
+const MAX_OUTPUT_BYTES = 1024 ** 3
+/** Events of one attempt, in characters of their JSON, that are recorded; a flood beyond is counted, and its outcome heard. */
+const RECORDED_CHARACTERS = 16 * 1024 * 1024
+
 /** What saving the work of an agent that failed or was stopped may take, with its repetitions; its last checkpoint stands beyond. */
 const SAVE_MS = 120_000
 
@@ -91,6 +98,7 @@ async function runSetup(vm: Vm, command: string, signal: AbortSignal): Promise<v
 async function runAgent(vm: Vm, work: AttemptWork, reporter: Reporter, signal: AbortSignal): Promise<AgentOutcome> {
   let outcome: AgentOutcome | null = null
   let unreadable = ''
+  let recorded = 0
   const read = lines((line) => {
     const parsed = AgentEvent.safeParse(parseJson(line))
     if (!parsed.success) {
@@ -99,13 +107,18 @@ async function runAgent(vm: Vm, work: AttemptWork, reporter: Reporter, signal: A
     }
     const event = parsed.data
     if (event.type === 'finished' || event.type === 'question' || event.type === 'failed') outcome = event
+    else if (recorded > RECORDED_CHARACTERS) return
+    else if ((recorded += line.length) > RECORDED_CHARACTERS) {
+      reporter.activity({ type: 'text', text: `[The agent has written more than ${RECORDED_CHARACTERS} characters of events; from here on they are not recorded.]` })
+      return
+    }
     // The transcript goes with /release alone: it can be megabytes.
     reporter.activity(bounded(event.type === 'question' ? { ...event, transcript: [] } : event))
   })
   const task = { ...work.task, workspace: vm.workspace, modelBaseUrl: `http://${MODEL_HOST}` }
   const exit = await vm.exec({
     argv: ['node', vm.agentProgram], cwd: vm.workspace, stdin: JSON.stringify(task), timeoutMs: Math.round(work.limits.minutes * 60_000),
-    correlationId: work.correlationId, onStdout: read.push, signal,
+    correlationId: work.correlationId, onStdout: read.push, maxOutputBytes: MAX_OUTPUT_BYTES, keptBytes: KEPT_BYTES, signal,
   })
   read.end()
   if (outcome) return outcome

@@ -36,6 +36,8 @@ export interface ExecOptions {
   signal?: AbortSignal
   /** stdout and stderr together, 16 MiB by default; what is beyond is thrown away, and `truncated` says so. */
   maxOutputBytes?: number
+  /** Of each, only so many of the last bytes are given in the result, for a program whose output is read as it comes; all unless given. */
+  keptBytes?: number
 }
 
 export type ExecResult = ExecExit & { stdout: string; stderr: string; truncated: boolean }
