@@ -66,12 +66,16 @@ test('a runner that was stopped for longer than its lease finds that out when it
   await using runner = await startRunnerProcess(home, server.url, BEAT)
   const attempts = () => context.db.read.selectFrom('attempts').selectAll().orderBy('number').execute()
   await until(context, async () => (await attempts())[0]?.wip_sha != null)
+  const { wip_sha: first } = (await attempts())[0] ?? {}
+  await until(context, async () => (await attempts())[0]?.wip_sha !== first)
   runner.kill('SIGSTOP')
   await until(context, async () => (await attempts())[0]?.state === 'failed')
   const [lost] = await attempts()
   expect(lost).toMatchObject({ failure_class: 'infrastructure', failure_reason: 'lease_expired' })
   const reference = async () => (await git(ticket.path, ['rev-parse', `refs/swarm/attempts/${lost?.id}/work`])).stdout
   const pushed = await reference()
+  // Checkpoints before the last are kept as well.
+  expect((await git(ticket.path, ['rev-list', '--walk-reflogs', `refs/swarm/attempts/${lost?.id}/work`])).stdout.trim().split('\n').length).toBeGreaterThan(1)
   const logged = server.log.length
   // Its agent has written on meanwhile, and its next checkpoint is long due.
   runner.kill('SIGCONT')
