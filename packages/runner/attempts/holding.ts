@@ -2,8 +2,8 @@ import { heartbeat } from '@swarm/contract/runner-protocol.ts'
 import type { Work, WorkKey } from '@swarm/contract/runner-protocol.ts'
 import { DomainError } from '@swarm/core/errors.ts'
 import type { ServerLink } from '../link/server-link.ts'
-import { instant, Lease } from './lease.ts'
-import type { Instant } from './lease.ts'
+import { instant } from './lease.ts'
+import type { Instant, Lease } from './lease.ts'
 import type { Reporter } from './reporter.ts'
 
 /** One piece of work that this runner holds. */

@@ -16,7 +16,7 @@ export async function whileUnreachable<T>(call: () => Promise<T>, signal: AbortS
     try {
       return await call()
     } catch (error) {
-      if (tried === TRIES || !(error instanceof AttemptEnded) || error.reason !== 'egress_unreachable') throw error
+      if (tried === TRIES || !(error instanceof AttemptEnded) || error.outcome.reason !== 'egress_unreachable') throw error
     }
     await delay(Math.min(WAIT_CAP_MS, FIRST_WAIT_MS * 2 ** (tried - 1)), undefined, { signal })
   }
