@@ -96,14 +96,14 @@ test('connections that go dead in the middle cost a runner nothing while its lea
   const ticket = await ticketFor(admin, ['for n in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do echo $n >> count.txt; sleep 1; done'])
   using home = await runnerHome(admin)
   await using proxy = await startProxy(server.url)
-  await using runner = await startRunnerProcess(home, proxy.url, BEAT)
+  await using _runner = await startRunnerProcess(home, proxy.url, BEAT)
   const attempts = () => context.db.read.selectFrom('attempts').selectAll().execute()
   await until(context, async () => (await attempts())[0]?.wip_sha != null)
   for (let cut = 0; cut < 3; cut++) {
     const seen = (await attempts())[0]?.lease_expires_at ?? 0
     // Half open: nothing comes through any more, and neither side is told.
     proxy.blackhole()
-    await vi.waitFor(async () => { expect((await attempts())[0]?.lease_expires_at ?? seen + 1).toBeGreaterThan(seen) }, { ...POLL, timeout: 9_000 }).catch(async (error: unknown) => { console.log(runner.log(), await attempts()); throw error })
+    await vi.waitFor(async () => { expect((await attempts())[0]?.lease_expires_at ?? seen + 1).toBeGreaterThan(seen) }, POLL)
     expect(await attempts()).toMatchObject([{ state: 'running' }])
   }
   proxy.reset()
