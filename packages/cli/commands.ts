@@ -59,9 +59,7 @@ import { vmList } from './commands/vm/list.ts'
 export const commands: readonly Command[] = [
   demo, run, up, start, stop, status, logs, doctor, sessionList, sessionRetry, sessionCancel, ticketList, ticketShow, ticketWhy, ticketLogs,
   ticketRetry, ticketHold, ticketCancel, approvalList, approvalShow, approvalApprove, approvalReject, approvalRevise, questionList,
-  questionAnswer, changeList, changeShow, changeDiff, changeEvidence, evidenceKeys, projectList, projectCreate, repositoryList, repositoryImport, agentList, agentShow,
-  agentCreate, agentEdit, vmList, runnerList, imageBuild, imageList, gate, verify, replay, rehearsalInit, configShow, backup, restore, retentionRun, link,
-  uninstall,
-  questionAnswer, changeList, changeShow, changeDiff, budgetShow, budgetSet, projectList, projectCreate, projectSet, repositoryList, repositoryImport, agentList, agentShow,
-  agentCreate, agentEdit, vmList, runnerList, imageBuild, imageList, gate, rehearsalInit, configShow, link, uninstall,
+  questionAnswer, changeList, changeShow, changeDiff, changeEvidence, evidenceKeys, budgetShow, budgetSet, projectList, projectCreate, projectSet, repositoryList,
+  repositoryImport, agentList, agentShow, agentCreate, agentEdit, vmList, runnerList, imageBuild, imageList, gate, verify, replay, rehearsalInit, configShow,
+  backup, restore, retentionRun, link, uninstall,
 ]

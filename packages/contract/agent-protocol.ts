@@ -21,6 +21,8 @@ export const AgentLimits = z.object({
   maxOutputTokens: z.number().int().positive().default(8_192),
   /** A model call that brings no event for so long ends the attempt with reason silence. */
   modelSilenceSeconds: z.number().positive().default(300),
+  /** An agent without an event and without a model call in flight for so long is stopped with reason stalled; the setting `lease.stallMs` unless given. */
+  stallMinutes: z.number().positive().optional(),
 })
 export type AgentLimits = z.infer<typeof AgentLimits>
 

@@ -69,6 +69,9 @@ export const Settings = z.strictObject({
   lease: z.strictObject({
     ttlMs: setting(positive.default(30_000), 'SWARM_LEASE_TTL_MS', 'A runner that was silent for so long has lost its work, ms', number),
     beatMs: setting(positive.default(10_000), 'SWARM_LEASE_BEAT_MS', 'How often a runner reports, ms', number),
+    checkpointMs: setting(positive.default(30_000), 'SWARM_LEASE_CHECKPOINT_MS', 'How often the work of an agent is pushed while it works, ms', number),
+    // Longer than the longest command that an agent may run in silence (15 minutes).
+    stallMs: setting(positive.default(1_200_000), 'SWARM_LEASE_STALL_MS', 'An agent without progress for so long is stopped, ms', number),
   }).prefault({}),
   merge: z.strictObject({
     batch: setting(positive.max(64).default(8), 'SWARM_MERGE_BATCH', 'Approved changes of a repository that are checked and merged together at most; 1 = one after the other', number),

@@ -9,6 +9,7 @@ import { endpoint } from './endpoint.ts'
  * longer current gets 409 stale_fence and changes nothing. All calls may be repeated: same input, same answer.
  *
  *   attempt: provision → workspace → agent → publish, then /complete (the server gates, queues the check, opens the change)
+ *            and meanwhile checkpoints: the work so far on the attempt's own ref, journaled by /status
  *   check:   provision → workspace → checks, then /complete with the results
  */
 
@@ -58,6 +59,8 @@ export const AttemptWork = Lease.extend({
   /** Commit to start from: the ticket's branch or an earlier attempt's work, else baseSha. Fetched as refs/swarm/attempts/<attempt>/start. */
   startSha: z.string(),
   agentName: z.string(),
+  /** How often the work in progress is pushed and journaled while the agent works, ms. */
+  checkpointMs: z.number().int().positive(),
   task: AgentTask.omit({ workspace: true, modelBaseUrl: true }),
 })
 export const CheckWork = Lease.extend({
@@ -108,9 +111,19 @@ export const claim = endpoint({
 
 export const heartbeat = endpoint({
   method: 'POST', path: '/heartbeat', access: ['runner'], tag: 'runner protocol',
-  summary: 'Extends the leases of what the runner holds',
-  body: z.object({ holding: z.array(WorkKey.extend({ vmId: z.string().nullable(), activityAtMs: z.number().int().nullable() })) }),
-  /** What must stop at once: the lease is gone (stale) or a person cancelled it. */
+  summary: 'Says that the runner is alive and extends the leases of what it holds',
+  body: z.object({
+    /** As in /claim: a process that a newer one has replaced is refused. */
+    bootId: z.string().min(8).max(64),
+    holding: z.array(WorkKey.extend({
+      vmId: z.string().nullable(),
+      /** How long its agent has shown no progress (an event, or a model call in flight), ms; a duration, since clocks of hosts differ. Null: no agent runs. */
+      idleMs: z.number().int().min(0).nullable(),
+    })),
+    /** Every microVM that the runner has now: those recorded as alive and not named here are over. */
+    vms: z.array(z.string()).max(10_000),
+  }),
+  /** What must stop: the lease is gone (`stale_fence`: at once), its agent makes no progress (`stalled`), or a person's reason. */
   response: z.object({ stop: z.array(z.object({ id: z.string(), reason: z.string() })) }),
 })
 
@@ -124,6 +137,8 @@ export const status = endpoint({
     vm: z.object({ id: z.string(), state: z.enum(['starting', 'running', 'ended']), driver: z.string(), templateKey: z.string(), /** Of the guest image; null for a driver without one. */ imageDigest: z.string().nullable().default(null), restoreMs: z.number().optional(), endReason: Text.optional() }).optional(),
     activity: z.array(AgentEvent).max(200).default([]),
     egressRefusals: z.array(z.object({ host: z.string(), port: z.number().int(), code: z.string(), message: z.string() })).max(100).default([]),
+    /** A checkpoint of an attempt: its work so far, pushed to the attempt's own ref. */
+    wipSha: Commit.optional(),
   }),
   response: z.object({ recorded: z.boolean() }),
 })

@@ -21,6 +21,7 @@ export const ERROR_CODES = {
   // tickets and attempts
   illegal_transition: { status: 409, fault: 'user', message: '{kind} {id} is {from}; it cannot become {to}.', remedy: 'Look at its current state first.' },
   stale_fence: { status: 409, fault: 'ours', message: 'Fence {fence} of attempt {attemptId} is no longer the current one.', remedy: 'Stop work on this attempt: somebody else holds the ticket now.' },
+  runner_superseded: { status: 409, fault: 'user', message: 'A newer process of the runner {name} has taken its place.', remedy: 'Let this process end; if two hosts are meant to work, register a runner of another name for one of them.' },
 already_decided: { status: 409, fault: 'user', message: '{kind} {id} was already decided by {by}: {decision}.', remedy: 'Nothing is left to decide; look at it with "swarm {kind} show {id}".' },
   question_moot: { status: 409, fault: 'user', message: 'Nobody waits for an answer to question {id} any more: its attempt is {state}.', remedy: 'Look at the ticket; what is open now is in "swarm ticket show".' },
   payload_changed: { status: 409, fault: 'user', message: 'Approval {id} is about something else than what you were shown.', remedy: 'Look at it again, then decide on what it shows now.' },

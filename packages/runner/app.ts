@@ -6,19 +6,24 @@ import type { Logger } from 'pino'
 import type { z } from 'zod'
 import { runAttempt } from './attempts/attempt.ts'
 import { runCheck } from './attempts/check.ts'
-import { Holding } from './attempts/holding.ts'
+import { Holding, requireLease } from './attempts/holding.ts'
 import type { Held } from './attempts/holding.ts'
+import { instant, Lease } from './attempts/lease.ts'
 import type { Machines } from './attempts/machine.ts'
 import { Reporter } from './attempts/reporter.ts'
 import { createServerLink } from './link/server-link.ts'
 
-/** How long the server may hold a claim that finds nothing, ms. */
-const CLAIM_WAIT_MS = 25_000
+/** How long the server may hold a claim that finds nothing, ms: an answer that was lost on its way is asked for again while the lease of its work lasts. */
+const CLAIM_WAIT_MS = 10_000
+/** As often as the server wants its leases renewed where nobody says otherwise (the setting `lease.beatMs`). */
+const BEAT_MS = 10_000
 
 export interface RunnerOptions {
   readonly serverUrl: string
   readonly token: string
   readonly machines: Machines
+  /** How often this runner says that it is alive, ms. */
+  readonly beatMs?: number
   /** MicroVMs at once, for attempts and for checks. */
   readonly attemptSlots: number
   readonly checkSlots: number
@@ -36,23 +41,36 @@ export function startRunner(options: RunnerOptions): Runner {
   const closing = new AbortController()
   const bootId = randomUUID()
   const link = createServerLink({ baseUrl: options.serverUrl, token: options.token, onTrouble: (error, path) => { logger.warn({ err: error, path }, 'the server cannot be reached; trying again') } })
-  const holding = new Holding(link, (error) => { logger.warn({ err: error }, 'heartbeat failed') })
+  const holding = new Holding(link, {
+    bootId, beatMs: options.beatMs ?? BEAT_MS, vms: () => options.machines.driver.live(),
+    onError: (error) => {
+      logger.warn({ err: error }, 'heartbeat failed')
+      if (error instanceof ApiError && error.code === 'runner_superseded') superseded(error)
+    },
+  })
   const working = new Set<Promise<void>>()
 
-  async function carryOut(work: Work): Promise<void> {
+  async function carryOut(work: Work, lease: Lease): Promise<void> {
     const key = { kind: work.kind, id: work.kind === 'attempt' ? work.attemptId : work.checkId, fence: work.fence }
     const stop = new AbortController()
     const lost = new AbortController()
-    lost.signal.addEventListener('abort', () => { stop.abort(lost.signal.reason) }, { once: true })
     const log = logger.child({ correlationId: work.correlationId, [`${work.kind}Id`]: key.id, fence: work.fence })
-    const reporter = new Reporter(link, key, lost.signal, (error) => {
-      if (!lost.signal.aborted) lost.abort(error)
+    lost.signal.addEventListener('abort', () => {
+      log.warn({ err: lost.signal.reason }, 'its lease is gone')
+      stop.abort(lost.signal.reason)
+    }, { once: true })
+    const permit = (): void => { requireLease({ key, lease, lost }) }
+    const reporter = new Reporter(link, key, {
+      signal: lost.signal, permit,
+      onError: (error) => {
+        if (!lost.signal.aborted) lost.abort(error)
+      },
     })
-    const held: Held = { key, work, reporter, stop, lost, leaseEndsAtMs: Date.now() + work.leaseTtlMs }
+    const held: Held = { key, work, reporter, stop, lost, lease }
     holding.add(held)
     log.info({ work: work.kind }, 'claimed')
     try {
-      const deps = { link, machines: options.machines, reporter, stop: stop.signal, lost: lost.signal }
+      const deps = { link, machines: options.machines, reporter, stop: stop.signal, lost: lost.signal, permit, onTrouble: (error: unknown, what: string) => { log.warn({ err: error }, what) } }
       await (work.kind === 'attempt' ? runAttempt(work, deps) : runCheck(work, deps))
       log.info('ended')
     } catch (error) {
@@ -64,9 +82,11 @@ export function startRunner(options: RunnerOptions): Runner {
   }
 
   /** One claim. A server that only fails for now is no reason to end: what this runner holds goes on, and it asks again. */
-  async function ask(body: z.input<NonNullable<typeof claim.body>>): Promise<Work | null> {
+  async function ask(body: z.input<NonNullable<typeof claim.body>>): Promise<{ work: Work; lease: Lease } | null> {
     try {
-      return (await link.call(claim, { body }, closing.signal)).work
+      // The answer may have been long on its way: a beat confirms the lease at once (Holding.add).
+      const answer = await link.call(claim, { body }, closing.signal)
+      return answer.work && { work: answer.work, lease: new Lease(answer.work.leaseTtlMs, instant()) }
     } catch (error) {
       if (!(error instanceof ApiError) || error.status < 500) throw error
       logger.error({ err: error }, 'the server cannot give work')
@@ -86,9 +106,9 @@ export function startRunner(options: RunnerOptions): Runner {
         waitMs: CLAIM_WAIT_MS, kinds: [kind], driver: options.machines.driver.name, isolates: options.machines.driver.isolates,
         capacity: options.attemptSlots + options.checkSlots, bootId, claimKey: randomUUID(),
       }
-      const work = await ask(body)
-      if (!work) continue
-      const job = carryOut(work).finally(() => {
+      const claimed = await ask(body)
+      if (!claimed) continue
+      const job = carryOut(claimed.work, claimed.lease).finally(() => {
         busy.delete(job)
         working.delete(job)
       })
@@ -107,9 +127,19 @@ export function startRunner(options: RunnerOptions): Runner {
     }
   }
 
+  const replaced = Promise.withResolvers<never>()
+  replaced.promise.catch(() => undefined) // it is also what `running` ends with
+
+  /** A newer process has this runner's name: what this one held was taken back, and it must claim no more. */
+  function superseded(error: ApiError): void {
+    for (const held of holding.all()) held.lost.abort(error)
+    closing.abort(error)
+    replaced.reject(error)
+  }
+
   const loops = [untilClosed(claimLoop('attempt', options.attemptSlots)), untilClosed(claimLoop('check', options.checkSlots))]
   return {
-    running: Promise.all(loops).then(() => undefined),
+    running: Promise.race([replaced.promise, Promise.all(loops).then(() => undefined)]),
     async [Symbol.asyncDispose]() {
       closing.abort(new Error('the runner stops'))
       for (const held of holding.all()) held.stop.abort(new Error('the runner stops'))

@@ -8,12 +8,16 @@ import { createMachines } from './attempts/machines.ts'
 import { loadRunnerConfig } from './config.ts'
 import { selectDriver } from './drivers/select.ts'
 import { createRunnerLogger } from './logger.ts'
+import { describeOrphan, startReclaiming } from './vms/reclaim.ts'
 
 /*
  * The runner process: `node packages/runner/main.ts --server URL --name NAME --token-file FILE`. Prints one line on stdout
  * when it is ready for work: {"ready":true,"driver":…}. Images and templates are made when work first needs them. SIGTERM and
  * SIGINT save and give back what it holds (exit 0); a second one ends it at once, and the next start reclaims what it left.
  */
+
+/** How often this host is searched for what dead runners left: nothing outlives its owner by more than 30 s. */
+const RECLAIM_MS = 10_000
 
 async function main(): Promise<void> {
   const { values } = parseArgs({ options: { server: { type: 'string' }, name: { type: 'string' }, 'token-file': { type: 'string' } } })
@@ -28,17 +32,21 @@ async function main(): Promise<void> {
       })
     }
   })
+  const runners = join(settings.home, 'runner')
   const logger = createRunnerLogger(settings.logLevel, settings.logTo === 'file' ? join(settings.home, 'logs', `runner-${name}.log`) : undefined, { maxBytes: settings.retention.logMb * 1024 ** 2, files: settings.retention.logFiles })
   await using driver = await selectDriver({
-    driver: settings.vm.driver, cache: settings.cache, stateDir: join(settings.home, 'runner', name), warm: settings.vm.warm,
+    driver: settings.vm.driver, cache: settings.cache, stateDir: join(runners, name), warm: settings.vm.warm,
     onNotice: (notice) => { logger.warn(notice) },
+  })
+  await using _reclaiming = startReclaiming(runners, {
+    everyMs: RECLAIM_MS, onReclaimed: (orphan) => { logger.warn(describeOrphan(orphan)) }, onError: (error) => { logger.error({ err: error }, 'orphans could not be reclaimed; it is tried again') },
   })
   const machines = createMachines({
     driver, settings, serverUrl, onProgress: (progress) => { logger.info(progress, 'preparing') },
     ...(settings.caFile === undefined ? {} : { ca: readFileSync(settings.caFile, 'utf8') }),
   })
   const checkSlots = Math.max(1, Math.floor(settings.concurrency / 2))
-  await using runner = startRunner({ serverUrl, token: token.reveal(), machines, attemptSlots: settings.concurrency, checkSlots, logger })
+  await using runner = startRunner({ serverUrl, token: token.reveal(), machines, attemptSlots: settings.concurrency, checkSlots, beatMs: settings.lease.beatMs, logger })
   process.stdout.write(`${JSON.stringify({ ready: true, driver: driver.name, isolates: driver.isolates, unenforced: driver.unenforced })}\n`)
   await Promise.race([stopped, runner.running])
   logger.info('stopping')

@@ -38,10 +38,11 @@ import { createRepositories } from './features/repositories/repositories.ts'
 import { retentionDuty } from './features/retention/retention.ts'
 import { registerRunnerProtocol } from './features/runners/protocol.ts'
 import { registerRunners } from './features/runners/runners.ts'
+import { silentRunnersDuty } from './features/runners/service.ts'
 import { createAttemptSource } from './features/tickets/attempt-source.ts'
 import { createTicketCommands } from './features/tickets/commands.ts'
 import { fileHistoryDuty } from './features/tickets/history-duty.ts'
-import { leaseExpiryDuty, nextRetryAt } from './features/tickets/lease-expiry.ts'
+import { leaseExpiryDuty, nextRetryAt, stalledAgentsDuty } from './features/tickets/lease-expiry.ts'
 import { attemptReports } from './features/tickets/reports.ts'
 import { registerTickets } from './features/tickets/tickets.ts'
 import { mintToken } from './http/tokens.ts'
@@ -141,10 +142,11 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
   registerProjects(context, (trx, about, change) => changingCeilings(trx, { approvals, stopped }, { kind: 'project', id: about.projectId, ...about }, change))
   registerBudgets(http, { db, approvals, stopped, project: (name) => requireProject(db.read, name) })
 
+  const agentDefinition = async (name: string, version: number) => (await requireAgent(db.read, name, version)).definition
   const replay = { db, blobs, now: clock, resolve: repositories.resolve, onFault: (err: unknown, what: string) => { logger.error({ err }, what) } }
   registerReplay(http, replay)
   const attempts = recorded(createAttemptSource({
-    ...ticketDeps, db, beatMs: config.lease.beatMs, defaults,
+    ...ticketDeps, db, beatMs: config.lease.beatMs, checkpointMs: config.lease.checkpointMs, defaults,
     rules: {
       leaseTtlMs: config.lease.ttlMs, concurrency: MAX_ATTEMPTS,
       concurrencyOf: async (trx, projectId) => (await requireProject(trx, projectId)).settings.concurrency,
@@ -161,7 +163,7 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
     fixBudget: (attempt, { agentUsd, repositoryUsd }) => db.write((trx) => fixAttemptCeilings(trx, attempt, [agentUsd, repositoryUsd])),
     project: (id) => requireProject(db.read, id),
     repositorySlug: async (id) => (await repositories.find(id)).slug,
-    agentDefinition: async (name, version) => (await requireAgent(db.read, name, version)).definition,
+    agentDefinition,
     mintToken: async (input) => (await db.write((trx) => mintToken(trx, input))).token,
     readTranscript: async (digest) => JSON.parse((await blobs.get(digest)).toString('utf8')) as unknown[],
   }), replay)
@@ -178,12 +180,13 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
     },
   })
   registerRunnerProtocol({
-    http, db, now: clock, attempts, attemptReports: attemptReports(ticketDeps), checks: checks.source, aboutCheck: checks.about,
+    http, db, now: clock, leaseTtlMs: config.lease.ttlMs, attempts, attemptReports: attemptReports(ticketDeps), checks: checks.source, aboutCheck: checks.about,
     storeBlob: async (content) => (await blobs.put(content)).digest, nextRetryAt: () => nextRetryAt(db, clock()), onFault: (err, what) => { logger.error({ err }, what) },
   })
 
   started.use(startCoordinator([
-    leaseExpiryDuty({ db, source: attempts, now: clock }),
+    leaseExpiryDuty({ db, source: attempts, now: clock }), stalledAgentsDuty({ db, now: clock, stallMs: config.lease.stallMs, agentDefinition }),
+    silentRunnersDuty({ db, now: clock, leaseTtlMs: config.lease.ttlMs }),
     fileHistoryDuty({
       db, readHistory: async (id, commits) => {
         const { path, defaultBranch } = await locate(id)

@@ -103,6 +103,8 @@ export interface WorkSource<W> {
   expire(trx: Trx, now: number): Promise<number>
 }
 export interface CheckSource extends WorkSource<CheckWork> {
+  /** Takes note of a report about a run that this runner holds under this fence; false when it was there already. */
+  recordStatus(trx: Trx, runnerId: string, report: { id: string; fence: number; sequence: number; vmId?: string | undefined }): Promise<boolean>
   complete(trx: Trx, runnerId: string, input: { id: string; fence: number; passed: boolean; results: unknown[] }): Promise<void>
   fail(trx: Trx, runnerId: string, input: { id: string; fence: number; failureClass: FailureClass; reason: string; message: string }): Promise<void>
 }

@@ -4,58 +4,79 @@ import { MODEL_HOST } from '@swarm/contract/guest-protocol.ts'
 import { complete, fail, release } from '@swarm/contract/runner-protocol.ts'
 import type { AttemptWork } from '@swarm/contract/runner-protocol.ts'
 import type { Vm } from '../drivers/driver.ts'
-import type { ServerLink } from '../link/server-link.ts'
 import { fetchWorkspace, pushWork } from './guest-git.ts'
 import { bounded } from './bounded.ts'
+import { startCheckpoints } from './checkpoints.ts'
 import { lines } from './lines.ts'
 import { provision } from './machine.ts'
-import type { Machines } from './machine.ts'
+import type { Provisioned, WorkDependencies } from './machine.ts'
 import type { Reporter } from './reporter.ts'
 import { asFailure, WorkFailure } from './work-failure.ts'
 
+/** An agent's output is read as it comes; of what is no event, the end is enough to explain a crash. */
+const KEPT_BYTES = 64 * 1024
+/** Output of an agent that is read at most: far more than any needs, and an outcome behind less is never lost. */
+const MAX_OUTPUT_BYTES = 1024 ** 3
+/** Events of one attempt, in characters of their JSON, that are recorded; a flood beyond is counted, and its outcome heard. */
+const RECORDED_CHARACTERS = 16 * 1024 * 1024
+
+/** What saving the work of an agent that failed or was stopped may take, with its repetitions; its last checkpoint stands beyond. */
+const SAVE_MS = 120_000
+
 /**
- * Carries out one attempt: microVM → workspace → agent → pushed work → report. Work in progress is pushed before the
- * microVM goes, however the attempt ends.
- * @param stop aborted when the lease is gone (reason `stale_fence`: nothing may be written any more), a person stopped it, or the runner goes down
+ * Carries out one attempt: microVM → workspace → agent → pushed work → report. Work in progress is pushed while the agent
+ * works, and once more before the microVM goes, however the attempt ends.
  */
-export async function runAttempt(work: AttemptWork, deps: { link: ServerLink; machines: Machines; reporter: Reporter; stop: AbortSignal; lost: AbortSignal }): Promise<void> {
-  const { link, reporter, stop, lost } = deps
+export async function runAttempt(work: AttemptWork, deps: WorkDependencies): Promise<void> {
+  const { link, reporter, stop, lost, permit } = deps
   const key = { kind: 'attempt' as const, id: work.attemptId, fence: work.fence }
   const ticket = work.task.ticket
-  const save = async (vm: Vm): Promise<string> => pushWork(vm, { attemptId: work.attemptId, ticketId: work.ticketId, title: ticket.title })
-  let provisioned: { vm: Vm; ended: Promise<void> } | null = null
+  const toPush = { attemptId: work.attemptId, ticketId: work.ticketId, title: ticket.title }
+  let provisioned: Provisioned | null = null
   try {
-    provisioned = await reporter.during('provision', () => provision(deps.machines, work, reporter))
-    const machine = provisioned.vm
+    provisioned = await reporter.during('provision', () => provision(deps.machines, work, reporter, permit))
+    const { vm: machine, proxy } = provisioned
     await reporter.during('workspace', async () => {
       await fetchWorkspace(machine, { ...work, ref: `refs/swarm/attempts/${work.attemptId}/start`, author: work.agentName, signal: stop })
       if (work.setup !== null) await runSetup(machine, work.setup, stop)
     })
-    const outcome = await reporter.during('agent', () => runAgent(machine, work, reporter, stop), (value) => value.type)
+    const outcome = await reporter.during('agent', async () => {
+      reporter.watchAgent(() => proxy.stats().openModelCalls > 0)
+      // Ended before the work is pushed for good, so that no checkpoint lands on top of that.
+      await using _checkpoints = startCheckpoints(machine, toPush, {
+        everyMs: work.checkpointMs, signal: lost, onCheckpoint: (sha) => { reporter.checkpoint(sha) }, onTrouble: (error) => { deps.onTrouble(error, 'a checkpoint was not taken') },
+      })
+      return await runAgent(machine, work, reporter, stop)
+    }, (value) => value.type)
     if (outcome.type === 'failed') throw new WorkFailure(outcome.failureClass, outcome.reason, outcome.message)
-    const headSha = await reporter.during('publish', () => save(machine), (sha) => sha)
+    const headSha = await reporter.during('publish', () => pushWork(machine, toPush, stop), (sha) => sha)
     await reporter.flush()
     if (outcome.type === 'question') {
       const { question, options, toolUseId, transcript } = outcome
-      await link.call(release, { body: { ...key, reason: 'question', wipSha: headSha, question: { text: question, options, toolUseId, transcript } } }, lost)
+      await link.call(release, { body: { ...key, reason: 'question', wipSha: headSha, question: { text: question, options, toolUseId, transcript } } }, lost, permit)
     } else {
-      await link.call(complete, { body: { ...key, kind: 'attempt', headSha, summary: outcome.summary.slice(0, 20_000) } }, lost)
+      await link.call(complete, { body: { ...key, kind: 'attempt', headSha, summary: outcome.summary.slice(0, 20_000) } }, lost, permit)
     }
   } catch (error) {
     if (lost.aborted) return
     const machine = provisioned?.vm
-    const wipSha = machine ? await saveOrNull(() => save(machine), reporter) : null
+    const wipSha = machine ? await saveOrNull(() => pushWork(machine, toPush, AbortSignal.any([lost, AbortSignal.timeout(SAVE_MS)])), reporter) : null
+    if (lost.aborted) return
     await reporter.flush()
-    if (stop.aborted) await link.call(release, { body: { ...key, reason: 'shutdown', wipSha } }, lost)
-    else {
-      const failure = asFailure(error)
-      await link.call(fail, { body: { ...key, failureClass: failure.failureClass, reason: failure.reason, message: failure.message.slice(-20_000), wipSha } }, lost)
-    }
+    const failure = stop.aborted ? stopFailure(stop.reason) : asFailure(error)
+    if (failure === null) await link.call(release, { body: { ...key, reason: 'shutdown', wipSha } }, lost, permit)
+    else await link.call(fail, { body: { ...key, failureClass: failure.failureClass, reason: failure.reason, message: failure.message.slice(-20_000), wipSha } }, lost, permit)
   } finally {
     await provisioned?.vm[Symbol.asyncDispose]()
     await provisioned?.ended
     await reporter.flush()
   }
+}
+
+/** An agent that was stopped because it made no progress has failed; whoever else stops it blames nobody (null). */
+function stopFailure(reason: unknown): WorkFailure | null {
+  if (!(reason instanceof Error) || reason.message !== 'stalled') return null
+  return new WorkFailure('agent', 'stalled', 'The agent showed no progress for as long as its limit allows: no event, and no model call in flight. Its work until then was saved.')
 }
 
 /** The work as a commit on the attempt's ref, or null when the microVM can no longer give it. */
@@ -77,6 +98,7 @@ async function runSetup(vm: Vm, command: string, signal: AbortSignal): Promise<v
 async function runAgent(vm: Vm, work: AttemptWork, reporter: Reporter, signal: AbortSignal): Promise<AgentOutcome> {
   let outcome: AgentOutcome | null = null
   let unreadable = ''
+  let recorded = 0
   const read = lines((line) => {
     const parsed = AgentEvent.safeParse(parseJson(line))
     if (!parsed.success) {
@@ -85,13 +107,18 @@ async function runAgent(vm: Vm, work: AttemptWork, reporter: Reporter, signal: A
     }
     const event = parsed.data
     if (event.type === 'finished' || event.type === 'question' || event.type === 'failed') outcome = event
+    else if (recorded > RECORDED_CHARACTERS) return
+    else if ((recorded += line.length) > RECORDED_CHARACTERS) {
+      reporter.activity({ type: 'text', text: `[The agent has written more than ${RECORDED_CHARACTERS} characters of events; from here on they are not recorded.]` })
+      return
+    }
     // The transcript goes with /release alone: it can be megabytes.
     reporter.activity(bounded(event.type === 'question' ? { ...event, transcript: [] } : event))
   })
   const task = { ...work.task, workspace: vm.workspace, modelBaseUrl: `http://${MODEL_HOST}` }
   const exit = await vm.exec({
     argv: ['node', vm.agentProgram], cwd: vm.workspace, stdin: JSON.stringify(task), timeoutMs: Math.round(work.limits.minutes * 60_000),
-    correlationId: work.correlationId, onStdout: read.push, signal,
+    correlationId: work.correlationId, onStdout: read.push, maxOutputBytes: MAX_OUTPUT_BYTES, keptBytes: KEPT_BYTES, signal,
   })
   read.end()
   if (outcome) return outcome

@@ -1,32 +1,30 @@
 import { complete, fail } from '@swarm/contract/runner-protocol.ts'
 import type { CheckResult, CheckWork } from '@swarm/contract/runner-protocol.ts'
 import type { Vm } from '../drivers/driver.ts'
-import type { ServerLink } from '../link/server-link.ts'
 import { fetchWorkspace } from './guest-git.ts'
 import { provision } from './machine.ts'
-import type { Machines } from './machine.ts'
-import type { Reporter } from './reporter.ts'
+import type { Provisioned, WorkDependencies } from './machine.ts'
 import { asFailure } from './work-failure.ts'
 
 const OUTPUT_KEPT_BYTES = 64 * 1024
 
 /** Runs the setup and the checks of one commit in a clean microVM, in their order, until one fails. */
-export async function runCheck(work: CheckWork, deps: { link: ServerLink; machines: Machines; reporter: Reporter; stop: AbortSignal; lost: AbortSignal }): Promise<void> {
-  const { link, reporter, stop, lost } = deps
+export async function runCheck(work: CheckWork, deps: WorkDependencies): Promise<void> {
+  const { link, reporter, stop, lost, permit } = deps
   const key = { kind: 'check' as const, id: work.checkId, fence: work.fence }
-  let provisioned: { vm: Vm; ended: Promise<void> } | null = null
+  let provisioned: Provisioned | null = null
   try {
-    provisioned = await reporter.during('provision', () => provision(deps.machines, work, reporter))
+    provisioned = await reporter.during('provision', () => provision(deps.machines, work, reporter, permit))
     const machine = provisioned.vm
     await reporter.during('workspace', () => fetchWorkspace(machine, { ...work, ref: `refs/swarm/checks/${work.checkId}`, author: 'Swarm', signal: stop }))
     const results = await reporter.during('checks', () => runAll(machine, work, stop))
     await reporter.flush()
-    await link.call(complete, { body: { ...key, kind: 'check', results, passed: results.every((result) => result.exitCode === 0) } }, lost)
+    await link.call(complete, { body: { ...key, kind: 'check', results, passed: results.every((result) => result.exitCode === 0) } }, lost, permit)
   } catch (error) {
     if (lost.aborted) return
     await reporter.flush()
     const failure = asFailure(error)
-    await link.call(fail, { body: { ...key, failureClass: failure.failureClass, reason: stop.aborted ? 'stopped' : failure.reason, message: failure.message.slice(-20_000), wipSha: null } }, lost)
+    await link.call(fail, { body: { ...key, failureClass: failure.failureClass, reason: stop.aborted ? 'stopped' : failure.reason, message: failure.message.slice(-20_000), wipSha: null } }, lost, permit)
   } finally {
     await provisioned?.vm[Symbol.asyncDispose]()
     await provisioned?.ended

@@ -1,6 +1,9 @@
 import { heartbeat } from '@swarm/contract/runner-protocol.ts'
 import type { Work, WorkKey } from '@swarm/contract/runner-protocol.ts'
+import { DomainError } from '@swarm/core/errors.ts'
 import type { ServerLink } from '../link/server-link.ts'
+import { instant } from './lease.ts'
+import type { Instant, Lease } from './lease.ts'
 import type { Reporter } from './reporter.ts'
 
 /** One piece of work that this runner holds. */
@@ -12,58 +15,72 @@ export interface Held {
   readonly stop: AbortController
   /** Aborted when the lease is gone: nothing may be written about this work any more. */
   readonly lost: AbortController
-  leaseEndsAtMs: number
+  readonly lease: Lease
+  /** Fires when the lease ends, by itself and first of all when a stopped process goes on. */
+  timer?: NodeJS.Timeout
 }
 
-/** Everything that this runner holds, and the beat that keeps its leases. */
+/**
+ * Asked before anything is done in the name of work: a process that was stopped, or cut off, for longer than its lease finds
+ * out here, whatever of its timers and sockets comes first when it goes on.
+ * @throws DomainError stale_fence when the lease is over; the work is lost from then on
+ */
+export function requireLease(held: Pick<Held, 'key' | 'lease' | 'lost'>): void {
+  if (!held.lost.signal.aborted && held.lease.leftMs() <= 0) held.lost.abort(new Error('the lease ran out without a heartbeat'))
+  if (held.lost.signal.aborted) throw new DomainError('stale_fence', { attemptId: held.key.id, fence: held.key.fence })
+}
+
+/** Everything that this runner holds, and the beat that says that it is alive and keeps its leases. */
 export class Holding implements AsyncDisposable {
   readonly #held = new Map<string, Held>()
   readonly #link: ServerLink
   readonly #ended = new AbortController()
-  readonly #onError: (error: unknown) => void
-  #timer: NodeJS.Timeout | undefined
+  readonly #options: { bootId: string; beatMs: number; vms: () => readonly string[]; onError: (error: unknown) => void }
+  readonly #timer: NodeJS.Timeout
   #beating: Promise<void> = Promise.resolve()
 
-  constructor(link: ServerLink, onError: (error: unknown) => void) {
+  constructor(link: ServerLink, options: { bootId: string; beatMs: number; vms: () => readonly string[]; onError: (error: unknown) => void }) {
     this.#link = link
-    this.#onError = onError
+    this.#options = options
+    this.#timer = setInterval(() => { this.#beat() }, options.beatMs)
   }
 
   all(): Held[] { return [...this.#held.values()] }
 
   add(held: Held): void {
     this.#held.set(held.key.id, held)
-    this.#timer ??= setInterval(() => { this.#beat() }, held.work.beatMs)
+    this.#beat()
   }
 
   remove(held: Held): void {
+    clearTimeout(held.timer)
     if (this.#held.get(held.key.id) === held) this.#held.delete(held.key.id)
-    if (this.#held.size === 0) {
-      clearInterval(this.#timer)
-      this.#timer = undefined
-    }
+  }
+
+  /** The server gives the ticket to somebody else when the lease is over: fence ourselves, even when it cannot be reached. */
+  #watch(held: Held): void {
+    clearTimeout(held.timer)
+    const leftMs = held.lease.leftMs()
+    if (leftMs <= 0) held.lost.abort(new Error('the lease ran out without a heartbeat'))
+    else held.timer = setTimeout(() => { this.#watch(held) }, leftMs)
   }
 
   #beat(): void {
-    const now = Date.now()
-    for (const held of this.#held.values()) {
-      // The server gives the ticket to somebody else from here on: fence ourselves, even when it cannot be reached.
-      if (now > held.leaseEndsAtMs) held.lost.abort(new Error('the lease ran out without a heartbeat'))
-    }
-    this.#beating = this.#send(now).catch(this.#onError)
+    for (const held of this.#held.values()) this.#watch(held)
+    this.#beating = this.#send(instant()).catch(this.#options.onError)
   }
 
-  async #send(sentAtMs: number): Promise<void> {
-    const holding = this.all().map((held) => ({ ...held.key, vmId: null, activityAtMs: held.reporter.lastActivityAtMs }))
-    if (holding.length === 0) return
-    const { stop } = await this.#link.call(heartbeat, { body: { holding } }, AbortSignal.any([this.#ended.signal, AbortSignal.timeout(10_000)]))
+  async #send(sentAt: Instant): Promise<void> {
+    const holding = this.all().filter((held) => !held.lost.signal.aborted).map((held) => ({ ...held.key, vmId: null, idleMs: held.reporter.idleMs() }))
+    const body = { bootId: this.#options.bootId, holding, vms: [...this.#options.vms()] }
+    // The next beat comes anyway: one that got no answer until then is given up, so that none hangs on a dead connection.
+    const { stop } = await this.#link.call(heartbeat, { body }, AbortSignal.any([this.#ended.signal, AbortSignal.timeout(this.#options.beatMs)]))
     const stopped = new Map(stop.map(({ id, reason }) => [id, reason]))
     for (const { id, fence } of holding) {
       const held = this.#held.get(id)
-      if (held?.key.fence !== fence) continue
+      if (held?.key.fence !== fence || held.lost.signal.aborted) continue
       const reason = stopped.get(id)
-      // Counted from before the call: the server's clock for this lease started no earlier.
-      if (reason === undefined) held.leaseEndsAtMs = sentAtMs + held.work.leaseTtlMs
+      if (reason === undefined) held.lease.renew(sentAt)
       else if (reason === 'stale_fence') held.lost.abort(new Error('the lease is gone'))
       else held.stop.abort(new Error(reason))
     }
@@ -71,6 +88,7 @@ export class Holding implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     clearInterval(this.#timer)
+    for (const held of this.#held.values()) clearTimeout(held.timer)
     this.#ended.abort()
     await this.#beating
   }

@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream'
 import { makeId } from '@swarm/core/ids.ts'
 import type { Work } from '@swarm/contract/runner-protocol.ts'
 import type { Template, Vm, VmDriver } from '../drivers/driver.ts'
+import type { ServerLink } from '../link/server-link.ts'
 import type { EgressProxy } from '../egress/proxy.ts'
 import type { Reporter } from './reporter.ts'
 import { WorkFailure } from './work-failure.ts'
@@ -14,13 +15,34 @@ export interface Machines {
   readonly driver: VmDriver
   /** The template for work with these needs, built when it does not exist yet. */
   template(work: Work): Promise<Template>
-  /** A proxy for one microVM, with the token of its work and the hosts of its project. */
-  proxy(work: Work, onRefusal: Reporter['refusal']): Promise<EgressProxy>
+  /** A proxy for one microVM, with the token of its work and the hosts of its project. `permit` throws when the lease of the work is over. */
+  proxy(work: Work, onRefusal: Reporter['refusal'], permit: () => void): Promise<EgressProxy>
 }
 
-/** Restores a microVM for a piece of work, with its way out. The caller disposes it; `ended` settles when that was reported. */
-export async function provision(machines: Machines, work: Work, reporter: Reporter): Promise<{ vm: Vm; ended: Promise<void> }> {
-  const [template, proxy] = await Promise.all([machines.template(work), machines.proxy(work, (refusal) => { reporter.refusal(refusal) })])
+/** What a piece of work is carried out with. */
+export interface WorkDependencies {
+  readonly link: ServerLink
+  readonly machines: Machines
+  readonly reporter: Reporter
+  /** Aborted when the work must end: the lease is gone, it was stopped (the reason says why), or the runner goes down. */
+  readonly stop: AbortSignal
+  /** Aborted when the lease is gone: nothing may be written any more. */
+  readonly lost: AbortSignal
+  /** Throws when the lease is over. */
+  readonly permit: () => void
+  readonly onTrouble: (error: unknown, what: string) => void
+}
+
+export interface Provisioned {
+  readonly vm: Vm
+  readonly proxy: EgressProxy
+  /** Settles when the end of the microVM was reported. */
+  readonly ended: Promise<void>
+}
+
+/** Restores a microVM for a piece of work, with its way out. The caller disposes it. */
+export async function provision(machines: Machines, work: Work, reporter: Reporter, permit: () => void): Promise<Provisioned> {
+  const [template, proxy] = await Promise.all([machines.template(work), machines.proxy(work, (refusal) => { reporter.refusal(refusal) }, permit)])
   const id = makeId('vm', randomBytes(8))
   const about = { id, driver: machines.driver.name, templateKey: template.key, imageDigest: template.image?.digest ?? null }
   reporter.vm({ ...about, state: 'starting' })
@@ -41,5 +63,5 @@ export async function provision(machines: Machines, work: Work, reporter: Report
     await proxy[Symbol.asyncDispose]()
     await reporter.vmEnded({ ...about, state: 'ended', endReason: end.reason })
   }).catch(reporter.onError)
-  return { vm, ended }
+  return { vm, proxy, ended }
 }

@@ -47,10 +47,10 @@ export function createMachines(options: {
       }
       return template
     },
-    async proxy(work, onRefusal) {
+    async proxy(work, onRefusal, permit) {
       const route = (path: string) => ({ url: `${options.serverUrl}${path}`, token: work.token })
       return createEgressProxy({
-        correlationId: work.correlationId,
+        correlationId: work.correlationId, permit,
         policy: await compilePolicy({ allow: work.egressAllow, exemptions: settings.egress.exemptions, npmRegistry }),
         routes: { model: route('/model'), git: route('/git') },
         limits: { egressBytes: work.limits.egressBytes },

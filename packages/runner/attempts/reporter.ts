@@ -26,14 +26,33 @@ export class Reporter {
   #steps: (Step | VmReport)[] = []
   #activity: AgentEvent[] = []
   #refusals: Refusal[] = []
+  #wipSha: string | null = null
   #sending: Promise<void> | null = null
-  lastActivityAtMs: number | null = null
+  readonly #permit: () => void
+  /** On the monotonic clock; null while no agent runs. */
+  #lastActivityMs: number | null = null
+  #inFlight: () => boolean = () => false
 
-  constructor(link: ServerLink, key: { kind: 'attempt' | 'check'; id: string; fence: number }, signal: AbortSignal, onError: (error: unknown) => void) {
+  /** @param permit throws when the lease of the work is over; asked before every try of a report */
+  constructor(link: ServerLink, key: { kind: 'attempt' | 'check'; id: string; fence: number }, options: { signal: AbortSignal; permit: () => void; onError: (error: unknown) => void }) {
     this.#link = link
     this.#key = key
-    this.#signal = signal
-    this.onError = onError
+    this.#signal = options.signal
+    this.#permit = options.permit
+    this.onError = options.onError
+  }
+
+  /** From now on an agent runs; `inFlight` tells whether it waits for a model call. */
+  watchAgent(inFlight: () => boolean): void {
+    this.#lastActivityMs = performance.now()
+    this.#inFlight = inFlight
+  }
+
+  /** How long the agent has shown no progress, ms; null while none runs. */
+  idleMs(): number | null {
+    if (this.#lastActivityMs === null) return null
+    if (this.#inFlight()) this.#lastActivityMs = performance.now()
+    return Math.round(performance.now() - this.#lastActivityMs)
   }
 
   step(step: Step): void { this.#steps.push(step); this.#send() }
@@ -45,10 +64,13 @@ export class Reporter {
   }
   refusal(refusal: Refusal): void { this.#refusals.push(refusal); this.#send() }
   activity(event: AgentEvent): void {
-    this.lastActivityAtMs = Date.now()
+    this.#lastActivityMs = performance.now()
     this.#activity.push(event)
     this.#send()
   }
+
+  /** Work in progress that lies on the attempt's ref; the newest is enough. */
+  checkpoint(sha: string): void { this.#wipSha = sha; this.#send() }
 
   /** Resolves when all that was reported has been recorded (or can no longer be). */
   async flush(): Promise<void> {
@@ -76,14 +98,17 @@ export class Reporter {
   }
 
   async #drain(): Promise<void> {
-    while (this.#steps.length > 0 || this.#activity.length > 0 || this.#refusals.length > 0) {
+    while (this.#steps.length > 0 || this.#activity.length > 0 || this.#refusals.length > 0 || this.#wipSha !== null) {
       const next = this.#steps.shift()
+      const wipSha = this.#wipSha
+      this.#wipSha = null
       const report: Report = {
         ...this.#key, sequence: this.#sequence++,
         activity: this.#activity.splice(0, BATCH), egressRefusals: this.#refusals.splice(0, BATCH),
+        ...(wipSha === null ? {} : { wipSha }),
         ...(next === undefined ? {} : 'id' in next ? { vm: next } : { step: next }),
       }
-      await this.#link.call(status, { body: report }, this.#signal)
+      await this.#link.call(status, { body: report }, this.#signal, this.#permit)
     }
   }
 }

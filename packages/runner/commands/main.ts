@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, rmSync } from 'node:fs'
+import { existsSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { programFailure } from '@swarm/contract/program-failure.ts'
@@ -11,7 +11,7 @@ import { probeCgroups } from '../host/cgroup.ts'
 import { readMachine } from '../host/machine.ts'
 import { ensureImage, listImages, removeImages } from '../images/images.ts'
 import { findTool, IMAGE_TOOLS, missingPackages, QEMU_TOOLS } from '../images/tools.ts'
-import { openVmJournal } from '../vms/journal.ts'
+import { journalsUnder } from '../vms/journal.ts'
 import { reclaimOrphans } from '../vms/reclaim.ts'
 
 /*
@@ -75,7 +75,7 @@ async function probe(): Promise<object> {
 /** What is left of microVMs under a home folder: records of runners, living processes, folders in memory. */
 async function leftovers(): Promise<object> {
   const { settings } = loadRunnerSettings()
-  const vms = journals(settings.home).flatMap((folder) => openVmJournal(folder).records().map(({ slot, vmId }) => ({ folder, slot, vmId })))
+  const vms = journalsUnder(join(settings.home, 'runner')).flatMap((journal) => journal.records().map(({ slot, vmId }) => ({ folder: journal.directory, slot, vmId })))
   const volatile = volatileFolder(settings.cache)
   return { vms, templates: listTemplates(settings.cache).map(({ directory, bytes, inUse }) => ({ directory, bytes, inUse })), volatile: existsSync(volatile) ? volatile : null }
 }
@@ -84,13 +84,8 @@ async function leftovers(): Promise<object> {
 async function reclaim(): Promise<object> {
   const { settings } = loadRunnerSettings()
   const reclaimed = []
-  for (const folder of journals(settings.home)) reclaimed.push(...await reclaimOrphans(openVmJournal(folder)))
+  for (const journal of journalsUnder(join(settings.home, 'runner'))) reclaimed.push(...await reclaimOrphans(journal))
   return { reclaimed }
-}
-
-function journals(home: string): string[] {
-  const runners = join(home, 'runner')
-  return (existsSync(runners) ? readdirSync(runners) : []).map((name) => join(runners, name, 'vms')).filter((folder) => existsSync(folder))
 }
 
 try {

@@ -36,6 +36,8 @@ export interface ExecOptions {
   signal?: AbortSignal
   /** stdout and stderr together, 16 MiB by default; what is beyond is thrown away, and `truncated` says so. */
   maxOutputBytes?: number
+  /** Of each, only so many of the last bytes are given in the result, for a program whose output is read as it comes; all unless given. */
+  keptBytes?: number
 }
 
 export type ExecResult = ExecExit & { stdout: string; stderr: string; truncated: boolean }
@@ -111,4 +113,6 @@ export interface VmDriver extends AsyncDisposable {
   buildTemplate(image: Image | null, size: VmSize, onProgress?: (progress: BuildProgress) => void): Promise<Template>
   /** Comes back when the guest has acknowledged clock, randomness, machine id, host name and scratch disk. */
   restore(template: Template, options: RestoreOptions): Promise<Vm>
+  /** Ids of the microVMs that it has now. */
+  live(): readonly string[]
 }

@@ -35,6 +35,8 @@ export interface EgressOptions {
   correlationId: string
   policy: EgressPolicy
   routes: SwarmRoutes
+  /** Asked before each request to the Swarm server; what it throws is what the guest is told. */
+  permit?: () => void
   /** Called once for each host, port and code (a guest that repeats itself does not flood the log), at most 200 times. */
   onRefusal: (refusal: Refusal) => void
   limits?: Partial<EgressLimits>
@@ -47,6 +49,8 @@ export interface EgressOptions {
 
 export interface EgressStats {
   openConnections: number
+  /** Model calls that have no whole answer yet. */
+  openModelCalls: number
   egressBytes: number
   refusals: number
 }
@@ -73,6 +77,7 @@ export function createEgressProxy(options: EgressOptions): EgressProxy {
   const dial: DialSettings = { policy: options.policy, lookup: options.lookup, upstreamProxy: options.upstreamProxy, ca: options.ca, connectTimeoutMs: limits.connectTimeoutMs }
   const budget = new ByteBudget(limits.egressBytes)
   const connections = new Map<Duplex, GuestConnection>()
+  let openModelCalls = 0
   const report = refusalReporter(options.onRefusal)
 
   const connectionOf = (stream: Duplex): GuestConnection => {
@@ -96,8 +101,15 @@ export function createEgressProxy(options: EgressOptions): EgressProxy {
       checkHostHeader(request.headers.host, target, 80)
       if (isSwarmHost(target.host)) {
         const { url: endpoint, route } = swarmEndpoint(options.routes, target, method, absolute.path)
+        options.permit?.()
         connection.setIdle(limits.routeIdleMs)
-        await forwardToSwarm(request, response, { connection, host: target.host, url: endpoint, route, correlationId: options.correlationId })
+        const isModelCall = route === options.routes.model
+        if (isModelCall) openModelCalls += 1
+        try {
+          await forwardToSwarm(request, response, { connection, host: target.host, url: endpoint, route, correlationId: options.correlationId })
+        } finally {
+          if (isModelCall) openModelCalls -= 1
+        }
       } else {
         await forwardToHost(request, response, { connection, target, path: absolute.path, mode: portModeOf(options.policy, target), budget, dial })
       }
@@ -185,7 +197,7 @@ export function createEgressProxy(options: EgressOptions): EgressProxy {
       stream.on('error', () => stream.destroy())
       server.emit('connection', stream)
     },
-    stats: () => ({ openConnections: connections.size, egressBytes: budget.usedBytes, refusals: report.count() }),
+    stats: () => ({ openConnections: connections.size, openModelCalls, egressBytes: budget.usedBytes, refusals: report.count() }),
     [Symbol.asyncDispose]: async () => {
       const closing = [...connections.keys()].map((stream) => new Promise<void>((resolve) => {
         stream.once('close', resolve)

@@ -33,20 +33,38 @@ export function ownIdentity(): ProcessIdentity {
 /** Kills for good, if it is still that process. @returns whether it was alive */
 export function killProcess(identity: ProcessIdentity): boolean {
   if (!isAlive(identity)) return false
-  process.kill(identity.pid, 'SIGKILL')
-  return true
+  try {
+    process.kill(identity.pid, 'SIGKILL')
+    return true
+  } catch (error) {
+    // It ended between the two.
+    if (error instanceof Error && 'code' in error && error.code === 'ESRCH') return false
+    throw error
+  }
+}
+
+/** Variable in the environment of every process of a microVM that is none (the process driver): the name of its record. */
+export const MARK_VARIABLE = 'SWARM_SLOT'
+
+/** Processes of one record: named so among their arguments (QEMU), or marked so in the environment that they began with. */
+export function processesMarked(slot: string): ProcessIdentity[] {
+  return [...processesWithArgument(slot), ...processesWith('environ', `${MARK_VARIABLE}=${slot}`)]
 }
 
 /** Processes that have this exact word among their arguments. */
 export function processesWithArgument(word: string): ProcessIdentity[] {
+  return processesWith('cmdline', word)
+}
+
+function processesWith(list: 'cmdline' | 'environ', word: string): ProcessIdentity[] {
   const found: ProcessIdentity[] = []
   for (const name of readdirSync('/proc')) {
     if (!/^\d+$/.test(name)) continue
     let words: string[]
     try {
-      words = readFileSync(`/proc/${name}/cmdline`, 'utf8').split('\0')
+      words = readFileSync(`/proc/${name}/${list}`, 'utf8').split('\0')
     } catch {
-      continue // ended meanwhile
+      continue // ended meanwhile, or is somebody else's
     }
     const identity = words.includes(word) ? identifyProcess(Number(name)) : null
     if (identity !== null) found.push(identity)

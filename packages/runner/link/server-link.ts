@@ -9,24 +9,32 @@ const FIRST_WAIT_MS = 100
 const WAIT_CAP_MS = 2_000
 /** A server that answers with a fault of its own for so long will go on doing so: the caller must hear of it. */
 const FAULTS_MS = 60_000
+/** An answer that has not come by then will not: the connection is half open, or the server hangs. The call is made again. */
+const ANSWER_MS = 15_000
+/** Added for a body that is megabytes, ms: a slow line carries 1 MiB/s. */
+const MS_PER_BYTE = 1_000 / 1024 ** 2
 
 export interface ServerLink {
   /**
    * Calls the server until it answers; every call of the runner protocol may be repeated. Faults of the network, 429 and 5xx
    * are tried again with growing waits until `signal` is aborted; any other answer, and 500 for a minute, is thrown as ApiError.
+   * A try without an answer is given up after 15 s (of a long poll: `waitMs` of its body more).
+   * @param permit asked before every try; what it throws ends the call
    */
-  call<B extends z.ZodType, R extends z.ZodType>(endpoint: Endpoint<z.ZodUndefined, z.ZodUndefined, B, R>, input: { body: z.input<B> }, signal: AbortSignal): Promise<z.output<R>>
+  call<B extends z.ZodType, R extends z.ZodType>(endpoint: Endpoint<z.ZodUndefined, z.ZodUndefined, B, R>, input: { body: z.input<B> }, signal: AbortSignal, permit?: () => void): Promise<z.output<R>>
 }
 
 export function createServerLink(options: { baseUrl: string; token: string; onTrouble: (error: unknown, path: string) => void }): ServerLink {
   const client = createClient({ baseUrl: options.baseUrl, token: options.token })
   return {
-    async call(endpoint, input, signal) {
+    async call(endpoint, input, signal, permit) {
+      const answerMs = Math.round(ANSWER_MS + heldMs(input.body) + JSON.stringify(input.body).length * MS_PER_BYTE)
       let faultySinceMs: number | null = null
       for (let wait = FIRST_WAIT_MS; ; wait = Math.min(WAIT_CAP_MS, wait * 2)) {
         signal.throwIfAborted()
+        permit?.()
         try {
-          return await client.call(endpoint, input as never, { signal })
+          return await client.call(endpoint, input as never, { signal: AbortSignal.any([signal, AbortSignal.timeout(answerMs)]) })
         } catch (error) {
           if (signal.aborted) throw signal.reason
           if (error instanceof ApiError && error.status < 500 && error.status !== 429) throw error
@@ -38,6 +46,11 @@ export function createServerLink(options: { baseUrl: string; token: string; onTr
       }
     },
   }
+}
+
+/** How long the server may hold this call on purpose. */
+function heldMs(body: unknown): number {
+  return typeof body === 'object' && body !== null && 'waitMs' in body ? Number(body.waitMs) : 0
 }
 
 function jitter(): number {

@@ -1,6 +1,7 @@
 import type { MuxStream } from '@swarm/contract/channel.ts'
 import { EXEC_TAG, ExecExit } from '@swarm/contract/guest-protocol.ts'
 import type { ExecOptions, ExecResult } from '../drivers/driver.ts'
+import { outputTail } from './output-tail.ts'
 
 export const DEFAULT_OUTPUT_BYTES = 16 * 1024 * 1024
 /** No record of a well-behaved guest is longer: pipes are read 64 KiB at a time. */
@@ -16,7 +17,7 @@ interface ExecSink {
 /** Collects an exec's records. The guest is not trusted: what exceeds the cap is dropped here as well. */
 export function collectExec(stream: MuxStream, options: ExecOptions, sink: ExecSink): void {
   const cap = options.maxOutputBytes ?? DEFAULT_OUTPUT_BYTES
-  const kept: Record<number, Buffer[]> = { [EXEC_TAG.STDOUT]: [], [EXEC_TAG.STDERR]: [] }
+  const kept: Record<number, ReturnType<typeof outputTail>> = { [EXEC_TAG.STDOUT]: outputTail(options.keptBytes), [EXEC_TAG.STDERR]: outputTail(options.keptBytes) }
   let budget = cap
   let truncated = false
   let exit: ExecExit | null = null
@@ -58,7 +59,7 @@ export function collectExec(stream: MuxStream, options: ExecOptions, sink: ExecS
     onEnd() {
       if (exit === null) return violate('an exec stream that ended without an exit')
       stream.end()
-      const text = (tag: number) => Buffer.concat(kept[tag] ?? []).toString('utf8')
+      const text = (tag: number) => kept[tag]?.text() ?? ''
       sink.onExit({ ...exit, truncated: truncated || exit.truncated, stdout: text(EXEC_TAG.STDOUT), stderr: text(EXEC_TAG.STDERR) })
     },
     onReset: (reason) => sink.onReset(reason),

@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { ownIdentity, type ProcessIdentity } from '../host/processes.ts'
@@ -40,6 +40,27 @@ export function openVmJournal(directory: string, owner: ProcessIdentity = ownIde
     add: (slot, folders) => write({ slot, vmId: null, owner, process: null, folders, cgroups: [], createdAtMs: Date.now() }),
     update: (slot, change) => write({ ...VmRecord.parse(JSON.parse(readFileSync(path(slot), 'utf8'))), ...change }),
     remove: (slot) => rmSync(path(slot), { force: true }),
-    records: () => readdirSync(directory).filter((name) => name.endsWith('.json')).map((name) => VmRecord.parse(JSON.parse(readFileSync(join(directory, name), 'utf8')))),
+    records: () => readdirSync(directory).filter((name) => name.endsWith('.json')).flatMap((name) => readRecord(join(directory, name))),
   }
+}
+
+/** One record, or none when its owner has just removed it. */
+function readRecord(path: string): VmRecord[] {
+  try {
+    return [VmRecord.parse(JSON.parse(readFileSync(path, 'utf8')))]
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return []
+    throw error
+  }
+}
+
+/** Folder of the journals of one runner, in its state folder. */
+export function journalFolder(stateDir: string): string {
+  return join(stateDir, 'vms')
+}
+
+/** The journals of every runner whose state folder lies in this folder. */
+export function journalsUnder(runners: string): VmJournal[] {
+  if (!existsSync(runners)) return []
+  return readdirSync(runners).map((name) => journalFolder(join(runners, name))).filter((folder) => existsSync(folder)).map((folder) => openVmJournal(folder))
 }

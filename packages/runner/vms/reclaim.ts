@@ -1,6 +1,8 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { existsSync, rmSync } from 'node:fs'
 import { removeCgroup } from '../host/cgroup.ts'
-import { isAlive, killProcess, processesWithArgument } from '../host/processes.ts'
+import { isAlive, killProcess, processesMarked } from '../host/processes.ts'
+import { journalsUnder } from './journal.ts'
 import type { VmJournal } from './journal.ts'
 
 /** What was left of a microVM whose runner is gone, and was removed. */
@@ -19,7 +21,7 @@ export async function reclaimOrphans(journal: VmJournal): Promise<ReclaimedOrpha
   for (const record of journal.records()) {
     if (isAlive(record.owner)) continue
     // The owner may have died between the start of the process and its record: it is found by its name as well.
-    const processes = processesWithArgument(record.slot)
+    const processes = processesMarked(record.slot)
     if (record.process !== null && !processes.some(({ pid }) => pid === record.process?.pid)) processes.push(record.process)
     const killed = processes.filter(killProcess).map(({ pid }) => pid)
     const removed = [...record.folders, ...record.cgroups].filter((path) => existsSync(path))
@@ -29,4 +31,33 @@ export async function reclaimOrphans(journal: VmJournal): Promise<ReclaimedOrpha
     orphans.push({ slot: record.slot, vmId: record.vmId, killed, removed })
   }
   return orphans
+}
+
+export function describeOrphan(orphan: ReclaimedOrphan): string {
+  return `reclaimed ${orphan.vmId ?? orphan.slot}: ${orphan.killed.length} processes, ${orphan.removed.length} folders`
+}
+
+/**
+ * Removes what dead runners of this host leave, whichever they were, now and every `everyMs`: also when nobody starts a
+ * runner of that name again.
+ * @param runners the folder with the state folders of all runners
+ */
+export function startReclaiming(runners: string, options: { everyMs: number; onReclaimed: (orphan: ReclaimedOrphan) => void; onError: (error: unknown) => void }): AsyncDisposable {
+  const ended = new AbortController()
+  async function reclaimAll(): Promise<void> {
+    for (const journal of journalsUnder(runners)) for (const orphan of await reclaimOrphans(journal)) options.onReclaimed(orphan)
+  }
+  async function run(): Promise<void> {
+    while (!ended.signal.aborted) {
+      await reclaimAll().catch(options.onError)
+      await delay(options.everyMs, undefined, { signal: ended.signal }).catch(() => undefined) // disposed
+    }
+  }
+  const running = run()
+  return {
+    async [Symbol.asyncDispose]() {
+      ended.abort()
+      await running
+    },
+  }
 }

@@ -96,6 +96,7 @@ export interface QuestionsTable {
   answer: string | null; answered_by: string | null; created_at: number; answered_at: number | null
 }
 export interface RunnersTable { id: string; name: string; boot_id: string | null; driver: string | null; isolates: number | null; capacity: number; seen_at: number | null; created_at: number }
+export interface RunnerBootsTable { runner_id: string; boot_id: string; created_at: number }
 export interface VmsTable {
   id: string; runner_id: string; work_kind: string; work_id: string; ticket_id: string | null; project_id: string
   driver: string; template_key: string
@@ -219,7 +220,7 @@ export interface Schema {
   design_sessions: DesignSessionsTable; spec_versions: SpecVersionsTable; design_steps: DesignStepsTable
   tickets: TicketsTable; ticket_dependencies: TicketDependenciesTable; file_pairs: FilePairsTable
   attempts: AttemptsTable; attempt_steps: AttemptStepsTable; questions: QuestionsTable
-  runners: RunnersTable; vms: VmsTable; agents: AgentsTable; agent_versions: AgentVersionsTable
+  runners: RunnersTable; runner_boots: RunnerBootsTable; vms: VmsTable; agents: AgentsTable; agent_versions: AgentVersionsTable
   approvals: ApprovalsTable; changes: ChangesTable; check_runs: CheckRunsTable
   merge_entries: MergeEntriesTable; merge_batches: MergeBatchesTable; merge_queues: MergeQueuesTable
   model_calls: ModelCallsTable; tokens: TokensTable; budget_ceilings: BudgetCeilingsTable; budget_thresholds: BudgetThresholdsTable

@@ -227,6 +227,13 @@ describe('how a run ends', () => {
     expect(existsSync(path.join(ever.workspace, 'a.js'))).toBe(false)
   })
 
+  test('is not what a gateway out of reach means: the call is made again, and the conversation goes on', async () => {
+    const away = refuse(502, { type: 'egress_unreachable', code: 'egress_unreachable', message: 'connect ECONNREFUSED' })
+    const { run, server } = await play([away, away, finish])
+    expect(run.outcome).toMatchObject({ type: 'finished' })
+    expect(server.requests.map(({ body }) => body.messages)).toEqual([1, 2, 3].map(() => server.requests[0]?.body.messages))
+  })
+
   test('when nothing listens at the model address', async () => {
     const run = await harness.run(buildTask(harness.workspace(), { template: 'claude', model: 'test' }, { modelBaseUrl: 'http://127.0.0.1:9' }))
     expect(run.outcome).toMatchObject({ type: 'failed', failureClass: 'model', reason: 'unreachable' })

@@ -14,6 +14,7 @@ import { useLightGlobals } from './light-globals.ts'
 import { callModel, type ModelTurn } from './model-call.ts'
 import { systemPrompt } from './prompt.ts'
 import { runTool, summarise, toolDefinitions } from './tool-runner.ts'
+import { whileUnreachable } from './unreachable.ts'
 
 /** Answers in a row that max_tokens may cut before the attempt ends. */
 const MAX_CUT_ANSWERS = 3
@@ -89,14 +90,14 @@ class Loop {
 
   async #call(): Promise<ModelTurn> {
     const { config, limits } = this.#task
-    const turn = await callModel(this.#client, {
+    const turn = await whileUnreachable(() => callModel(this.#client, {
       model: config.model,
       max_tokens: limits.maxOutputTokens,
       system: this.#system,
       tools: toolDefinitions(config.tools),
       messages: withCacheBreakpoint(this.#messages),
       stream: true,
-    }, { silenceMs: limits.modelSilenceSeconds * 1_000, signal: this.#context.signal })
+    }, { silenceMs: limits.modelSilenceSeconds * 1_000, signal: this.#context.signal }), this.#context.signal)
     this.#turns++
     this.#tokens += turn.usage.input + turn.usage.output
     const { emit } = this.#context

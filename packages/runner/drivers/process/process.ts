@@ -1,15 +1,20 @@
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
-import { mkdir, mkdtemp } from 'node:fs/promises'
+import { randomBytes } from 'node:crypto'
+import { existsSync, mkdirSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdir } from 'node:fs/promises'
 import { createServer, type Server, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { dirname, join } from 'node:path'
 import { DomainError } from '@swarm/core/errors.ts'
 import { GUEST_AGENT_PROGRAM } from '@swarm/contract/guest-protocol.ts'
+import { killProcess, MARK_VARIABLE, processesMarked } from '../../host/processes.ts'
 import { readFolderBytes, readGroups } from '../../host/usage.ts'
 import { bundleGuest } from '../../images/guest-bundle.ts'
 import type { BuildProgress, Image } from '../../images/image.ts'
+import { journalFolder, openVmJournal } from '../../vms/journal.ts'
+import { describeOrphan, reclaimOrphans } from '../../vms/reclaim.ts'
 import type { ExecResult, RestoreOptions, Template, Vm, VmDriver, VmEnd, VmSize } from '../driver.ts'
 import { runProcess, type RunningProcess } from './run-process.ts'
+import { tether } from './tether.ts'
 
 export interface ProcessDriverOptions {
   stateDir: string
@@ -26,12 +31,20 @@ export async function createProcessDriver({ stateDir, onNotice = () => {} }: Pro
   process.stderr.write(`\n  ${'!'.repeat(WARNING.length)}\n  ${WARNING}\n  ${'!'.repeat(WARNING.length)}\n\n`)
   onNotice(WARNING)
   const base = join(stateDir, 'processes')
-  mkdirSync(base, { recursive: true })
+  const journal = openVmJournal(journalFolder(stateDir))
+  for (const orphan of await reclaimOrphans(journal)) onNotice(describeOrphan(orphan))
+  const programs = `swarm-slot-programs-${randomBytes(6).toString('hex')}`
+  journal.add(programs, [join(base, programs)])
   const live = new Set<Vm>()
 
   async function restore(template: Template, options: RestoreOptions): Promise<Vm> {
     const startedAt = performance.now()
-    const folder = await mkdtemp(join(base, 'vm-'))
+    // Journaled before any of it exists, and the mark of all its processes: what a killed runner leaves is found by it.
+    const slot = `swarm-slot-${randomBytes(6).toString('hex')}`
+    const folder = join(base, slot)
+    journal.add(slot, [folder])
+    journal.update(slot, { vmId: options.id })
+    const tied = tether(slot)
     const [work, home, temporary] = [join(folder, 'work'), join(folder, 'home'), join(folder, 'tmp')]
     for (const path of [join(work, 'repository'), home, temporary]) await mkdir(path, { recursive: true })
     const agentProgram = join(template.directory, 'agent.mjs')
@@ -51,7 +64,11 @@ export async function createProcessDriver({ stateDir, onNotice = () => {} }: Pro
           proxy.server.close(() => resolve())
           for (const socket of proxy.sockets) socket.destroy()
         })
-        rmSync(folder, { recursive: true, force: true })
+        // What left its group (a daemon) is over as well.
+        processesMarked(slot).forEach(killProcess)
+        tied[Symbol.dispose]()
+        rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
+        journal.remove(slot)
         ended.resolve({ reason, detail })
       })()
       return ending
@@ -66,7 +83,7 @@ export async function createProcessDriver({ stateDir, onNotice = () => {} }: Pro
         request.signal?.throwIfAborted()
         const url = `http://127.0.0.1:${proxy.port}`
         const env = {
-          PATH: `${dirname(process.execPath)}:${process.env['PATH'] ?? '/usr/bin:/bin'}`, LANG: 'C.UTF-8', TZ: 'UTC', GIT_TERMINAL_PROMPT: '0', HOME: home, TMPDIR: temporary,
+          PATH: `${dirname(process.execPath)}:${process.env['PATH'] ?? '/usr/bin:/bin'}`, LANG: 'C.UTF-8', TZ: 'UTC', GIT_TERMINAL_PROMPT: '0', HOME: home, TMPDIR: temporary, [MARK_VARIABLE]: slot,
           http_proxy: url, https_proxy: url, all_proxy: url, HTTP_PROXY: url, HTTPS_PROXY: url, ALL_PROXY: url,
           no_proxy: 'localhost,127.0.0.1,::1', NO_PROXY: 'localhost,127.0.0.1,::1', NODE_USE_ENV_PROXY: '1', NODE_USE_SYSTEM_CA: '1',
           ...Object.fromEntries(Object.entries(request.env ?? {}).map(([name, value]) => [name, mapped(value)])),
@@ -103,16 +120,28 @@ export async function createProcessDriver({ stateDir, onNotice = () => {} }: Pro
     async buildTemplate(image: Image | null, size: VmSize, onProgress: (progress: BuildProgress) => void = () => {}): Promise<Template> {
       onProgress({ phase: 'template', detail: WARNING })
       const bundle = await bundleGuest()
-      const directory = join(base, `template-${bundle.digest.slice(0, 12)}`)
+      const directory = join(base, programs)
       mkdirSync(directory, { recursive: true })
       for (const [name, content] of bundle.files) writeFileSync(join(directory, name), content)
       return { key: bundle.digest, image, size, directory, builtAtMs: Date.now() }
     },
     restore,
+    live: () => [...live].map(({ id }) => id),
     async [Symbol.asyncDispose]() {
       await Promise.all([...live].map((vm) => vm[Symbol.asyncDispose]()))
-      rmSync(base, { recursive: true, force: true })
+      rmSync(join(base, programs), { recursive: true, force: true })
+      journal.remove(programs)
+      // Another process of this state folder may have something in them.
+      for (const folder of [base, journal.directory]) if (existsSync(folder)) removeEmpty(folder)
     },
+  }
+}
+
+function removeEmpty(folder: string): void {
+  try {
+    rmdirSync(folder)
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'ENOTEMPTY')) throw error
   }
 }
 

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import type { ExecOptions, ExecResult } from '../driver.ts'
 import { DEFAULT_OUTPUT_BYTES } from '../../vms/guest-exec.ts'
+import { outputTail } from '../../vms/output-tail.ts'
 
 export interface RunningProcess {
   /** Its process group; null when it could not be started. */
@@ -16,7 +17,7 @@ export function runProcess(options: ExecOptions & { cwd: string; env: Record<str
   const child = spawn(options.argv[0] ?? '', options.argv.slice(1), { cwd: options.cwd, env: options.env, detached: true, stdio: ['pipe', 'pipe', 'pipe'] })
   let budget = options.maxOutputBytes ?? DEFAULT_OUTPUT_BYTES
   let [timedOut, truncated] = [false, false]
-  const texts = { stdout: [] as Buffer[], stderr: [] as Buffer[] }
+  const texts = { stdout: outputTail(options.keptBytes), stderr: outputTail(options.keptBytes) }
   const signal = (name: NodeJS.Signals) => {
     if (child.pid === undefined) return
     try {
@@ -49,8 +50,7 @@ export function runProcess(options: ExecOptions & { cwd: string; env: Record<str
     const finish = (code: number | null, ended: string | null) => {
       clearTimeout(timer)
       options.signal?.removeEventListener('abort', kill)
-      const text = (name: 'stdout' | 'stderr') => Buffer.concat(texts[name]).toString('utf8')
-      resolve({ code, signal: ended, timedOut, truncated, wallMs: performance.now() - startedAt, stdout: text('stdout'), stderr: text('stderr') })
+      resolve({ code, signal: ended, timedOut, truncated, wallMs: performance.now() - startedAt, stdout: texts.stdout.text(), stderr: texts.stderr.text() })
     }
     child.once('error', (error) => {
       texts.stderr.push(Buffer.from(`cannot start ${options.argv[0]} in ${options.cwd}: ${error.message}\n`))

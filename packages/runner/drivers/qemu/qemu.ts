@@ -7,8 +7,8 @@ import { readMachine } from '../../host/machine.ts'
 import type { BuildProgress, Image } from '../../images/image.ts'
 import { findTool, QEMU_TOOLS, requireTools } from '../../images/tools.ts'
 import { connectGuest } from '../../vms/guest-connection.ts'
-import { openVmJournal } from '../../vms/journal.ts'
-import { reclaimOrphans, type ReclaimedOrphan } from '../../vms/reclaim.ts'
+import { journalFolder, openVmJournal } from '../../vms/journal.ts'
+import { describeOrphan, reclaimOrphans, type ReclaimedOrphan } from '../../vms/reclaim.ts'
 import type { RestoreOptions, Template, Vm, VmDriver, VmSize } from '../driver.ts'
 import { TRANSLATION_CACHE_MB } from './arguments.ts'
 import { bootTemplate, withTimeout } from './boot.ts'
@@ -49,9 +49,9 @@ export async function createQemuDriver(options: QemuDriverOptions): Promise<Qemu
   requireTools(QEMU_TOOLS, 'The QEMU driver')
   const qemu = findTool('qemu-system-x86_64') as string
   const [machine, cgroups] = [await readMachine(qemu), probeCgroups()]
-  const journal = openVmJournal(join(stateDir, 'vms'))
+  const journal = openVmJournal(journalFolder(stateDir))
   const reclaimed = await reclaimOrphans(journal)
-  for (const orphan of reclaimed) onNotice(`reclaimed ${orphan.vmId ?? orphan.slot}: ${orphan.killed.length} processes, ${orphan.removed.length} folders`)
+  for (const orphan of reclaimed) onNotice(describeOrphan(orphan))
   const unenforced = (['cpu', 'memory'] as const).flatMap((limit) => (cgroups[limit] ? [] : [`${limit}: ${cgroups.problems[limit] ?? 'unknown'}`]))
   for (const limit of unenforced) onNotice(`this host cannot limit ${limit}`)
 
@@ -117,6 +117,7 @@ export async function createQemuDriver(options: QemuDriverOptions): Promise<Qemu
 
   return {
     name: 'qemu', isolates: true, unenforced, reclaimed, restore,
+    live: () => [...live].map(({ id }) => id),
     async prewarm(template, count) {
       refill(template, count)
       await Promise.all(pools.get(template.key) ?? [])

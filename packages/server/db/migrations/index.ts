@@ -5,6 +5,7 @@ import * as mergeBatches from './0002-merge-batches.ts'
 import * as evidence from './0007-evidence.ts'
 import * as dispatch from './0004-dispatch.ts'
 import * as budgets from './0003-budgets.ts'
+import * as runnerBoots from './0005-runner-boots.ts'
 
 /** Every migration, by name. A static list: what ships is one bundle, where there is no folder to scan. Never edit one that was released. */
 export const MIGRATIONS: Record<string, Migration> = {
@@ -14,4 +15,5 @@ export const MIGRATIONS: Record<string, Migration> = {
   '0007-evidence': evidence,
   '0004-dispatch': dispatch,
   '0003-budgets': budgets,
+  '0005-runner-boots': runnerBoots,
 }

@@ -87,8 +87,11 @@ export function createCheckSource(deps: CheckSourceDependencies): CheckSource {
     async heartbeat(trx, runnerId, holding) {
       const stop: { id: string; reason: string }[] = []
       for (const item of holding) {
-        const renewed = await moveCheck(trx, { id: item.id, state: 'running', fence: item.fence }, { lease_expires_at: deps.now() + deps.leaseTtlMs, ...(item.vmId === null ? {} : { vm_id: item.vmId }) })
-        if (!renewed || (await checkById(trx, item.id))?.runner_id !== runnerId) stop.push({ id: item.id, reason: 'stale_fence' })
+        const row = await checkById(trx, item.id)
+        // A lease that is over is not renewed, even when nobody has taken the run away yet.
+        const holds = row?.runner_id === runnerId && (row.lease_expires_at ?? 0) >= deps.now()
+        const renewed = holds && await moveCheck(trx, { id: item.id, state: 'running', fence: item.fence }, { lease_expires_at: deps.now() + deps.leaseTtlMs, ...(item.vmId === null ? {} : { vm_id: item.vmId }) })
+        if (!renewed) stop.push({ id: item.id, reason: 'stale_fence' })
       }
       return stop
     },
@@ -101,6 +104,13 @@ export function createCheckSource(deps: CheckSourceDependencies): CheckSource {
       const rows = await expiredChecks(trx, now, BATCH)
       for (const row of rows) await again(trx, row, 'the runner was not heard from within the lease')
       return rows.length + await releaseDue(trx, now)
+    },
+
+    async recordStatus(trx, runnerId, report) {
+      const row = await held(trx, runnerId, report.id, report.fence)
+      if (row.state !== 'running') throw new DomainError('stale_fence', { attemptId: report.id, fence: report.fence })
+      if (report.sequence <= row.status_sequence) return false
+      return moveCheck(trx, row, { status_sequence: report.sequence, ...(report.vmId === undefined ? {} : { vm_id: report.vmId }) })
     },
 
     async complete(trx, runnerId, input) {

@@ -7,7 +7,8 @@ import type { Trx } from '../../db/unit.ts'
 import type { HttpTarget } from '../../http/register.ts'
 import { register } from '../../http/register.ts'
 import type { CheckSource, WorkSource } from '../../ports.ts'
-import { endVmsOf, recordVm, requireRunner, sawRunner } from './service.ts'
+import { endMissingVms, endVmsOf, isNewProcess, isVmOf, recordVm, requireRunner, sawRunner } from './service.ts'
+import type { KnownRunner } from './service.ts'
 
 /** Bodies with a transcript or a check's output are larger than other requests. */
 const LARGE_BODY_BYTES = 64 * 1024 * 1024
@@ -22,6 +23,7 @@ export interface AttemptReports {
     vmId?: string | undefined
     activity: readonly AgentEvent[]
     egressRefusals: readonly Record<string, unknown>[]
+    wipSha?: string | undefined
   }): Promise<boolean>
   complete(trx: Trx, runnerId: string, report: { id: string; fence: number; headSha: string; summary: string }): Promise<void>
   fail(trx: Trx, runnerId: string, report: { id: string; fence: number; failureClass: AttemptFailure['failureClass']; reason: string; message: string; wipSha: string | null }): Promise<void>
@@ -35,6 +37,7 @@ export interface RunnerProtocolDependencies {
   readonly http: HttpTarget
   readonly db: Database
   readonly now: () => number
+  readonly leaseTtlMs: number
   readonly attempts: WorkSource<AttemptWork>
   readonly attemptReports: AttemptReports
   readonly checks: CheckSource
@@ -49,17 +52,22 @@ export interface RunnerProtocolDependencies {
 export function registerRunnerProtocol(deps: RunnerProtocolDependencies): void {
   const { db, http } = deps
 
+  /** Takes note of a runner's call. What an earlier process of it held is taken back at the first call of a new one. */
+  async function heardFrom(trx: Trx, runnerId: string, call: { bootId: string; driver?: string; isolates?: boolean; capacity?: number }): Promise<KnownRunner> {
+    const runner = await requireRunner(trx, runnerId, true)
+    const now = deps.now()
+    const isNew = await isNewProcess(trx, runner, call.bootId, now)
+    await sawRunner(trx, runner.id, { bootId: call.bootId, now, ...(call.driver === undefined ? {} : { driver: call.driver, isolates: call.isolates ?? false, capacity: call.capacity ?? 0 }) })
+    if (isNew) {
+      await deps.attempts.reconcile(trx, runner.id)
+      await deps.checks.reconcile(trx, runner.id)
+      await endVmsOf(trx, runner.id, now)
+    }
+    return runner
+  }
+
   register(http, claim, async ({ body, principal, signal }) => {
-    const runner = await db.write(async (trx) => {
-      const known = await requireRunner(trx, principal.id, true)
-      await sawRunner(trx, known.id, { driver: body.driver, isolates: body.isolates, capacity: body.capacity, bootId: body.bootId, now: deps.now() })
-      if (known.bootId !== body.bootId) {
-        await deps.attempts.reconcile(trx, known.id)
-        await deps.checks.reconcile(trx, known.id)
-        await endVmsOf(trx, known.id, deps.now())
-      }
-      return known
-    })
+    const runner = await db.write((trx) => heardFrom(trx, principal.id, body))
     const until = deps.now() + body.waitMs
     using latch = db.wake.latch('work')
     while (true) {
@@ -99,21 +107,25 @@ export function registerRunnerProtocol(deps: RunnerProtocolDependencies): void {
   }
 
   register(http, heartbeat, async ({ body, principal }) => db.write(async (trx) => {
-    const runner = await requireRunner(trx, principal.id)
-    await sawRunner(trx, runner.id, { now: deps.now() })
-    const attempts = await deps.attempts.heartbeat(trx, runner.id, body.holding.filter((item) => item.kind === 'attempt'))
-    const checks = await deps.checks.heartbeat(trx, runner.id, body.holding.filter((item) => item.kind === 'check'))
+    const now = deps.now()
+    const runner = await heardFrom(trx, principal.id, { bootId: body.bootId })
+    await endMissingVms(trx, runner.id, body.vms, now, deps.leaseTtlMs)
+    const holding = body.holding.map(({ idleMs, ...item }) => ({ ...item, activityAtMs: idleMs === null ? null : now - idleMs }))
+    const attempts = await deps.attempts.heartbeat(trx, runner.id, holding.filter((item) => item.kind === 'attempt'))
+    const checks = await deps.checks.heartbeat(trx, runner.id, holding.filter((item) => item.kind === 'check'))
     return { stop: [...attempts, ...checks] }
   }))
 
   register(http, status, async ({ body, principal }) => db.write(async (trx) => {
+    const { vm, ...report } = body
     const about = body.kind === 'attempt' ? await deps.attemptReports.about(trx, body.id) : await deps.aboutCheck(trx, body.id)
-    // A microVM that ends is recorded whoever holds the work by now.
-    if (body.vm) await recordVm(trx, principal.id, { ...body.vm, workKind: body.kind, workId: body.id, ...about }, deps.now())
-    if (body.kind === 'check') return { recorded: true }
-    const onlyVmEnd = body.vm?.state === 'ended' && !body.step && body.activity.length === 0 && body.egressRefusals.length === 0
-    if (onlyVmEnd) return { recorded: true }
-    return { recorded: await deps.attemptReports.recordStatus(trx, principal.id, { ...body, vmId: body.vm?.id }) }
+    const onlyVmEnd = vm?.state === 'ended' && !body.step && !body.wipSha && body.activity.length === 0 && body.egressRefusals.length === 0
+    // A microVM that ends is recorded whoever holds the work by now; everything else only under the current fence.
+    const recorded = onlyVmEnd && await isVmOf(trx, principal.id, vm.id) ? true
+      : body.kind === 'attempt' ? await deps.attemptReports.recordStatus(trx, principal.id, { ...report, vmId: vm?.id })
+        : await deps.checks.recordStatus(trx, principal.id, { ...body, vmId: vm?.id })
+    if (vm) await recordVm(trx, principal.id, { ...vm, workKind: body.kind, workId: body.id, ...about }, deps.now())
+    return { recorded }
   }), { bodyLimitBytes: LARGE_BODY_BYTES })
 
   register(http, complete, async ({ body, principal }) => {

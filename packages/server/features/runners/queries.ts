@@ -29,6 +29,24 @@ export async function touchRunner(db: Db, id: string, patch: Updateable<RunnersT
   await db.updateTable('runners').set(patch).where('id', '=', id).execute()
 }
 
+/** Whether this process of the runner is a new one; from now on it is known. */
+export async function firstSeenBoot(db: Db, runnerId: string, bootId: string, now: number): Promise<boolean> {
+  const result = await db.insertInto('runner_boots').values({ runner_id: runnerId, boot_id: bootId, created_at: now }).onConflict((oc) => oc.columns(['runner_id', 'boot_id']).doNothing()).executeTakeFirst()
+  return result.numInsertedOrUpdatedRows === 1n
+}
+
+/** MicroVMs recorded as alive whose runner was not heard from since then, the longest silent first. */
+export async function vmsOfSilentRunners(db: Db, seenBefore: number, limit: number): Promise<Selectable<VmsTable>[]> {
+  return db.selectFrom('vms').innerJoin('runners', 'runners.id', 'vms.runner_id').selectAll('vms').where('vms.state', '!=', 'ended')
+    .where((eb) => eb.or([eb('runners.seen_at', 'is', null), eb('runners.seen_at', '<', seenBefore)])).orderBy('runners.seen_at').orderBy('vms.id').limit(limit).execute()
+}
+
+/** When the longest silent runner with microVMs was last heard from; null when none has any. */
+export async function earliestSeenWithVms(db: Db): Promise<number | null> {
+  const row = await db.selectFrom('vms').innerJoin('runners', 'runners.id', 'vms.runner_id').select((eb) => eb.fn.min('runners.seen_at').as('at')).where('vms.state', '!=', 'ended').executeTakeFirst()
+  return row?.at == null ? null : Number(row.at)
+}
+
 export async function vmById(db: Db, id: string): Promise<Selectable<VmsTable> | undefined> {
   return db.selectFrom('vms').selectAll().where('id', '=', id).executeTakeFirst()
 }

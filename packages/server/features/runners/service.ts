@@ -1,7 +1,11 @@
 import { DomainError } from '@swarm/core/errors.ts'
+import type { Selectable } from 'kysely'
 import type { Trx } from '../../db/unit.ts'
 import { appendEvents } from '../../events/events.ts'
-import { insertRunner, liveVmsOf, lockedRunner, putVm, runnerById, runnerByName, touchRunner, vmById } from './queries.ts'
+import type { Database } from '../../db/database.ts'
+import type { VmsTable } from '../../db/schema.ts'
+import type { Duty } from '../../coordinator/duty.ts'
+import { earliestSeenWithVms, firstSeenBoot, insertRunner, liveVmsOf, lockedRunner, putVm, runnerById, runnerByName, touchRunner, vmById, vmsOfSilentRunners } from './queries.ts'
 
 export interface KnownRunner { id: string; name: string; isolates: boolean; bootId: string | null }
 
@@ -12,6 +16,17 @@ export async function requireRunner(trx: Trx, id: string, lock = false): Promise
   return { id: row.id, name: row.name, isolates: row.isolates === 1, bootId: row.boot_id }
 }
 
+/**
+ * Whether this is the first call of a new process of the runner, which then holds nothing yet. `known` is locked.
+ * @throws runner_superseded when a newer process has replaced this one: a paused one that came back, or a request that was long on its way
+ */
+export async function isNewProcess(trx: Trx, known: KnownRunner, bootId: string, now: number): Promise<boolean> {
+  if (known.bootId === bootId) return false
+  if (known.bootId !== null) await firstSeenBoot(trx, known.id, known.bootId, now)
+  if (await firstSeenBoot(trx, known.id, bootId, now)) return true
+  throw new DomainError('runner_superseded', { name: known.name })
+}
+
 /** The runner of this name, made when it is new. */
 export async function registerRunner(trx: Trx, input: { name: string; id: string; now: number }): Promise<{ id: string; name: string }> {
   const known = await runnerByName(trx, input.name)
@@ -20,10 +35,10 @@ export async function registerRunner(trx: Trx, input: { name: string; id: string
   return { id: input.id, name: input.name }
 }
 
-export async function sawRunner(trx: Trx, id: string, seen: { bootId?: string; driver?: string; isolates?: boolean; capacity?: number; now: number }): Promise<void> {
+export async function sawRunner(trx: Trx, id: string, seen: { bootId: string; driver?: string; isolates?: boolean; capacity?: number; now: number }): Promise<void> {
   await touchRunner(trx, id, {
-    seen_at: seen.now,
-    ...(seen.driver === undefined ? {} : { boot_id: seen.bootId ?? null, driver: seen.driver, isolates: seen.isolates ? 1 : 0, capacity: seen.capacity ?? 0 }),
+    seen_at: seen.now, boot_id: seen.bootId,
+    ...(seen.driver === undefined ? {} : { driver: seen.driver, isolates: seen.isolates ? 1 : 0, capacity: seen.capacity ?? 0 }),
   })
 }
 
@@ -48,12 +63,55 @@ export async function recordVm(trx: Trx, runnerId: string, vm: VmReport, now: nu
   }])
 }
 
-/** The microVMs of an earlier process of this runner are gone: the new one reclaimed them before its first claim. */
-export async function endVmsOf(trx: Trx, runnerId: string, now: number): Promise<void> {
-  for (const vm of await liveVmsOf(trx, runnerId)) {
-    await recordVm(trx, runnerId, {
-      id: vm.id, state: 'ended', driver: vm.driver, templateKey: vm.template_key, imageDigest: vm.image_digest, endReason: 'runner restarted',
+/** Ends the records of these microVMs. Returns how many were still taken for alive. */
+async function endVms(trx: Trx, gone: readonly Selectable<VmsTable>[], endReason: string, now: number): Promise<number> {
+  for (const vm of gone) {
+    await recordVm(trx, vm.runner_id, {
+      id: vm.id, state: 'ended', driver: vm.driver, templateKey: vm.template_key, imageDigest: vm.image_digest, endReason,
       workKind: vm.work_kind, workId: vm.work_id, ticketId: vm.ticket_id, projectId: vm.project_id,
     }, now)
+  }
+  return gone.length
+}
+
+/** The microVMs of an earlier process of this runner are gone: the new one reclaimed them before its first claim. */
+export async function endVmsOf(trx: Trx, runnerId: string, now: number): Promise<void> {
+  await endVms(trx, await liveVmsOf(trx, runnerId), 'runner restarted', now)
+}
+
+/** A microVM that its runner no longer has is over. Young ones are left: this list may have been made before their start was reported. */
+export async function endMissingVms(trx: Trx, runnerId: string, present: readonly string[], now: number, graceMs: number): Promise<void> {
+  const missing = (await liveVmsOf(trx, runnerId)).filter((vm) => !present.includes(vm.id) && vm.started_at < now - graceMs)
+  await endVms(trx, missing, 'its runner no longer has it', now)
+}
+
+/** Whether the runner has this microVM on record: only then may its end be told when the work is no longer held. */
+export async function isVmOf(trx: Trx, runnerId: string, vmId: string): Promise<boolean> {
+  return (await vmById(trx, vmId))?.runner_id === runnerId
+}
+
+/** Records handled in one unit. */
+const BATCH = 50
+
+/**
+ * Ends the records of microVMs whose runner has been silent for longer than a lease: its process is dead or cut off, and it
+ * ends them itself (a dead one by the kernel, a cut off one when it finds its leases over). A server that has just started
+ * waits for a lease first: it was itself the one that did not hear.
+ */
+export function silentRunnersDuty(deps: { db: Database; now: () => number; leaseTtlMs: number }): Duty {
+  const listeningSince = deps.now()
+  return {
+    name: 'microVMs of silent runners',
+    run: async () => {
+      const now = deps.now()
+      if (now - listeningSince <= deps.leaseTtlMs) return false
+      const gone = await vmsOfSilentRunners(deps.db.read, now - deps.leaseTtlMs, BATCH)
+      if (gone.length === 0) return false
+      return await deps.db.write((trx) => endVms(trx, gone, 'its runner was not heard from within the lease', now)) > 0
+    },
+    nextAt: async () => {
+      const seenAt = await earliestSeenWithVms(deps.db.read)
+      return seenAt === null ? null : Math.max(seenAt, listeningSince) + deps.leaseTtlMs + 1
+    },
   }
 }

@@ -12,13 +12,19 @@ import type { ClaimRules } from './claim.ts'
 import { moveAttempt, requireTicket } from './commands.ts'
 import type { TicketDependencies } from './commands.ts'
 import { afterFailedAttempt } from './failures.ts'
+import { handIn } from './hand-in.ts'
 import { attemptById, attemptsOf, expiredAttempts, runningOn, ticketById } from './queries.ts'
 import type { AttemptRow } from './queries.ts'
 import { answeredBefore, resumeOf } from './questions.ts'
 
+/** Where nobody says otherwise (the setting `lease.checkpointMs`). */
+const CHECKPOINT_MS = 30_000
+
 export interface AttemptSourceDependencies extends TicketDependencies {
   readonly db: Database
   readonly beatMs: number
+  /** How often a runner pushes and journals the work in progress, ms. */
+  readonly checkpointMs?: number
   readonly rules: ClaimRules
   readonly repositories: RepositoryAccess
   readonly defaults: VmLimits
@@ -61,7 +67,7 @@ export function createAttemptSource(deps: AttemptSourceDependencies): WorkSource
         kind: 'attempt', attemptId: attempt.id, attemptNumber: attempt.number, ticketId: ticket.id, fence, baseSha, startSha,
         leaseTtlMs: deps.rules.leaseTtlMs, beatMs: deps.beatMs, correlationId: attempt.correlation_id,
         token: await deps.mintToken({ kind: 'attempt', subjectId: attempt.id, fence, expiresAt: attempt.deadline_at + deps.rules.leaseTtlMs }),
-        projectSlug: project.slug, repositorySlug, agentName: attempt.agent_name,
+        projectSlug: project.slug, repositorySlug, agentName: attempt.agent_name, checkpointMs: deps.checkpointMs ?? CHECKPOINT_MS,
         limits: vmLimits(deps.defaults, plan.limits, definition, limits.minutes),
         egressAllow: [...new Set([...project.settings.egressAllow, ...plan.egressAllow.filter((host) => project.settings.egressAllow.includes(host))])],
         image: { packages: [...plan.image.packages], npm: [...plan.image.npm] }, setup: plan.setup,
@@ -82,11 +88,12 @@ export function createAttemptSource(deps: AttemptSourceDependencies): WorkSource
       const stop: { id: string; reason: string }[] = []
       for (const item of holding) {
         const attempt = await attemptById(trx, item.id)
-        if (!attempt || attempt.state !== 'running' || attempt.fence !== item.fence || attempt.runner_id !== runnerId) {
+        // A lease that is over is not renewed, even when nobody has taken the ticket yet: a beat that was long on its way comes too late.
+        if (!attempt || attempt.state !== 'running' || attempt.fence !== item.fence || attempt.runner_id !== runnerId || (attempt.lease_expires_at ?? 0) < now) {
           stop.push({ id: item.id, reason: 'stale_fence' })
           continue
         }
-        await trx.updateTable('attempts').set({ lease_expires_at: now + deps.rules.leaseTtlMs, vm_id: item.vmId ?? attempt.vm_id, activity_at: item.activityAtMs ?? attempt.activity_at })
+        await trx.updateTable('attempts').set({ lease_expires_at: now + deps.rules.leaseTtlMs, vm_id: item.vmId ?? attempt.vm_id, activity_at: Math.max(item.activityAtMs ?? 0, attempt.activity_at ?? 0) })
           .where('id', '=', attempt.id).where('fence', '=', item.fence).where('state', '=', 'running').execute()
         if (attempt.stop_reason !== null) stop.push({ id: item.id, reason: attempt.stop_reason })
       }
@@ -107,9 +114,17 @@ export function createAttemptSource(deps: AttemptSourceDependencies): WorkSource
   }
 }
 
-/** Ends an attempt that nobody carries out any more; the next one starts from what it pushed, if it did (`lostWork`). */
+/**
+ * Ends an attempt that nobody carries out any more. Its last step was done when the final push is journaled: then only the
+ * word of it was lost, and the attempt is complete. Else the next one starts from what it pushed, if it did (`lostWork`).
+ */
 async function loseAttempt(trx: Trx, deps: TicketDependencies, attempt: AttemptRow, reason: string): Promise<void> {
   const now = deps.now()
+  const headSha = await publishedHead(trx, attempt)
+  if (headSha !== null) {
+    await handIn(trx, deps, attempt, { headSha, summary: attempt.summary ?? '' })
+    return
+  }
   const failureClass = reason === 'time_limit' ? 'agent' as const : 'infrastructure' as const
   const message = reason === 'time_limit' ? 'The attempt ran longer than its limit.' : 'The runner was not heard from within the lease, or was started anew.'
   const evidence: AttemptEvidence = { attemptId: attempt.id, number: attempt.number, failureClass, reason, findings: [], checkOutput: '', conflict: '' }
@@ -123,6 +138,14 @@ async function loseAttempt(trx: Trx, deps: TicketDependencies, attempt: AttemptR
     failureClass, reason, evidence, to: 'ready', patch: continueFrom(attempt, attempt.wip_sha ?? earlierWork(attempt)),
     correlationId: attempt.correlation_id, now, random: deps.random(), attemptId: attempt.id,
   })
+}
+
+/** The head that the attempt pushed when its agent had finished, when both steps are journaled under its fence. */
+async function publishedHead(trx: Trx, attempt: AttemptRow): Promise<string | null> {
+  const steps = await trx.selectFrom('attempt_steps').select(['step', 'detail']).where('attempt_id', '=', attempt.id).where('fence', '=', attempt.fence).where('state', '=', 'done').where('step', 'in', ['agent', 'publish']).execute()
+  const detail = new Map(steps.map((step) => [step.step, step.detail]))
+  const head = detail.get('publish') ?? ''
+  return detail.get('agent') === 'finished' && /^[0-9a-f]{40}$/.test(head) ? head : null
 }
 
 /** The next attempt starts from pushed work in progress, where there is some. */

@@ -9,6 +9,7 @@ import type { TicketDependencies } from './commands.ts'
 import { afterFailedAttempt } from './failures.ts'
 import { attemptById } from './queries.ts'
 import type { AttemptRow } from './queries.ts'
+import { handIn } from './hand-in.ts'
 import { insertQuestion } from './questions.ts'
 import { moveTicket } from './transition.ts'
 
@@ -19,6 +20,11 @@ async function held(trx: Trx, runnerId: string, key: { id: string; fence: number
     throw new DomainError('stale_fence', { attemptId: key.id, fence: key.fence })
   }
   return attempt
+}
+
+/** The newest of what the attempt pushed: at its end, at its last checkpoint, or before it began. */
+function savedWork(attempt: AttemptRow, wipSha: string | null): string | null {
+  return wipSha ?? attempt.wip_sha ?? earlierWork(attempt)
 }
 
 /** True when exactly this report was made before: the answer to it was lost, and is given again. */
@@ -34,11 +40,19 @@ export async function recordStatus(trx: Trx, deps: TicketDependencies, runnerId:
   vmId?: string | undefined
   activity: readonly Record<string, unknown>[]
   egressRefusals: readonly Record<string, unknown>[]
+  wipSha?: string | undefined
 }): Promise<boolean> {
   const attempt = await held(trx, runnerId, report)
   if (report.sequence <= attempt.status_sequence) return false
   const now = deps.now()
-  await trx.updateTable('attempts').set({ status_sequence: report.sequence, activity_at: now, ...(report.vmId === undefined ? {} : { vm_id: report.vmId }) })
+  // What the agent says at its end is kept with its work, so that a lost word of completion loses neither.
+  const summary = report.activity.findLast((event) => event['type'] === 'finished')?.['summary']
+  // A checkpoint is no sign of progress: it is the runner's, whatever its agent does.
+  const progress = report.step !== undefined || report.activity.length > 0 || report.egressRefusals.length > 0
+  await trx.updateTable('attempts').set({
+    status_sequence: report.sequence, ...(progress ? { activity_at: now } : {}), ...(report.vmId === undefined ? {} : { vm_id: report.vmId }),
+    ...(typeof summary === 'string' ? { summary } : {}), ...(report.wipSha === undefined ? {} : { wip_sha: report.wipSha }),
+  })
     .where('id', '=', attempt.id).where('fence', '=', attempt.fence).execute()
   if (report.step) {
     const { name, state, wallMs, detail } = report.step
@@ -50,6 +64,7 @@ export async function recordStatus(trx: Trx, deps: TicketDependencies, runnerId:
   const about = { projectId: attempt.project_id, subject, correlationId: attempt.correlation_id }
   await appendEvents(trx, [
     ...(report.step ? [{ ...about, type: 'ticket:progress', data: { attemptId: attempt.id, step: report.step.name, state: report.step.state, wallMs: report.step.wallMs ?? null, detail: report.step.detail ?? null } }] : []),
+    ...(report.wipSha === undefined ? [] : [{ ...about, type: 'ticket:progress', data: { attemptId: attempt.id, fence: attempt.fence, wipSha: report.wipSha } }]),
     ...report.activity.map((event) => ({ ...about, type: 'ticket:activity', data: { attemptId: attempt.id, event } })),
     ...report.egressRefusals.map((refusal) => ({ ...about, type: 'ticket:activity', data: { attemptId: attempt.id, egressRefused: refusal } })),
   ])
@@ -61,18 +76,7 @@ export async function recordStatus(trx: Trx, deps: TicketDependencies, runnerId:
 /** The agent's work is pushed: from here the gate and the checks decide. */
 export async function completeAttempt(trx: Trx, deps: TicketDependencies, runnerId: string, report: { id: string; fence: number; headSha: string; summary: string }): Promise<void> {
   if (await repeated(trx, runnerId, report, 'gating') || await repeated(trx, runnerId, report, 'verifying')) return
-  const attempt = await held(trx, runnerId, report)
-  let ticket = await requireTicket(trx, attempt.ticket_id)
-  const now = deps.now()
-  if (ticket.state === 'claimed') ticket = await moveTicket(trx, ticket, 'in_progress', { correlationId: attempt.correlation_id, now, attemptId: attempt.id })
-  if (ticket.state !== 'in_progress') {
-    // Held or cancelled meanwhile: the work is kept, and a retry starts from it.
-    await moveAttempt(trx, attempt, 'cancelled', { wip_sha: report.headSha, head_sha: report.headSha, summary: report.summary, ended_at: now, failure_reason: attempt.stop_reason ?? ticket.state, lease_expires_at: null })
-    await trx.updateTable('tickets').set({ next_base_sha: attempt.base_sha, next_start_sha: report.headSha }).where('id', '=', ticket.id).where('fence', '=', attempt.fence).execute()
-    return
-  }
-  await moveAttempt(trx, attempt, 'gating', { head_sha: report.headSha, summary: report.summary, lease_expires_at: null })
-  await moveTicket(trx, ticket, 'verifying', { correlationId: attempt.correlation_id, now, attemptId: attempt.id })
+  await handIn(trx, deps, await held(trx, runnerId, report), report)
 }
 
 export async function failAttempt(trx: Trx, deps: TicketDependencies, runnerId: string, report: {
@@ -93,13 +97,13 @@ export async function failAttempt(trx: Trx, deps: TicketDependencies, runnerId: 
     wip_sha: report.wipSha ?? attempt.wip_sha, ended_at: now, lease_expires_at: null,
   })
   if (stopped) {
-    await trx.updateTable('tickets').set(continueFrom(attempt, report.wipSha ?? earlierWork(attempt))).where('id', '=', ticket.id).where('fence', '=', attempt.fence).execute()
+    await trx.updateTable('tickets').set(continueFrom(attempt, savedWork(attempt, report.wipSha))).where('id', '=', ticket.id).where('fence', '=', attempt.fence).execute()
     return
   }
   // A bad script or a bad agent starts afresh; a fault of the machine or the model goes on from what was saved.
   const goOn = report.failureClass === 'infrastructure' || report.failureClass === 'model' || report.failureClass === 'budget'
   await afterFailedAttempt(trx, ticket, {
-    failureClass: report.failureClass, reason: report.reason, evidence, to: 'ready', patch: continueFrom(attempt, goOn ? report.wipSha ?? earlierWork(attempt) : null),
+    failureClass: report.failureClass, reason: report.reason, evidence, to: 'ready', patch: continueFrom(attempt, goOn ? savedWork(attempt, report.wipSha) : null),
     correlationId: attempt.correlation_id, now, random: deps.random(), attemptId: attempt.id, overload, holdReason,
   })
 }
@@ -116,7 +120,7 @@ export async function releaseAttempt(trx: Trx, deps: TicketDependencies, runnerI
   const working = ticket.state === 'claimed' || ticket.state === 'in_progress'
   if (report.question && working) {
     const questionId = deps.makeId('question')
-    await moveAttempt(trx, attempt, 'parked', { wip_sha: report.wipSha, lease_expires_at: null, vm_id: null })
+    await moveAttempt(trx, attempt, 'parked', { wip_sha: report.wipSha ?? attempt.wip_sha, lease_expires_at: null, vm_id: null })
     await insertQuestion(trx, {
       id: questionId, attempt_id: attempt.id, ticket_id: ticket.id, project_id: ticket.project_id, text: report.question.text, options: JSON.stringify(report.question.options),
       tool_use_id: report.question.toolUseId, transcript_digest: report.question.transcriptDigest, answer: null, answered_by: null, created_at: now, answered_at: null,
@@ -128,8 +132,8 @@ export async function releaseAttempt(trx: Trx, deps: TicketDependencies, runnerI
     await moveTicket(trx, ticket, 'on_hold', { reason: `an agent asks: ${report.question.text}`, correlationId: attempt.correlation_id, now, attemptId: attempt.id })
     return
   }
-  await moveAttempt(trx, attempt, working ? 'released' : 'cancelled', { wip_sha: report.wipSha, ended_at: now, failure_reason: attempt.stop_reason ?? report.reason, lease_expires_at: null })
-  const patch = continueFrom(attempt, report.wipSha ?? earlierWork(attempt))
+  await moveAttempt(trx, attempt, working ? 'released' : 'cancelled', { wip_sha: report.wipSha ?? attempt.wip_sha, ended_at: now, failure_reason: attempt.stop_reason ?? report.reason, lease_expires_at: null })
+  const patch = continueFrom(attempt, savedWork(attempt, report.wipSha))
   if (working) await moveTicket(trx, ticket, 'ready', { patch, reason: report.reason, correlationId: attempt.correlation_id, now, attemptId: attempt.id })
   else await trx.updateTable('tickets').set(patch).where('id', '=', ticket.id).where('fence', '=', attempt.fence).execute()
 }
