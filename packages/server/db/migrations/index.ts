@@ -3,6 +3,7 @@ import * as events from './0000-events.ts'
 import * as domain from './0001-domain.ts'
 import * as mergeBatches from './0002-merge-batches.ts'
 import * as evidence from './0007-evidence.ts'
+import * as completeEvents from './0006-complete-events.ts'
 
 /** Every migration, by name. A static list: what ships is one bundle, where there is no folder to scan. Never edit one that was released. */
 export const MIGRATIONS: Record<string, Migration> = {
@@ -10,4 +11,5 @@ export const MIGRATIONS: Record<string, Migration> = {
   '0001-domain': domain,
   '0002-merge-batches': mergeBatches,
   '0007-evidence': evidence,
+  '0006-complete-events': completeEvents,
 }

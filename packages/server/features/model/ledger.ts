@@ -85,11 +85,12 @@ export function createLedger(options: LedgerOptions) {
         }
         if (decision.kind === 'breach') {
           await insertCall(trx, { ...row, state: 'refused', cost_micro_usd: 0, ended_at: now })
-          await appendEvents(trx, [breachEvent(subject, decision.ceiling, decision.neededMicroUsd)])
+          await appendEvents(trx, [breachEvent(subject, id, decision.ceiling, decision.neededMicroUsd)])
           await options.onBreach?.(trx, { ceiling: decision.ceiling, neededMicroUsd: decision.neededMicroUsd, subject })
           return { breach: decision }
         }
         await insertCall(trx, { ...row, reserved_micro_usd: decision.microUsd })
+        await appendEvents(trx, [callEvent(subject, 'model:reserved', { callId: id, provider: options.provider, model, reservedMicroUsd: decision.microUsd })])
         return { open: { id, subject, reservedMicroUsd: decision.microUsd, maxTokens: decision.maxTokens, startedAt: now } }
       })
       if (result === 'wait') return result
@@ -113,7 +114,7 @@ export function createLedger(options: LedgerOptions) {
           request_digest: outcome.requestDigest, response_digest: outcome.responseDigest, ended_at: now,
         })
         if (!changed) return
-        await appendEvents(trx, [callEvent(call.subject, {
+        await appendEvents(trx, [callEvent(call.subject, 'model:call', {
           callId: call.id, provider: options.provider, model, status: outcome.status, tries: outcome.tries, costMicroUsd, estimated,
           inputTokens: usage ? totalInput(usage) : null, outputTokens: usage?.outputTokens ?? null, wallMs: now - call.startedAt,
         })])
@@ -138,7 +139,7 @@ export function createLedger(options: LedgerOptions) {
             projectId: call.project_id, sessionId: call.session_id, ticketId: call.ticket_id, attemptId: call.attempt_id, role: call.role, step: call.step,
             correlationId: call.correlation_id, ticketKey: '', ticketTitle: '', attemptNumber: 0,
           }
-          await appendEvents(trx, [callEvent(subject, { callId: call.id, provider: call.provider, model: call.model, status: null, tries: call.tries, costMicroUsd: call.reserved_micro_usd, estimated: true, inputTokens: null, outputTokens: null, wallMs: Date.now() - call.created_at })])
+          await appendEvents(trx, [callEvent(subject, 'model:call', { callId: call.id, provider: call.provider, model: call.model, status: null, tries: call.tries, costMicroUsd: call.reserved_micro_usd, estimated: true, inputTokens: null, outputTokens: null, wallMs: Date.now() - call.created_at })])
           wakeAfterCommit(trx, SETTLED_TOPIC)
         })
       }
@@ -184,12 +185,13 @@ function place(subject: Subject): Pick<NewEvent, 'projectId' | 'subject' | 'corr
   return { projectId: subject.projectId, subject: about, correlationId: subject.correlationId }
 }
 
-function callEvent(subject: Subject, data: Record<string, unknown>): NewEvent {
-  return { ...place(subject), type: 'model:call', data: { ...data, role: subject.role, step: subject.step, sessionId: subject.sessionId, ticketId: subject.ticketId, attemptId: subject.attemptId } }
+/** `model:reserved` when money was set aside, `model:call` when the call is over. */
+function callEvent(subject: Subject, type: 'model:reserved' | 'model:call', data: Record<string, unknown>): NewEvent {
+  return { ...place(subject), type, data: { ...data, role: subject.role, step: subject.step, projectId: subject.projectId, sessionId: subject.sessionId, ticketId: subject.ticketId, attemptId: subject.attemptId } }
 }
 
-function breachEvent(subject: Subject, ceiling: Ceiling, neededMicroUsd: number): NewEvent {
-  return { ...place(subject), type: 'budget:breach', data: { ceiling: ceiling.kind, ceilingId: ceiling.id, capMicroUsd: ceiling.capMicroUsd, spentMicroUsd: ceiling.spentMicroUsd, neededMicroUsd, sessionId: subject.sessionId, ticketId: subject.ticketId, attemptId: subject.attemptId } }
+function breachEvent(subject: Subject, callId: string, ceiling: Ceiling, neededMicroUsd: number): NewEvent {
+  return { ...place(subject), type: 'budget:breach', data: { callId, projectId: subject.projectId, ceiling: ceiling.kind, ceilingId: ceiling.id, capMicroUsd: ceiling.capMicroUsd, spentMicroUsd: ceiling.spentMicroUsd, neededMicroUsd, sessionId: subject.sessionId, ticketId: subject.ticketId, attemptId: subject.attemptId } }
 }
 
 /** Whether the process behind an owner mark certainly does not run: it was on this host, and its pid is free. */
