@@ -15,6 +15,7 @@ import { changeDiff } from './commands/change/diff.ts'
 import { changeEvidence } from './commands/change/evidence.ts'
 import { changeList } from './commands/change/list.ts'
 import { changeShow } from './commands/change/show.ts'
+import { check } from './commands/check.ts'
 import { configShow } from './commands/config/show.ts'
 import { demo } from './commands/demo.ts'
 import { doctor } from './commands/doctor.ts'
@@ -57,7 +58,7 @@ import { vmList } from './commands/vm/list.ts'
 
 /** Every command, in the order of the help. */
 export const commands: readonly Command[] = [
-  demo, run, up, start, stop, status, logs, doctor, sessionList, sessionRetry, sessionCancel, ticketList, ticketShow, ticketWhy, ticketLogs,
+  demo, run, up, start, stop, status, logs, doctor, check, sessionList, sessionRetry, sessionCancel, ticketList, ticketShow, ticketWhy, ticketLogs,
   ticketRetry, ticketHold, ticketCancel, approvalList, approvalShow, approvalApprove, approvalReject, approvalRevise, questionList,
   questionAnswer, changeList, changeShow, changeDiff, changeEvidence, evidenceKeys, budgetShow, budgetSet, projectList, projectCreate, projectSet, repositoryList,
   repositoryImport, agentList, agentShow, agentCreate, agentEdit, vmList, runnerList, imageBuild, imageList, gate, verify, replay, rehearsalInit, configShow,

@@ -38,6 +38,8 @@ already_decided: { status: 409, fault: 'user', message: '{kind} {id} was already
   nothing_to_back_up: { status: 404, fault: 'user', message: 'There is no database in {home}.', remedy: 'Name the folder of the installation with SWARM_HOME.' },
   home_not_empty: { status: 409, fault: 'user', message: 'The home folder {home} is not empty: {found}.', remedy: 'Name an empty one with SWARM_HOME, or say --force: what is there is then moved aside into a folder of its own.' },
   interrupted: { status: 500, fault: 'user', message: 'Interrupted.', remedy: 'Run the same command again.' },
+  database_older: { status: 500, fault: 'user', message: 'The database is of an older Swarm (migration {found}; this one knows {known}).', remedy: 'Start this Swarm once, which brings it up to date, then check again.' },
+  database_missing: { status: 500, fault: 'user', message: 'There is no database at {path}.', remedy: 'Set SWARM_HOME to the folder of an installation, or DATABASE_URL to its database.' },
   config_invalid: { status: 500, fault: 'user', message: 'The setting {field} is not valid: {problem}', remedy: 'Mend it where it was set ({source}); "swarm config show" lists every setting.' },
   // server: requests, live events, start
   unsupported_media_type: { status: 415, fault: 'user', message: 'A body of type {contentType} cannot be read here.', remedy: 'Send JSON with "content-type: application/json".' },

@@ -19,17 +19,19 @@ export type HostProgress = { phase: string; detail: string; bytes?: number | und
  * @throws UserError with the program's own code, words and remedy
  */
 export async function hostCommand<Result extends z.ZodType>(name: string, result: Result, options: {
-  of?: 'runner' | 'server'; args?: readonly string[]; env?: Readonly<Record<string, string>>; onProgress?: (progress: HostProgress) => void; signal?: AbortSignal
+  of?: 'runner' | 'server'; input?: string; args?: readonly string[]; env?: Readonly<Record<string, string>>; onProgress?: (progress: HostProgress) => void; signal?: AbortSignal
 } = {}): Promise<z.output<Result>> {
   options.signal?.throwIfAborted()
   const tether = new URL('./tether.ts', import.meta.url).href
   const child = spawn(process.execPath, ['--import', tether, join(CHECKOUT, 'packages', options.of ?? 'runner', 'commands', 'main.ts'), name, ...options.args ?? []], {
-    cwd: CHECKOUT, env: childEnvironment(options.env ?? {}), stdio: ['ignore', 'pipe', 'pipe', 'pipe'], detached: true,
+    cwd: CHECKOUT, env: childEnvironment(options.env ?? {}), stdio: ['pipe', 'pipe', 'pipe', 'pipe'], detached: true,
   })
-  if (!child.stdout || !child.stderr) throw new Error('the pipes that were asked for are missing')
+  if (!child.stdin || !child.stdout || !child.stderr) throw new Error('the pipes that were asked for are missing')
   const stop = (): void => { child.kill('SIGTERM') }
   options.signal?.addEventListener('abort', stop, { once: true })
   child.stdio[3]?.on('error', () => undefined)
+  child.stdin.on('error', () => undefined) // one that has ended already says why itself
+  child.stdin.end(options.input ?? '')
   let stderr = ''
   let value: unknown
   child.stderr.setEncoding('utf8').on('data', (text: string) => { stderr = (stderr + text).slice(-20_000) })

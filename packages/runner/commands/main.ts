@@ -11,6 +11,7 @@ import { probeCgroups } from '../host/cgroup.ts'
 import { readMachine } from '../host/machine.ts'
 import { ensureImage, listImages, removeImages } from '../images/images.ts'
 import { findTool, IMAGE_TOOLS, missingPackages, QEMU_TOOLS } from '../images/tools.ts'
+import { auditHost } from '../vms/audit.ts'
 import { journalsUnder } from '../vms/journal.ts'
 import { reclaimOrphans } from '../vms/reclaim.ts'
 
@@ -20,7 +21,7 @@ import { reclaimOrphans } from '../vms/reclaim.ts'
  * {"error": {code, message, remedy, details}}, exit 1.
  */
 
-const COMMANDS = { 'image-build': imageBuild, 'image-list': imageList, 'image-remove': imageRemove, 'probe': probe, 'leftovers': leftovers, 'reclaim': reclaim }
+const COMMANDS = { 'image-build': imageBuild, 'image-list': imageList, 'image-remove': imageRemove, 'probe': probe, 'leftovers': leftovers, 'reclaim': reclaim, 'audit': audit }
 
 const progress = (about: object): void => { process.stdout.write(`${JSON.stringify({ progress: about })}\n`) }
 
@@ -86,6 +87,12 @@ async function reclaim(): Promise<object> {
   const reclaimed = []
   for (const journal of journalsUnder(join(settings.home, 'runner'))) reclaimed.push(...await reclaimOrphans(journal))
   return { reclaimed }
+}
+
+/** What is on this host of this home's microVMs and belongs to nobody (vms/audit.ts). */
+async function audit(): Promise<object> {
+  const { settings } = loadRunnerSettings()
+  return auditHost(settings.home, settings.cache)
 }
 
 try {

@@ -2,6 +2,7 @@ import { parseArgs } from 'node:util'
 import { programFailure } from '@swarm/contract/program-failure.ts'
 import { DomainError } from '@swarm/core/errors.ts'
 import { backup } from './backup.ts'
+import { check } from './check.ts'
 import { restore } from './restore.ts'
 import { retention } from './retention.ts'
 
@@ -11,9 +12,9 @@ import { retention } from './retention.ts'
  * one line on stderr, {"error": {code, message, remedy, details}}, exit 1.
  */
 
-const COMMANDS = { backup, restore, retention }
+const COMMANDS = { backup, check, restore, retention }
 
-export interface CommandOptions { readonly file?: string; readonly force?: boolean; readonly 'dry-run'?: boolean }
+export interface CommandOptions { readonly file?: string; readonly force?: boolean; readonly 'dry-run'?: boolean; readonly 'model-log'?: string; readonly settled?: boolean; readonly repair?: boolean }
 export interface CommandContext {
   readonly progress: (about: { phase: string; detail: string; bytes?: number }) => void
   /** Aborted by SIGTERM and SIGINT. */
@@ -23,7 +24,7 @@ export interface CommandContext {
 const stopping = new AbortController()
 for (const name of ['SIGTERM', 'SIGINT'] as const) process.on(name, () => { stopping.abort(new DomainError('interrupted')) })
 try {
-  const { values, positionals } = parseArgs({ allowPositionals: true, options: { file: { type: 'string' }, force: { type: 'boolean' }, 'dry-run': { type: 'boolean' } } })
+  const { values, positionals } = parseArgs({ allowPositionals: true, options: { file: { type: 'string' }, force: { type: 'boolean' }, 'dry-run': { type: 'boolean' }, 'model-log': { type: 'string' }, settled: { type: 'boolean' }, repair: { type: 'boolean' } } })
   const name = positionals[0] ?? ''
   if (!Object.hasOwn(COMMANDS, name)) throw new DomainError('invalid_input', { problem: `there is no command ${name}`, field: 'the command line' })
   const progress: CommandContext['progress'] = (about) => { process.stdout.write(`${JSON.stringify({ progress: about })}\n`) }

@@ -21,7 +21,8 @@ function toNumber(text: string): number {
   return value
 }
 
-const types: pg.CustomTypesConfig = {
+/** Numbers come as numbers, whoever opens the connection. */
+export const types: pg.CustomTypesConfig = {
   getTypeParser: ((oid: number, format?: 'text' | 'binary') => oid === INT8 || oid === NUMERIC
     ? toNumber
     : pg.types.getTypeParser(oid, format as 'text')) as pg.CustomTypesConfig['getTypeParser'],

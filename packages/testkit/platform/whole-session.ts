@@ -1,10 +1,15 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { decideApproval, listApprovals } from '@swarm/contract/endpoints/approvals.ts'
 import { createSession, showSession } from '@swarm/contract/endpoints/design.ts'
 import { createProject } from '@swarm/contract/endpoints/projects.ts'
 import { createRepository, showRepository } from '@swarm/contract/endpoints/repositories.ts'
+import { listVms } from '@swarm/contract/endpoints/runners.ts'
 import { answerQuestion, listQuestions, listTickets, showTicket, ticketActivity } from '@swarm/contract/endpoints/tickets.ts'
 import { git } from '@swarm/git/run.ts'
 import { expect } from 'vitest'
+import { checkInstallation } from '../crash/check-installation.ts'
 import { parseScript } from '../rehearsal/script.ts'
 import { startRehearsal } from '../rehearsal/server.ts'
 import { startTestPlatform } from './platform.ts'
@@ -69,7 +74,10 @@ scenes:
 
 /** The whole way of a small spec, through the real interface: planned, approved, worked on, questioned, refused once, merged. */
 export async function wholeSession(options: Pick<NonNullable<Parameters<typeof startTestPlatform>[0]>, 'driver' | 'place'>): Promise<void> {
-  await using rehearsal = await startRehearsal({ script: parseScript(SCRIPT, { file: 'session.yml', folder: import.meta.dirname }) })
+  const logs = mkdtempSync(join(tmpdir(), 'swarm-session-'))
+  using _removed = { [Symbol.dispose]: () => rmSync(logs, { recursive: true, force: true }) }
+  const modelLog = join(logs, 'rehearsal.jsonl')
+  await using rehearsal = await startRehearsal({ script: parseScript(SCRIPT, { file: 'session.yml', folder: import.meta.dirname }), logFile: modelLog })
   await using platform = await startTestPlatform({ ...options, settings: { 'model.provider': 'rehearsal', 'model.baseUrl': rehearsal.url } })
   const { admin, context } = platform.server
   const project = await admin.call(createProject, { body: { slug: 'greeter' } })
@@ -104,4 +112,11 @@ export async function wholeSession(options: Pick<NonNullable<Parameters<typeof s
   expect(activity.items.map((item) => item.event.type)).toEqual(expect.arrayContaining(['turn', 'tool_call', 'tool_result', 'question', 'finished']))
   const { path } = await admin.call(showRepository, { params: { repositoryId: repository.id } })
   expect((await git(path, ['ls-tree', '-r', '--name-only', 'main'])).stdout.trim().split('\n')).toEqual(expect.arrayContaining(['src/greet.js', 'src/shout.js', 'test/greet.test.js', 'test/shout.test.js']))
+
+  // Every promise held on the way, and the replayed events give what the tables say.
+  await until(context, async () => (await admin.call(listVms)).items.every((vm) => vm.state === 'ended'))
+  const { config } = context
+  const report = await checkInstallation({ home: config.home, databaseUrl: config.databaseUrl?.reveal(), modelLog, settled: true, live: true })
+  expect(report.violations).toEqual([])
+  expect(report.checked).toMatchObject({ tickets: 2, attempts: 3, changes: 2, mainValues: 3 })
 }

@@ -6,6 +6,7 @@ import * as evidence from './0007-evidence.ts'
 import * as dispatch from './0004-dispatch.ts'
 import * as budgets from './0003-budgets.ts'
 import * as runnerBoots from './0005-runner-boots.ts'
+import * as completeEvents from './0006-complete-events.ts'
 
 /** Every migration, by name. A static list: what ships is one bundle, where there is no folder to scan. Never edit one that was released. */
 export const MIGRATIONS: Record<string, Migration> = {
@@ -16,4 +17,5 @@ export const MIGRATIONS: Record<string, Migration> = {
   '0004-dispatch': dispatch,
   '0003-budgets': budgets,
   '0005-runner-boots': runnerBoots,
+  '0006-complete-events': completeEvents,
 }

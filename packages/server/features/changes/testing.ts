@@ -89,17 +89,7 @@ export async function mergePathOver(db: Database, home: string, swarmYml: string
     },
     /** One attempt of the ticket that hands in these files, from where the engine says it starts. */
     async attempt(ticketId: string, files: Record<string, string | null>, base?: string): Promise<{ id: string; head: string }> {
-      await db.write(async (trx) => { await trx.updateTable('tickets').set({ priority: 1 }).where('id', '=', ticketId).execute() })
-      const others = await db.read.selectFrom('tickets').select('id').where('id', '!=', ticketId).where('state', 'in', ['ready', 'changes_requested']).execute()
-      const claimed = await db.write(async (trx) => {
-        // This very ticket and no other, however the engine would choose.
-        await trx.updateTable('tickets').set({ retry_at: clock.now + 10_000_000 }).where('id', 'in', [...others.map((other) => other.id), '']).execute()
-        await trx.updateTable('tickets').set({ retry_at: null }).where('id', '=', ticketId).execute()
-        const attempt = await claimTicket(trx, deps, { leaseTtlMs: 30_000, concurrency: 100, concurrencyOf: async () => 100, agentVersion: async () => ({ version: 1, minutes: 30 }) }, runner.id, newId('call'))
-        if (attempt?.ticket_id !== ticketId) throw new Error(`claimed ${attempt?.ticket_id ?? 'nothing'} instead of ${ticketId}`)
-        await trx.updateTable('tickets').set({ state: 'in_progress' }).where('id', '=', ticketId).execute()
-        return attempt
-      })
+      const claimed = await world.claim(ticketId)
       const from = claimed.base_sha !== '' ? claimed.base_sha : base ?? await world.main()
       const startSha = claimed.start_sha !== '' ? claimed.start_sha : from
       const head = await world.commit(startSha, files, `Work on ${ticketId}\n\nSwarm-Ticket: ${ticketId}\nSwarm-Attempt: ${claimed.id}\n`)
@@ -109,6 +99,19 @@ export async function mergePathOver(db: Database, home: string, swarmYml: string
         await completeAttempt(trx, deps, runner.id, { id: claimed.id, fence: claimed.fence, headSha: head, summary: 'done' })
       })
       return { id: claimed.id, head }
+    },
+    /** An attempt of this very ticket, under its lease. */
+    async claim(ticketId: string) {
+      await db.write(async (trx) => { await trx.updateTable('tickets').set({ priority: 1 }).where('id', '=', ticketId).execute() })
+      const others = await db.read.selectFrom('tickets').select('id').where('id', '!=', ticketId).where('state', 'in', ['ready', 'changes_requested']).execute()
+      return await db.write(async (trx) => {
+        // This very ticket and no other, however the engine would choose.
+        await trx.updateTable('tickets').set({ retry_at: clock.now + 10_000_000 }).where('id', 'in', [...others.map((other) => other.id), '']).execute()
+        await trx.updateTable('tickets').set({ retry_at: null }).where('id', '=', ticketId).execute()
+        const attempt = await claimTicket(trx, deps, { leaseTtlMs: 30_000, concurrency: 100, concurrencyOf: async () => 100, agentVersion: async () => ({ version: 1, minutes: 30 }) }, runner.id, newId('call'))
+        if (attempt?.ticket_id !== ticketId) throw new Error(`claimed ${attempt?.ticket_id ?? 'nothing'} instead of ${ticketId}`)
+        return attempt
+      })
     },
     async duty(name: string, duties = changes.duties): Promise<boolean> {
       const duty = duties.find((each) => each.name === name)

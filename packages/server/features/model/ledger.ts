@@ -171,7 +171,7 @@ function place(subject: Subject): Pick<NewEvent, 'projectId' | 'subject' | 'corr
 
 /** Every state that a call's row gets into is an event with the call's id and that state: reserved (open), breach (refused), call (settled). */
 function callEvent(subject: Subject, type: 'model:reserved' | 'model:call' | 'budget:breach', data: Record<string, unknown>): NewEvent {
-  return { ...place(subject), type, data: { ...data, role: subject.role, step: subject.step, sessionId: subject.sessionId, ticketId: subject.ticketId, attemptId: subject.attemptId } }
+  return { ...place(subject), type, data: { ...data, role: subject.role, step: subject.step, projectId: subject.projectId, sessionId: subject.sessionId, ticketId: subject.ticketId, attemptId: subject.attemptId } }
 }
 
 function breachEvent(subject: Subject, refused: Record<string, unknown>, ceiling: Ceiling): NewEvent {

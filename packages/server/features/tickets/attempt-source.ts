@@ -104,14 +104,17 @@ export function createAttemptSource(deps: AttemptSourceDependencies): WorkSource
       for (const attempt of await runningOn(trx, runnerId)) await loseAttempt(trx, deps, attempt, 'runner_restarted')
     },
 
-    async expire(trx, now) {
-      const expired = await expiredAttempts(trx, now, 50)
-      for (const attempt of expired) {
-        await loseAttempt(trx, deps, attempt, attempt.deadline_at < now ? 'time_limit' : 'lease_expired')
-      }
-      return expired.length
-    },
+    expire: (trx, now) => expireAttempts(trx, deps, now),
   }
+}
+
+/** Ends the attempts whose lease or deadline is over. Returns how many. */
+export async function expireAttempts(trx: Trx, deps: TicketDependencies, now: number): Promise<number> {
+  const expired = await expiredAttempts(trx, now, 50)
+  for (const attempt of expired) {
+    await loseAttempt(trx, deps, attempt, attempt.deadline_at < now ? 'time_limit' : 'lease_expired')
+  }
+  return expired.length
 }
 
 /**

@@ -37,7 +37,7 @@ export async function moveAttempt(trx: Trx, attempt: AttemptRow, to: AttemptStat
   if (!await moveAttemptRow(trx, attempt, next)) throw new DomainError('stale_fence', { attemptId: attempt.id, fence: attempt.fence })
   await appendEvents(trx, [{
     type: 'ticket:progress', projectId: attempt.project_id, subject: { kind: 'ticket', id: attempt.ticket_id }, correlationId: attempt.correlation_id,
-    data: { attemptId: attempt.id, number: attempt.number, fence: attempt.fence, from, to, failureClass: patch.failure_class ?? null, reason: patch.failure_reason ?? null },
+    data: { attemptId: attempt.id, number: attempt.number, fence: patch.fence ?? attempt.fence, from, to, failureClass: patch.failure_class ?? null, reason: patch.failure_reason ?? null },
   }])
   // The gate and the checks wait for attempts to arrive, as claims do for tickets.
   signal(trx, 'work')

@@ -29,7 +29,7 @@ export async function moveTicket(trx: Trx, ticket: TicketRow, to: TicketState, i
   if (to === 'done') await releaseDependents(trx, ticket.id, input.now)
   await appendEvents(trx, [{
     type: 'ticket:update', projectId: ticket.project_id, subject: { kind: 'ticket', id: ticket.id }, correlationId: input.correlationId,
-    data: { key: ticket.key, title: ticket.title, sessionId: ticket.session_id, from, to, reason: input.reason ?? null, attemptId: input.attemptId ?? null, retryAt: patch.retry_at ?? null },
+    data: { key: ticket.key, title: ticket.title, sessionId: ticket.session_id, from, to, reason: input.reason ?? null, attemptId: input.attemptId ?? null, fence: patch.fence ?? ticket.fence, retryAt: patch.retry_at ?? null },
   }])
   // Any move may free capacity, files or a dependent: whoever waits for work looks again.
   signal(trx, 'work')

@@ -1,0 +1,101 @@
+import { mkdir, writeFile } from 'node:fs/promises'
+import { hostname } from 'node:os'
+import { join } from 'node:path'
+import { git } from '@swarm/git/run.ts'
+import { expect, test } from 'vitest'
+import type { IntegrityReport } from '@swarm/contract/integrity.ts'
+import { eachDialect, type TestDatabase } from '../../db/testing.ts'
+import { appendEvents } from '../../events/events.ts'
+import { newId } from '../../ids.ts'
+import { mergePathOver, type MergePath } from '../changes/testing.ts'
+import { checkRecords } from './integrity.ts'
+
+const NOTHING = { leftovers: [], liveVms: [], processes: 0 }
+const check = (place: TestDatabase): Promise<IntegrityReport> => checkRecords({ home: place.home, databaseUrl: place.databaseUrl, settled: true }, NOTHING)
+
+interface Planted { readonly done: string; readonly review: string; readonly home: string }
+
+async function lastAttempt(world: MergePath, ticketId: string): Promise<string> {
+  return (await world.db.read.selectFrom('attempts').select('id').where('ticket_id', '=', ticketId).executeTakeFirstOrThrow()).id
+}
+
+/** One promise each, broken by hand past every guard of the product. */
+const PLANTS: Record<IntegrityReport['violations'][number]['invariant'], (world: MergePath, at: Planted) => Promise<unknown>> = {
+  I1: async (world, { review }) => {
+    const approval = await world.approval(review)
+    await world.db.write(async (trx) => {
+      await trx.updateTable('approvals').set({ status: 'expired' }).where('id', '=', approval.id).execute()
+      await appendEvents(trx, [{ type: 'approval:resolved', projectId: world.projectId, subject: { kind: 'change', id: approval.subject_id }, data: { approvalId: approval.id, status: 'expired' } }])
+    })
+  },
+  I2: async (world, { done }) => {
+    const attemptId = await lastAttempt(world, done)
+    await world.db.write((trx) => appendEvents(trx, [{ type: 'ticket:activity', projectId: world.projectId, subject: { kind: 'ticket', id: done }, data: { attemptId, event: { type: 'text' } } }]))
+  },
+  I3: async (world, { review }) => git(world.path, ['update-ref', `refs/heads/${(await world.ticket(review)).branch}`, await world.main()]),
+  I4: (world) => world.push({ 'by-hand.txt': 'x\n' }),
+  I5: async (world, { done }) => git(world.path, ['update-ref', '-d', `refs/swarm/attempts/${await lastAttempt(world, done)}/work`]),
+  I6: async (world) => {
+    const id = newId('call')
+    await world.db.write(async (trx) => {
+      await trx.insertInto('model_calls').values({
+        id, project_id: world.projectId, session_id: null, ticket_id: null, attempt_id: null, role: 'developer', step: null, provider: 'rehearsal', model: 'rehearsal', state: 'open', estimated: 0,
+        reserved_micro_usd: 10, reserved_tokens: 0, cost_micro_usd: null, tokens: null, ceiling: null, approval_id: null, input_tokens: null, output_tokens: null, cache_read_tokens: null, cache_write_tokens: null, status: null, tries: 0,
+        request_digest: null, response_digest: null, correlation_id: id, owner: `${hostname()}/999999999/gone`, created_at: 1, ended_at: null,
+      }).execute()
+      await appendEvents(trx, [{ type: 'model:reserved', projectId: world.projectId, subject: { kind: 'project', id: world.projectId }, data: { callId: id, reservedMicroUsd: 10, projectId: world.projectId, sessionId: null } }])
+    })
+  },
+  I7: async (_world, { home }) => {
+    await mkdir(join(home, 'logs'), { recursive: true })
+    const usage = { input_tokens: 10, output_tokens: 1, cache_creation_input_tokens: 0, cache_read_input_tokens: 0 }
+    await writeFile(join(home, 'logs', 'rehearsal.jsonl'), `${JSON.stringify({ callId: newId('call'), model: 'rehearsal', complete: true, usage })}\n`)
+  },
+  I8: (world, { done, review }) => world.db.write(async (trx) => { await trx.insertInto('ticket_dependencies').values({ ticket_id: done, depends_on_id: review }).execute() }),
+  I9: (world, { done }) => world.db.write(async (trx) => { await trx.updateTable('tickets').set({ attempt_count: 7 }).where('id', '=', done).execute() }),
+  I10: async (world, { done }) => {
+    const approval = await world.approval(done)
+    await world.db.write(async (trx) => { await trx.updateTable('approvals').set({ payload: approval.payload.replace('{', '{ ') }).where('id', '=', approval.id).execute() })
+  },
+}
+
+eachDialect((_dialect, make) => {
+  test('a sound installation has no violation, and everything in it was looked at', async () => {
+    await using place = await make()
+    await using db = await place.open()
+    const world = await mergePathOver(db, place.home, 'checks: { test: "true" }\n')
+    world.clock.now = Date.now()
+    const first = await world.inReview('a', { 'a.txt': 'a\n' })
+    await world.inReview('b', { 'b.txt': 'b\n' })
+    await world.decide(first)
+    await world.drain()
+    expect((await world.ticket(first)).state).toBe('done')
+    expect(await check(place)).toMatchObject({ ok: true, violations: [], checked: { tickets: 2, attempts: 2, changes: 2, approvals: 2, mainValues: 2 } })
+  })
+
+  test('each promise that is broken by hand is reported as that one, once', async () => {
+    await using place = await make()
+    await using db = await place.open()
+    const world = await mergePathOver(db, place.home, 'checks: { test: "true" }\n')
+    world.clock.now = Date.now()
+    const done = await world.inReview('a', { 'a.txt': 'a\n' })
+    await world.decide(done)
+    await world.drain()
+    const review = await world.inReview('b', { 'b.txt': 'b\n' })
+    let before = (await check(place)).violations
+    expect(before).toEqual([])
+    for (const [invariant, plant] of Object.entries(PLANTS)) {
+      await plant(world, { done, review, home: place.home })
+      const after = (await check(place)).violations
+      const known = new Set(before.map((violation) => JSON.stringify(violation)))
+      expect(after.filter((violation) => !known.has(JSON.stringify(violation))).map((violation) => violation.invariant), invariant).toEqual([invariant])
+      before = after
+    }
+    expect(before).toHaveLength(10)
+  })
+
+  test('a database of an older Swarm, or none, is said to be that', async () => {
+    await using place = await make()
+    await expect(check(place)).rejects.toMatchObject({ code: place.databaseUrl === undefined ? 'database_missing' : 'database_older' })
+  })
+})
