@@ -7,11 +7,14 @@ import { modelTraits } from '@swarm/core/budgets/prices.ts'
 import { z } from 'zod'
 import { conversationProblem, inputUsage, limitAnswer, MessagesRequest, readAsking, stableId, tokensOf, type Asking, type Usage } from './call.ts'
 import { messageBody, messageEvents, type Answer } from './events.ts'
+import { createFaultSwitch, SwitchedFault } from './fault-switch.ts'
 import { answerBlocks, describeAsking, findTurn, malform, unmetExpectations, type Found } from './play.ts'
 import type { Script, Turn } from './script.ts'
 
 /** The API's own limit of a request body. */
 const MAX_BODY_BYTES = 32 * 1024 * 1024
+/** Of a fault that is switched on. */
+const MAX_SWITCH_BYTES = 10_000
 
 /** One line of the log: a call that was answered by a turn or by a scripted fault. Usage is what was served, in tokens. */
 export interface ServedCall {
@@ -65,6 +68,7 @@ export async function startRehearsal(options: RehearsalOptions): Promise<Rehears
   const unmatched: string[] = []
   const played = new Set<string>()
   const faults = new Map<string, number>()
+  const weather = createFaultSwitch()
   const stopping = new AbortController()
   let counter = 0
 
@@ -111,14 +115,27 @@ export async function startRehearsal(options: RehearsalOptions): Promise<Rehears
     const gone = new AbortController()
     response.once('close', () => gone.abort())
     const over = AbortSignal.any([gone.signal, stopping.signal])
+    const switched = weather.take()
+    const met = switched?.fault ?? null
+    if (switched !== null && met?.kind === 'fail') {
+      await record({ ...base, status: met.status, complete: false, fault: `${switched.label}: fail ${met.status}`, usage: nothing })
+      if (met.retryAfter !== undefined) response.setHeader('retry-after', String(met.retryAfter))
+      return sendError(response, met.status, FAIL_TYPES[met.status], `a fault was switched on (${switched.label})`)
+    }
+    if (switched !== null && met?.kind === 'garbage') {
+      await record({ ...base, status: 200, complete: false, fault: `${switched.label}: garbage`, usage: nothing })
+      response.writeHead(200, { 'content-type': 'text/html' })
+      response.end('<html><body>upstream sent something else</body></html>')
+      return
+    }
     if (turn.fail && due(found, asking, 'fail', turn.fail.times)) {
       await record({ ...base, status: turn.fail.status, complete: false, fault: `fail ${turn.fail.status}`, usage: nothing })
       if (turn.fail.retryAfter !== undefined) response.setHeader('retry-after', String(turn.fail.retryAfter))
       return sendError(response, turn.fail.status, FAIL_TYPES[turn.fail.status], `the rehearsal script lets this call fail (${place})`)
     }
-    const broken = turn.malformed !== undefined && due(found, asking, 'malformed', turn.malformed === true ? 1 : turn.malformed.times)
-    const cut = turn.cut && due(found, asking, 'cut', turn.cut.times) ? turn.cut : null
-    const silence = turn.silence && due(found, asking, 'silence', turn.silence.times) ? turn.silence : null
+    const broken = met?.kind === 'malformed' || (turn.malformed !== undefined && due(found, asking, 'malformed', turn.malformed === true ? 1 : turn.malformed.times))
+    const cut = met?.kind === 'cut' ? met : turn.cut && due(found, asking, 'cut', turn.cut.times) ? turn.cut : null
+    const silence = met?.kind === 'silence' ? met : turn.silence && due(found, asking, 'silence', turn.silence.times) ? turn.silence : null
     const answer = makeAnswer(request, asking, turn, broken)
     if (!await waited(turn.delay, over)) return
     const end = await send(response, request, answer, { cut, silence }, over)
@@ -126,7 +143,7 @@ export async function startRehearsal(options: RehearsalOptions): Promise<Rehears
     if (end.started) {
       await record({
         ...base, status: 200, complete: end.complete,
-        fault: [broken && 'malformed', cut && 'cut', silence && 'silence'].filter(Boolean).join(', ') || null,
+        fault: `${switched === null ? '' : `${switched.label}: `}${[broken && 'malformed', cut && 'cut', silence && 'silence'].filter(Boolean).join(', ')}` || null,
         usage: end.complete ? answer.usage : { ...answer.usage, output_tokens: Math.min(answer.usage.output_tokens, tokensOf(end.bytes)) },
       })
     }
@@ -136,6 +153,19 @@ export async function startRehearsal(options: RehearsalOptions): Promise<Rehears
     else response.destroy()
   }
 
+  /** POST adds one, DELETE takes all away, GET tells which wait; what was met stands in the log. */
+  async function switchFaults(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
+    if (incoming.method === 'DELETE') weather.clear()
+    else if (incoming.method === 'POST') {
+      let text = ''
+      for await (const chunk of incoming.setEncoding('utf8') as AsyncIterable<string>) text = (text + chunk).slice(0, MAX_SWITCH_BYTES)
+      const parsed = SwitchedFault.safeParse(parseJson(text))
+      if (!parsed.success) return sendError(response, 400, 'invalid_request_error', z.prettifyError(parsed.error))
+      weather.add(parsed.data)
+    }
+    sendJson(response, 200, { pending: weather.pending() })
+  }
+
   const server = createServer((incoming, response) => {
     const requestId = `req_rehearsal${String(++counter).padStart(6, '0')}`
     response.setHeader('request-id', requestId)
@@ -143,8 +173,9 @@ export async function startRehearsal(options: RehearsalOptions): Promise<Rehears
     const path = new URL(incoming.url ?? '/', 'http://rehearsal').pathname
     const handled = incoming.method === 'POST' && path === '/v1/messages' ? messages(incoming, response, requestId)
       : incoming.method === 'POST' && path === '/v1/messages/count_tokens' ? countTokens(incoming, response)
-        : incoming.method === 'GET' && path === '/rehearsal/status' ? Promise.resolve(sendJson(response, 200, status()))
-          : Promise.resolve(sendError(response, 404, 'not_found_error', `the rehearsal model serves POST /v1/messages; not ${incoming.method ?? ''} ${path}`))
+        : path === '/rehearsal/faults' ? switchFaults(incoming, response)
+          : incoming.method === 'GET' && path === '/rehearsal/status' ? Promise.resolve(sendJson(response, 200, status()))
+            : Promise.resolve(sendError(response, 404, 'not_found_error', `the rehearsal model serves POST /v1/messages; not ${incoming.method ?? ''} ${path}`))
     handled.catch((error: unknown) => {
       if (response.headersSent) response.destroy()
       else sendError(response, 500, 'api_error', error instanceof Error ? error.message : String(error))
@@ -226,7 +257,7 @@ function makeAnswer(request: MessagesRequest, asking: Asking, turn: Turn, broken
   }
 }
 
-interface Faults { cut: Turn['cut'] | null; silence: Turn['silence'] | null }
+interface Faults { cut: Pick<NonNullable<Turn['cut']>, 'afterEvents'> | null; silence: Pick<NonNullable<Turn['silence']>, 'ms' | 'afterEvents'> | null }
 
 /** Sends the answer; `started`: some of it went out; `complete`: all of it did. */
 async function send(response: ServerResponse, request: MessagesRequest, answer: Answer, faults: Faults, over: AbortSignal): Promise<{ started: boolean; complete: boolean; bytes: number }> {
@@ -266,6 +297,15 @@ async function waited(ms: number, over: AbortSignal): Promise<boolean> {
     return true
   } catch (error) {
     if (over.aborted) return false
+    throw error
+  }
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined
     throw error
   }
 }
