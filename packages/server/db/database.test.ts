@@ -199,7 +199,7 @@ eachDialect((dialect, make) => {
         file.pragma('foreign_keys = OFF')
         file.exec(`drop table ${name}`)
       }
-      file.exec(`delete from kysely_migration where name <> '0000-events'`)
+      file.exec(`delete from kysely_migration where name <> '0000-events'; delete from meta where key = 'events_complete_since'`)
       file.close()
     }
     await using db = await place.open()

@@ -2,20 +2,20 @@ import type { Migration } from 'kysely/migration'
 import * as events from './0000-events.ts'
 import * as domain from './0001-domain.ts'
 import * as mergeBatches from './0002-merge-batches.ts'
-import * as evidence from './0007-evidence.ts'
-import * as dispatch from './0004-dispatch.ts'
 import * as budgets from './0003-budgets.ts'
+import * as dispatch from './0004-dispatch.ts'
 import * as runnerBoots from './0005-runner-boots.ts'
 import * as completeEvents from './0006-complete-events.ts'
+import * as evidence from './0007-evidence.ts'
 
 /** Every migration, by name. A static list: what ships is one bundle, where there is no folder to scan. Never edit one that was released. */
 export const MIGRATIONS: Record<string, Migration> = {
   '0000-events': events,
   '0001-domain': domain,
   '0002-merge-batches': mergeBatches,
-  '0007-evidence': evidence,
-  '0004-dispatch': dispatch,
   '0003-budgets': budgets,
+  '0004-dispatch': dispatch,
   '0005-runner-boots': runnerBoots,
   '0006-complete-events': completeEvents,
+  '0007-evidence': evidence,
 }
