@@ -16,7 +16,7 @@ import { readRepositoryPlan, sealPlan } from './features/checks/plan.ts'
 import { failedOutput, readResults } from './features/checks/service.ts'
 import { createChecks } from './features/checks/checks.ts'
 import { parseSwarmYml } from './features/checks/swarm-yml.ts'
-import { analyseCommit } from './features/design/repository.ts'
+import { analyseCommit, baseCommit } from './features/design/repository.ts'
 import { registerDesignRoutes } from './features/design/routes.ts'
 import { createDesign } from './features/design/service.ts'
 import { createEvidence } from './features/evidence/evidence.ts'
@@ -46,6 +46,7 @@ import { leaseExpiryDuty, nextRetryAt, stalledAgentsDuty } from './features/tick
 import { attemptReports } from './features/tickets/reports.ts'
 import { registerTickets } from './features/tickets/tickets.ts'
 import { mintToken } from './http/tokens.ts'
+import { keep } from './keep.ts'
 import { treeOf } from './integrations/builtin-code-host/bare.ts'
 import { VERSION } from './version.ts'
 
@@ -100,7 +101,9 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
     },
   })
 
-  const workPlan = async (repositoryId: string, commit: string) => readRepositoryPlan(repositories.pathOf(await repositories.find(repositoryId)), commit)
+  const readPlan = keep(readRepositoryPlan, (path, base, change?: string) => `${path}\0${base}\0${change ?? ''}`)
+  const conventions = keep(async (path: string, commit: string) => analysisText(await analyseCommit(path, commit), CONVENTIONS_CHARACTERS), (path, commit) => `${path}\0${commit}`)
+  const workPlan = async (repositoryId: string, commit: string) => readPlan(repositories.pathOf(await repositories.find(repositoryId)), commit)
   const checks = createChecks(context, {
     now: clock, makeId: ids, leaseTtlMs: config.lease.ttlMs, beatMs: config.lease.beatMs, setRef: repositories.setRef,
     place: async (repositoryId) => {
@@ -115,7 +118,7 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
   }
   const changes = createChanges(http, {
     db, now: clock, makeId: ids, tickets, approvals, locate, batchSize: config.merge.batch,
-    checks: { enqueue: checks.queue.enqueue, cancel: checks.queue.cancel, readPlan: readRepositoryPlan, sealPlan, readResults, failedOutput },
+    checks: { enqueue: checks.queue.enqueue, cancel: checks.queue.cancel, readPlan, sealPlan, readResults, failedOutput },
   })
 
   const evidence = createEvidence(http, {
@@ -155,11 +158,8 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
         return agent && { version: agent.version, minutes: agent.definition.limits.minutes ?? defaults.minutes }
       },
     },
-    conventions: async (repositoryId, commit) => {
-      const { path } = await locate(repositoryId)
-      return analysisText(await analyseCommit(path, commit), CONVENTIONS_CHARACTERS)
-    },
-    repositories: { ...repositories, head: async (id) => (await repositories.head(id)).sha, workPlan: async (id, commit) => { const plan = await workPlan(id, commit); return { ...plan, limits: plan.stated } } },
+    conventions: async (repositoryId, commit) => conventions((await locate(repositoryId)).path, commit),
+    repositories: { ...repositories, head: async (id) => baseCommit(await locate(id)), workPlan: async (id, commit) => { const plan = await workPlan(id, commit); return { ...plan, limits: plan.stated } } },
     fixBudget: (attempt, { agentUsd, repositoryUsd }) => db.write((trx) => fixAttemptCeilings(trx, attempt, [agentUsd, repositoryUsd])),
     project: (id) => requireProject(db.read, id),
     repositorySlug: async (id) => (await repositories.find(id)).slug,

@@ -30,7 +30,8 @@ export function serveConnection(socket: WebSocket, principal: Principal | null, 
   let answered = true
   metrics.liveClients.inc()
 
-  const send = (message: LiveMessage): void => {
+  const send = (message: LiveMessage): void => { sendText(JSON.stringify(message)) }
+  const sendText = (text: string): void => {
     if (socket.readyState !== socket.OPEN) return
     if (socket.bufferedAmount > MOST_BUFFERED_BYTES) {
       metrics.liveSlowConsumers.inc()
@@ -39,7 +40,7 @@ export function serveConnection(socket: WebSocket, principal: Principal | null, 
       setTimeout(() => socket.terminate(), 1_000).unref()
       return
     }
-    socket.send(JSON.stringify(message))
+    socket.send(text)
   }
   const refuse = (error: unknown): void => {
     if (error instanceof DomainError) send({ type: 'error', error: { code: error.code, message: error.message, remedy: error.remedy } })
@@ -50,7 +51,7 @@ export function serveConnection(socket: WebSocket, principal: Principal | null, 
   }
 
   const unlisten = hub.listen((page) => {
-    if (subscription?.phase === 'live') deliver(subscription, page, send)
+    if (subscription?.phase === 'live') deliver(subscription, page, sendText)
     else subscription?.waiting.push(page)
   })
 
@@ -66,13 +67,13 @@ export function serveConnection(socket: WebSocket, principal: Principal | null, 
       // The hub's pages so far lie before the end of this read, or the read is full and there is another one.
       mine.waiting.length = 0
       const page = await deps.events.read(mine.cursor, BACKFILL_PAGE, LIVE_FILTER)
-      deliver(mine, page, send)
+      deliver(mine, page, sendText)
       more = page.events.length === BACKFILL_PAGE
       if (socket.bufferedAmount > MOST_BUFFERED_BYTES / 2) await drained(socket, mine.abort.signal)
     }
     if (mine.abort.signal.aborted) return
     // A client that comes from another replica may be ahead of this one's hub: deliver skips up to its cursor.
-    for (const page of mine.waiting.splice(0)) deliver(mine, page, send)
+    for (const page of mine.waiting.splice(0)) deliver(mine, page, sendText)
     mine.phase = 'live'
     send({ type: 'phase', phase: 'live', cursor: mine.cursor })
   }
@@ -107,13 +108,25 @@ export function serveConnection(socket: WebSocket, principal: Principal | null, 
 }
 
 /** Sends what of a page is new to this subscription and in its rooms, and moves its cursor past the page. */
-function deliver(subscription: Subscription, page: EventPage, send: (message: LiveMessage) => void): void {
+function deliver(subscription: Subscription, page: EventPage, send: (text: string) => void): void {
   for (const event of page.events) {
     if (compareCursors(event.cursor, subscription.cursor) <= 0) continue
     subscription.cursor = event.cursor
-    if (roomsOf(event).some((room) => subscription.rooms.has(room))) send({ type: 'event', cursor: event.cursor, event: present(event) })
+    if (roomsOf(event).some((room) => subscription.rooms.has(room))) send(textOf(event))
   }
   if (compareCursors(page.cursor, subscription.cursor) > 0) subscription.cursor = page.cursor
+}
+
+/** The message of each event, made once for all clients: pages of the hub are handed to every one of them. */
+const texts = new WeakMap<StoredEvent, string>()
+
+function textOf(event: StoredEvent): string {
+  const known = texts.get(event)
+  if (known !== undefined) return known
+  const message: LiveMessage = { type: 'event', cursor: event.cursor, event: present(event) }
+  const text = JSON.stringify(message)
+  texts.set(event, text)
+  return text
 }
 
 function present(event: StoredEvent): LiveEvent {

@@ -4,7 +4,7 @@ import { DomainError } from '@swarm/core/errors.ts'
 import type { Database } from '../../db/database.ts'
 import { signal } from '../../db/unit.ts'
 import { appendEvents } from '../../events/events.ts'
-import { commitFiles, createBare, followRef, readRef, repositoryPath, treeOf } from '../../integrations/builtin-code-host/bare.ts'
+import { commitFiles, compareAndSet, createBare, followRef, readRef, repositoryPath, treeOf } from '../../integrations/builtin-code-host/bare.ts'
 import { fetchOrigin, inspectOrigin, pushToOrigin, type ImportOutcome } from '../../integrations/builtin-code-host/origin.ts'
 import { insertRepository, projectNamed, repositoryById, repositoryBySlugs, repositoryOfProject, type LocatedRepository } from './queries.ts'
 
@@ -129,7 +129,9 @@ export function createRepositoryService(deps: RepositoryDependencies): Repositor
 
     async setRef(repositoryId, ref, sha) {
       if (!ref.startsWith('refs/swarm/')) throw new DomainError('invalid_input', { problem: `${ref} is not a ref of Swarm's own`, field: 'ref' })
-      await followRef(pathOf(await find(repositoryId)), ref, sha)
+      const path = pathOf(await find(repositoryId))
+      // Nearly always it is new: then git is started once.
+      if (!await compareAndSet(path, ref, sha, null)) await followRef(path, ref, sha)
     },
 
     async resolve(repositoryId, ref) {
