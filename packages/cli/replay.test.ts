@@ -92,11 +92,11 @@ test('an attempt that asked a person is replayed stay by stay, with the answer t
 
 test('an attempt whose answer was cut is replayed as far as it was answered; one without a model is replayed by its commands', { timeout: RUN_MS }, async () => {
   await using desk = makeDesk()
-  const before = await built(desk, script().replace('      - finish: The module', '      - cut: { afterEvents: 3 }\n        finish: The module'))
+  const before = await built(desk, script().replace('      - finish: The module', '      - cut: { afterEvents: 3, times: 3 }\n        finish: The module'))
   expect(before.attempts).toHaveLength(2)
   const cut = await desk.swarm(['replay', before.attempts[0]?.id ?? '', '--json'])
   expect(cut.code, cut.stderr + cut.stdout).toBe(0)
-  expect(cut.json as unknown as ReplayReport).toMatchObject({ same: true, stays: [{ unanswered: 1, model: { recorded: 1, asked: 2, endedUnanswered: true, divergences: [] }, outcome: { recorded: 'cut_stream' }, tree: { same: true } }] })
+  expect(cut.json as unknown as ReplayReport).toMatchObject({ same: true, stays: [{ unanswered: 3, model: { recorded: 1, asked: 2, endedUnanswered: true, divergences: [] }, outcome: { recorded: 'cut_stream' }, tree: { same: true } }] })
 
   const client = createClient({ baseUrl: readRunFile(desk.home)?.url ?? '', token: readFileSync(join(desk.home, 'admin-token'), 'utf8').trim() })
   await client.call(createAgent, { body: { name: 'writer', definition: { config: { template: 'shell', commands: ['echo one > one.txt', 'echo two > two.txt'] } } } })
@@ -134,7 +134,7 @@ describe('requests are compared', () => {
   test.each([
     [{ max_tokens: 1, model: 'm' }, { max_tokens: 2, model: 'm' }, { kind: 'same' }],
     [{ a: [{ b: 'took 12.5 ms' }] }, { a: [{ b: 'took 7 ms' }] }, { kind: 'alike' }],
-    [{ a: 'in /h/processes/vm-aB3xYz/work/repository' }, { a: 'in /other/processes/vm-000000/work/repository' }, { kind: 'alike' }],
+    [{ a: 'in /h/processes/swarm-slot-0123456789ab/work/repository' }, { a: 'in /other/processes/swarm-slot-000000000000/work/repository' }, { kind: 'alike' }],
     [{ a: [1, { b: 'x' }] }, { a: [1, { b: 'y' }] }, { kind: 'different', difference: { path: '$.a[1].b', recorded: 'x', replayed: 'y' } }],
     [{ a: [1] }, { a: [1, 2] }, { kind: 'different', difference: { path: '$.a[1]', recorded: '(nothing)', replayed: '2' } }],
     [{ a: 1 }, { a: 1, b: null }, { kind: 'different', difference: { path: '$.b', recorded: '(nothing)', replayed: 'null' } }],

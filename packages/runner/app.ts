@@ -18,6 +18,9 @@ const CLAIM_WAIT_MS = 10_000
 /** As often as the server wants its leases renewed where nobody says otherwise (the setting `lease.beatMs`). */
 const BEAT_MS = 10_000
 
+/** A runner that stops waits so long for a server that does not answer, ms: less than its parent gives it for an orderly end. */
+const PARTING_MS = 3_000
+
 export interface RunnerOptions {
   readonly serverUrl: string
   readonly token: string
@@ -40,7 +43,14 @@ export function startRunner(options: RunnerOptions): Runner {
   const { logger } = options
   const closing = new AbortController()
   const bootId = randomUUID()
-  const link = createServerLink({ baseUrl: options.serverUrl, token: options.token, onTrouble: (error, path) => { logger.warn({ err: error, path }, 'the server cannot be reached; trying again') } })
+  const link = createServerLink({
+    baseUrl: options.serverUrl, token: options.token,
+    onTrouble: (error, path) => {
+      logger.warn({ err: error, path }, 'the server cannot be reached; trying again')
+      // It stops together with its server, most likely: then nobody is there to give the work back to, and the checkpoints are all there is.
+      if (closing.signal.aborted && link.unansweredMs() > PARTING_MS) for (const held of holding.all()) held.lost.abort(error)
+    },
+  })
   const holding = new Holding(link, {
     bootId, beatMs: options.beatMs ?? BEAT_MS, vms: () => options.machines.driver.live(),
     onError: (error) => {

@@ -63,9 +63,8 @@ test('a process that a test leaves behind fails the run, is named and is ended',
   const { code, output } = await runTests({ 'a.test.ts': "import { spawn } from 'node:child_process'\ntest('one', () => { spawn('sleep', ['77'], { detached: true, stdio: 'ignore' }).unref(); expect(1).toBe(1) })" })
   const [, pid] = /left behind: process (\d+) sleep 77/.exec(output) ?? []
   expect(pid, output).toBeDefined()
-  // Where nobody reaps orphans (a container whose first process is no init) a killed one stays as a zombie.
-  const status = existsSync(`/proc/${pid}/status`) ? readFileSync(`/proc/${pid}/status`, 'utf8') : 'State:\tgone'
-  expect(status).toMatch(/^State:\t(Z|gone)/m)
+  // Where nobody reaps orphans (a container whose first process is no init) a killed one stays as a zombie; the kernel takes a moment.
+  await expect.poll(() => existsSync(`/proc/${pid}/status`) ? readFileSync(`/proc/${pid}/status`, 'utf8') : 'State:\tgone', { timeout: 10_000 }).toMatch(/^State:\t(Z|gone)/m)
   expect(code).toBe(1)
 })
 

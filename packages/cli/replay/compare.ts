@@ -21,7 +21,7 @@ export function compareRequests(recorded: unknown, replayed: unknown): Compariso
 /** Text without how long something took, and without where the process driver happened to put its folder. */
 export function settled(text: string): string {
   return text
-    .replace(/[^\s"'`]*\/processes\/vm-[A-Za-z0-9]{6}(?=\/(?:work|home|tmp)\b)/g, '')
+    .replace(/[^\s"'`]*\/processes\/swarm-slot-[0-9a-f]{12}(?=\/(?:work|home|tmp)\b)/g, '')
     .replace(/\bduration_ms[: ]+\d+(?:\.\d+)?/g, 'duration_ms #')
     .replace(/\b\d+(?:\.\d+)?(?= ?(?:ms|s|seconds|milliseconds)\b)/g, '#')
 }

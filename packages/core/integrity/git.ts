@@ -1,4 +1,5 @@
 import { GRACE_MS, type Facts, type Finding, type RepositoryFact } from './facts.ts'
+import type { Replay } from './replay.ts'
 import { groupBy } from './tickets.ts'
 
 const BRANCH = 'refs/heads/swarm/'
@@ -65,15 +66,15 @@ function gaps(repository: RepositoryFact, report: (message: string, evidence: Re
 /** A microVM dies with its runner: what was in it alone then, since the last push, nobody can have kept. What was pushed counts all the same. */
 const WITH_ITS_RUNNER = new Set(['runner_restarted', 'lease_expired', 'time_limit'])
 
-/** I5: what an ended attempt wrote is on a ref of its own. */
-export function workIsKept(facts: Facts): Finding[] {
+/** I5: what an ended attempt wrote is on a ref of its own, until retention takes that long after its ticket is over. */
+export function workIsKept(facts: Facts, { retired }: Pick<Replay, 'retired'>): Finding[] {
   const refs = new Map<string, ReadonlyMap<string, string>>(facts.repositories.map((repository) => [repository.id, repository.refs]))
   const unreachable = new Map(facts.repositories.flatMap((repository) => [...repository.unreachable]))
   const repositoryOf = new Map(facts.tickets.map((ticket) => [ticket.id, ticket.repositoryId]))
   const done = new Set(facts.steps.filter(({ state }) => state === 'done').map(({ attemptId, step }) => `${attemptId} ${step}`))
   const findings: Finding[] = []
   for (const attempt of facts.attempts) {
-    if (attempt.state === 'running') continue
+    if (attempt.state === 'running' || retired.has(attempt.id)) continue
     const subject = { kind: 'attempt', id: attempt.id }
     for (const sha of unreachable.get(attempt.id) ?? []) {
       findings.push({ invariant: 'I5', subject, message: `its work ${short(sha)} is on no ref of its own`, evidence: { sha, state: attempt.state }, repairable: false })

@@ -36,6 +36,8 @@ export interface Replay {
   readonly purses: Map<string, Purse>
   /** Ceilings as events have raised or set them; undefined where none has. */
   readonly caps: Map<string, number | null>
+  /** Attempts whose refs retention has taken, long after their tickets were over. */
+  readonly retired: Set<string>
   /** What contradicts itself within the log. */
   readonly findings: Finding[]
   events: number
@@ -51,7 +53,7 @@ export interface ReplayKnowledge {
 export function emptyReplay(): Replay {
   return {
     tickets: new Map(), attempts: new Map(), changes: new Map(), approvals: new Map(), sessions: new Map(), entries: new Map(), checks: new Map(),
-    calls: new Map(), questions: new Map(), vms: new Map(), purses: new Map(), caps: new Map(), findings: [], events: 0,
+    calls: new Map(), questions: new Map(), vms: new Map(), purses: new Map(), caps: new Map(), retired: new Set(), findings: [], events: 0,
   }
 }
 
@@ -125,6 +127,12 @@ const HANDLERS: Readonly<Record<string, Handler>> = {
   'check:update': (replay, { subjectId, data }) => { replay.checks.set(subjectId, text(data['to']) ?? '') },
   'vm:update': (replay, { subjectId, data }) => { replay.vms.set(subjectId, text(data['state']) ?? '') },
 
+  'retention:removed': (replay, { data }) => {
+    for (const each of Array.isArray(data['refs']) ? data['refs'] as { ref?: unknown }[] : []) {
+      const id = /^refs\/swarm\/attempts\/([^/]+)\//.exec(text(each.ref) ?? '')?.[1]
+      if (id !== undefined) replay.retired.add(id)
+    }
+  },
   'budget:raised': (replay, event) => { for (const [key, cap] of capsSet(event)) replay.caps.set(key, cap) },
   'budget:set': (replay, event) => { for (const [key, cap] of capsSet(event)) replay.caps.set(key, cap) },
   'project:changed': (replay, event) => { for (const [key, cap] of capsSet(event)) replay.caps.set(key, cap) },

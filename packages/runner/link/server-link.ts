@@ -15,6 +15,8 @@ const ANSWER_MS = 15_000
 const MS_PER_BYTE = 1_000 / 1024 ** 2
 
 export interface ServerLink {
+  /** How long no try of any call has been answered, ms; 0 while the server answers. */
+  unansweredMs(): number
   /**
    * Calls the server until it answers; every call of the runner protocol may be repeated. Faults of the network, 429 and 5xx
    * are tried again with growing waits until `signal` is aborted; any other answer, and 500 for a minute, is thrown as ApiError.
@@ -26,7 +28,9 @@ export interface ServerLink {
 
 export function createServerLink(options: { baseUrl: string; token: string; onTrouble: (error: unknown, path: string) => void }): ServerLink {
   const client = createClient({ baseUrl: options.baseUrl, token: options.token })
+  let unansweredSinceMs: number | null = null
   return {
+    unansweredMs: () => unansweredSinceMs === null ? 0 : performance.now() - unansweredSinceMs,
     async call(endpoint, input, signal, permit) {
       const answerMs = Math.round(ANSWER_MS + heldMs(input.body) + JSON.stringify(input.body).length * MS_PER_BYTE)
       let faultySinceMs: number | null = null
@@ -34,9 +38,12 @@ export function createServerLink(options: { baseUrl: string; token: string; onTr
         signal.throwIfAborted()
         permit?.()
         try {
-          return await client.call(endpoint, input as never, { signal: AbortSignal.any([signal, AbortSignal.timeout(answerMs)]) })
+          const answer = await client.call(endpoint, input as never, { signal: AbortSignal.any([signal, AbortSignal.timeout(answerMs)]) })
+          unansweredSinceMs = null
+          return answer
         } catch (error) {
           if (signal.aborted) throw signal.reason
+          unansweredSinceMs = error instanceof ApiError ? null : unansweredSinceMs ?? performance.now()
           if (error instanceof ApiError && error.status < 500 && error.status !== 429) throw error
           faultySinceMs = error instanceof ApiError && error.status === 500 ? faultySinceMs ?? performance.now() : null
           if (faultySinceMs !== null && performance.now() - faultySinceMs > FAULTS_MS) throw error

@@ -1,8 +1,8 @@
-import { existsSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { HostAudit } from '@swarm/contract/integrity.ts'
 import { volatileFolder } from '../drivers/qemu/templates.ts'
-import { identifyProcess, isAlive } from '../host/processes.ts'
+import { identifyProcess, isAlive, MARK_VARIABLE } from '../host/processes.ts'
 import { openVmJournal } from './journal.ts'
 
 type Leftover = HostAudit['leftovers'][number]
@@ -10,7 +10,8 @@ type Leftover = HostAudit['leftovers'][number]
 const SLOT = /^swarm-slot-[0-9a-f]{12}$/
 const CGROUPS = ['/sys/fs/cgroup/swarm', '/sys/fs/cgroup/cpu/swarm', '/sys/fs/cgroup/memory/swarm']
 
-interface HostProcess { readonly pid: number; readonly argv: readonly string[]; readonly cwd: string | null }
+/** `slots`: names of records that it was started for, as an argument (QEMU) or as a mark in its environment. */
+interface HostProcess { readonly pid: number; readonly argv: readonly string[]; readonly slots: readonly string[] }
 
 /**
  * What is on this host of microVMs of the runners under `home`, and belongs to nobody who lives: processes, cgroups, folders,
@@ -20,7 +21,7 @@ interface HostProcess { readonly pid: number; readonly argv: readonly string[]; 
 export function auditHost(home: string, cache?: string): HostAudit {
   const processes = hostProcesses()
   const named = new Map<string, HostProcess[]>()
-  for (const each of processes) for (const word of each.argv) if (SLOT.test(word)) named.set(word, [...named.get(word) ?? [], each])
+  for (const each of processes) for (const slot of each.slots) named.set(slot, [...named.get(slot) ?? [], each])
   const leftovers: Leftover[] = []
   const liveVms: string[] = []
   const recorded = new Set<string>()
@@ -44,7 +45,6 @@ export function auditHost(home: string, cache?: string): HostAudit {
         leftovers.push({ ...about, kind: 'record', id: record.slot, problem: 'it is the record of a runner that is gone' })
       }
     }
-    leftovers.push(...plainProcesses(folder, name, home, processes, lastSign))
   }
   for (const [slot, owners] of named) {
     if (recorded.has(slot)) continue
@@ -59,46 +59,21 @@ export function auditHost(home: string, cache?: string): HostAudit {
   return { leftovers, liveVms, processes: processes.length }
 }
 
-/** "microVMs" of the process driver: folders `processes/vm-…` of a runner, and whatever works in them. */
-function plainProcesses(folder: string, name: string, home: string, processes: readonly HostProcess[], lastSign: number): Leftover[] {
-  const base = join(folder, 'processes')
-  if (!existsSync(base) || processes.some((each) => isRunner(each, name, home))) return []
-  const left: Leftover[] = []
-  for (const vm of readdirSync(base).filter((each) => each.startsWith('vm-'))) {
-    const path = join(base, vm)
-    const about = { slot: vm, vmId: null, recorded: false, sinceMs: Math.max(lastSign, modified(path)) }
-    for (const { pid, cwd } of processes) if (cwd !== null && `${cwd}/`.startsWith(`${path}/`)) left.push({ ...about, kind: 'process', id: String(pid), problem: `it works in ${path}; the runner ${name} is gone` })
-    left.push({ ...about, kind: 'folder', id: path, problem: `the runner ${name} is gone` })
-  }
-  return left
-}
-
-/** Whether this is the runner of that name and home (packages/runner/main.ts). */
-function isRunner({ pid, argv }: HostProcess, name: string, home: string): boolean {
-  if (!argv.some((word) => word.endsWith('packages/runner/main.ts')) || argv[argv.indexOf('--name') + 1] !== name) return false
-  try {
-    return readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0').includes(`SWARM_HOME=${home}`)
-  } catch {
-    return false // it ended meanwhile, or is another user's
-  }
-}
-
 function hostProcesses(): HostProcess[] {
   return readdirSync('/proc').filter((name) => /^\d+$/.test(name)).flatMap((name) => {
-    try {
-      const argv = readFileSync(`/proc/${name}/cmdline`, 'utf8').split('\0')
-      return identifyProcess(Number(name)) === null ? [] : [{ pid: Number(name), argv, cwd: folderOf(name) }]
-    } catch {
-      return [] // ended meanwhile
-    }
+    const argv = words(`/proc/${name}/cmdline`)
+    if (argv.length === 0 || identifyProcess(Number(name)) === null) return []
+    const marks = words(`/proc/${name}/environ`).flatMap((word) => (word.startsWith(`${MARK_VARIABLE}=`) ? [word.slice(MARK_VARIABLE.length + 1)] : []))
+    return [{ pid: Number(name), argv, slots: [...new Set([...argv, ...marks])].filter((word) => SLOT.test(word)) }]
   })
 }
 
-function folderOf(pid: string): string | null {
+/** None when the process ended meanwhile, or is another user's. */
+function words(path: string): string[] {
   try {
-    return readlinkSync(`/proc/${pid}/cwd`)
+    return readFileSync(path, 'utf8').split('\0')
   } catch {
-    return null // another user's
+    return []
   }
 }
 

@@ -66,10 +66,9 @@ export async function readRefs(root: string, place: Place, tickets: ReadonlyMap<
   const unreachable = new Map<string, readonly string[]>()
   for (const attempt of attempts) {
     if (attempt.state === 'running' || tickets.get(attempt.ticketId)?.repositoryId !== place.id) continue
-    const recorded = [...new Set([attempt.headSha, attempt.wipSha].flatMap((sha) => (sha === null ? [] : [sha])))]
-    const missing: string[] = []
-    for (const sha of recorded) if (!await contains(path, own.get(attempt.id) ?? [], sha)) missing.push(sha)
-    if (missing.length > 0) unreachable.set(attempt.id, missing)
+    // What was handed in is the last state of the work; checkpoints before it are in the ref's log.
+    const last = attempt.headSha ?? attempt.wipSha
+    if (last !== null && !await contains(path, own.get(attempt.id) ?? [], last)) unreachable.set(attempt.id, [last])
   }
   return { refs, unreachable }
 }

@@ -133,7 +133,7 @@ async function loseAttempt(trx: Trx, deps: TicketDependencies, attempt: AttemptR
   const evidence: AttemptEvidence = { attemptId: attempt.id, number: attempt.number, failureClass, reason, findings: [], checkOutput: '', conflict: '' }
   const ticket = await requireTicket(trx, attempt.ticket_id)
   if (ticket.state !== 'claimed' && ticket.state !== 'in_progress') {
-    await moveAttempt(trx, attempt, 'cancelled', { ended_at: now, failure_reason: attempt.stop_reason ?? reason })
+    await moveAttempt(trx, attempt, 'cancelled', { ended_at: now, failure_class: failureClass, failure_reason: reason, failure_message: message })
     return
   }
   await moveAttempt(trx, attempt, 'failed', { failure_class: failureClass, failure_reason: reason, failure_message: message, evidence: JSON.stringify(evidence), ended_at: now })
