@@ -43,12 +43,15 @@ export function startRunner(options: RunnerOptions): Runner {
   const { logger } = options
   const closing = new AbortController()
   const bootId = randomUUID()
+  const parted = new AbortController()
   const link = createServerLink({
-    baseUrl: options.serverUrl, token: options.token,
+    baseUrl: options.serverUrl, token: options.token, parted: parted.signal,
     onTrouble: (error, path) => {
       logger.warn({ err: error, path }, 'the server cannot be reached; trying again')
       // It stops together with its server, most likely: then nobody is there to give the work back to, and the checkpoints are all there is.
-      if (closing.signal.aborted && link.unansweredMs() > PARTING_MS) for (const held of holding.all()) held.lost.abort(error)
+      if (!closing.signal.aborted || link.unansweredMs() <= PARTING_MS) return
+      for (const held of holding.all()) held.lost.abort(error)
+      parted.abort(error)
     },
   })
   const holding = new Holding(link, {

@@ -26,12 +26,14 @@ export interface ServerLink {
   call<B extends z.ZodType, R extends z.ZodType>(endpoint: Endpoint<z.ZodUndefined, z.ZodUndefined, B, R>, input: { body: z.input<B> }, signal: AbortSignal, permit?: () => void): Promise<z.output<R>>
 }
 
-export function createServerLink(options: { baseUrl: string; token: string; onTrouble: (error: unknown, path: string) => void }): ServerLink {
+/** @param options.parted aborted when nothing more is to be said to the server: calls under way end */
+export function createServerLink(options: { baseUrl: string; token: string; parted: AbortSignal; onTrouble: (error: unknown, path: string) => void }): ServerLink {
   const client = createClient({ baseUrl: options.baseUrl, token: options.token })
   let unansweredSinceMs: number | null = null
   return {
     unansweredMs: () => unansweredSinceMs === null ? 0 : performance.now() - unansweredSinceMs,
-    async call(endpoint, input, signal, permit) {
+    async call(endpoint, input, wanted, permit) {
+      const signal = AbortSignal.any([wanted, options.parted])
       const answerMs = Math.round(ANSWER_MS + heldMs(input.body) + JSON.stringify(input.body).length * MS_PER_BYTE)
       let faultySinceMs: number | null = null
       for (let wait = FIRST_WAIT_MS; ; wait = Math.min(WAIT_CAP_MS, wait * 2)) {
