@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { PassThrough } from 'node:stream'
+import type { OutgoingHttpHeaders } from 'node:http'
 import { createMessage } from '@swarm/contract/endpoints/model.ts'
 import { DomainError } from '@swarm/core/errors.ts'
 import { errorBody } from '../../http/error-mapper.ts'
@@ -14,18 +14,29 @@ const BODY_LIMIT_BYTES = 32 * 1024 * 1024
 /** @param projectByName the id of a project given by id or slug; throws not_found. */
 export function addModelRoutes(http: HttpTarget, gateway: ModelGateway, projectByName: (name: string) => Promise<string>): void {
   register(http, createMessage, async ({ principal, request, reply, signal, body, correlationId }) => {
-    const output = new PassThrough()
+    const output = reply.raw
     try {
       const caller = await callerOf(principal, request.headers, correlationId, projectByName)
       await gateway.call(body, caller, {
-        start: (status, headers) => { void reply.code(status).headers(headers).send(output) },
+        // From the first byte on the answer is the model's, and goes around the framework: an answer that is cut must end as a
+        // broken connection, never as an error behind half an answer.
+        start: (status, headers) => {
+          reply.hijack()
+          output.writeHead(status, { ...reply.getHeaders() as OutgoingHttpHeaders, ...headers })
+        },
         write: async (chunk) => { if (!output.write(chunk)) await once(output, 'drain', { signal }) },
       }, signal)
       output.end()
+      return reply
     } catch (error) {
       if (reply.sent) {
-        // The caller has a part of the answer already: a broken connection is the only honest way to end it.
-        output.destroy(error instanceof Error ? error : new Error(String(error)))
+        output.destroy()
+        return reply
+      }
+      // Nobody is there any more to be told.
+      if (signal.aborted) {
+        reply.hijack()
+        output.destroy()
         return reply
       }
       reply.header('x-should-retry', 'false')
@@ -33,7 +44,6 @@ export function addModelRoutes(http: HttpTarget, gateway: ModelGateway, projectB
       const { error: fields } = errorBody(error, correlationId)
       return reply.code(error.status).type('application/json').serializer(JSON.stringify).send({ type: 'error', error: { type: error.code, ...fields } })
     }
-    return reply
   }, { bodyLimitBytes: BODY_LIMIT_BYTES })
 }
 
