@@ -59,9 +59,9 @@ export function readSnapshot(path: string): Snapshot {
       counts: Object.fromEntries(tables.map((table) => [table, file.prepare(`select count(*) from "${table}"`).pluck().get() as number])),
       repositories: rows.map(({ id, ...row }) => ({
         ...row,
-        mains: new Set(column(`select merged_sha from changes where repository_id = ? and merged_sha is not null
+        mains: new Set([...(tables.includes('merge_batches') ? column('select head_sha from merge_batches where repository_id = ?', id) : []), ...column(`select merged_sha from changes where repository_id = ? and merged_sha is not null
           union select candidate_sha from merge_entries where repository_id = ? and candidate_sha is not null
-          union select json_extract(data, '$.head') from events where type = 'repository:imported' and subject_id = ?`, id, id, id)),
+          union select json_extract(data, '$.head') from events where type = 'repository:imported' and subject_id = ?`, id, id, id)]),
       })),
     }
   } finally {
