@@ -1,6 +1,4 @@
-import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { readAdminToken } from '@swarm/cli/platform/platform.ts'
@@ -11,6 +9,7 @@ import { SCRIPT } from './fleet.ts'
 import { mountBounded } from './keeper.ts'
 import { supervise, type Supervised } from './supervisor.ts'
 import { startTcpProxy, type TcpProxy } from './tcp-proxy.ts'
+import { freePort } from '../platform/free-port.ts'
 
 /**
  * Leases are short, so that one that ran out is seen within a short run (the defaults are 30 s and 10 s). Emulated microVMs
@@ -93,14 +92,4 @@ export async function startInstallation(options: { driver: 'qemu' | 'process'; d
     folder, home, runnerFolder, driver: options.driver, pace, unbounded, databaseUrl: options.databaseUrl, client, serverUrl, server, runner, runnerLink, modelLink, rehearsalUrl, modelLog,
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   }
-}
-
-/** A port that the server takes again after each restart. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }

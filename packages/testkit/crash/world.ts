@@ -1,7 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -19,6 +18,7 @@ import { registerRunner } from '@swarm/contract/runner-protocol.ts'
 import type { IntegrityReport } from '@swarm/contract/integrity.ts'
 import { DomainError } from '@swarm/core/errors.ts'
 import { checkInstallation } from './check-installation.ts'
+import { freePort } from '../platform/free-port.ts'
 
 const CHECKOUT = fileURLToPath(new URL('../../..', import.meta.url))
 /** What ends the processes when this one is killed. */
@@ -175,13 +175,4 @@ async function startProgram(name: Victim, home: string, port: number, at: number
       await ended
     },
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }

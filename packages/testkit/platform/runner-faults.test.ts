@@ -17,6 +17,7 @@ import { startTestServer } from '@swarm/server/testing.ts'
 import { expect, test, vi } from 'vitest'
 import { processesOf, runnerHome, startRunnerProcess } from './runner-process.ts'
 import { until } from './until.ts'
+import { freePort } from './free-port.ts'
 
 /** A lease short enough to wait for, and long enough for a busy machine to renew it. */
 const LEASE = { 'lease.ttlMs': 6_000, 'lease.beatMs': 1_500, 'lease.checkpointMs': 300 }
@@ -153,14 +154,6 @@ async function startServerProcess(home: string, port: number): Promise<ChildProc
   return child
 }
 
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
-}
 
 /** A TCP proxy whose open connections can go dead (`blackhole`) or be cut (`reset`); new ones work. */
 async function startProxy(target: string): Promise<AsyncDisposable & { url: string; blackhole(): void; reset(): void }> {
