@@ -17,7 +17,7 @@ export async function errorsPage(root) {
     const { status, fault, message, remedy } = ERROR_CODES[code]
     return `## ${code}\n\n${message}\n\n- What to do: ${remedy}\n- HTTP status: ${status}\n- Where the fault lies: ${FAULTS[fault]}\n`
   })
-  const head = `# Errors\n\nEvery error that Swarm reports on purpose has one of these codes, in the API (\`error.code\`), in the CLI and in events. \`{words}\` in\nbraces are filled with the facts of the occurrence. This page is made from \`packages/core/error-codes.ts\` by\n\`node scripts/docs-errors.mjs\`; \`npm run check\` fails when the two differ.\n`
+  const head = `# Errors\n\nEvery error that server and runner report on purpose has one of these codes, in the API (\`error.code\`), in events and through the\ncommand line, which has a few of its own besides (misuse, no_such_file and the like) that say what to do themselves. \`{words}\` in\nbraces are filled with the facts of the occurrence. This page is made from \`packages/core/error-codes.ts\` by\n\`node scripts/docs-errors.mjs\`; \`npm run check\` fails when the two differ.\n`
   return { codes, text: `${head}\n${entries.join('\n')}`, path: join(root, 'docs', 'errors.md') }
 }
 

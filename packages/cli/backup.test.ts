@@ -110,15 +110,18 @@ async function consistent(home: string): Promise<number> {
   return merged.length
 }
 
-test('what cannot be restored is refused before anything changes; with --force what was there is kept aside', { timeout: RUN_MS }, async () => {
+test('what cannot be restored is refused before anything changes; with --force what was there is kept aside, and uninstall --data leaves nothing', { timeout: RUN_MS }, async () => {
   await using desk = makeDesk()
   const start = ['start', '--port', '0', '--no-runner', '--json']
+  for (const line of [['retention', 'run', '--dry-run'], ['retention', 'run']]) expect(await desk.swarm([...line, '--json'])).toMatchObject({ code: 3, json: { error: { code: 'database_missing' } } })
   expect(await desk.swarm(['backup', '--json'])).toMatchObject({ code: 2, json: { error: { code: 'nothing_to_back_up' } } })
   expect(await desk.swarm(start)).toMatchObject({ code: 0 })
   const made = await desk.swarm(['backup', '--json'])
   expect(made, made.stderr).toMatchObject({ code: 0 })
   const file = String(made.json['file'])
   expect(await desk.swarm(['backup', file, '--json'])).toMatchObject({ code: 2, json: { error: { code: 'backup_exists' } } })
+  for (const nowhere of ['unmounted', 'unmounted/', 'unmounted/today.tar.gz']) expect(await desk.swarm(['backup', nowhere, '--json'])).toMatchObject({ code: 2, json: { error: { code: 'backup_folder_missing' } } })
+  expect(await desk.swarm(['check', '--model-log', 'no.jsonl', '--json'])).toMatchObject({ code: 2, json: { error: { code: 'invalid_input', message: expect.stringContaining('no.jsonl') as string } } })
   expect(await desk.swarm(['restore', file, '--force', '--json'])).toMatchObject({ code: 3, json: { error: { code: 'already_running' } } })
   expect(await desk.swarm(['stop', '--json'])).toMatchObject({ code: 0 })
   expect(await desk.swarm(['restore', file, '--json'])).toMatchObject({ code: 2, json: { error: { code: 'home_not_empty' } } })
@@ -164,6 +167,11 @@ test('what cannot be restored is refused before anything changes; with --force w
   expect(existsSync(join(desk.home, 'blobs', 'ab', 'mine'))).toBe(false)
   expect(await desk.swarm(start)).toMatchObject({ code: 0 })
   expect(await desk.swarm(['status', '--json'])).toMatchObject({ code: 0, json: { running: true } })
+
+  expect(await desk.swarm(['stop', '--json'])).toMatchObject({ code: 0 })
+  expect(existsSync(join(desk.home, 'keys', 'evidence.ed25519'))).toBe(true)
+  expect(await desk.swarm(['uninstall', '--data', '--yes', '--json'], { SWARM_CACHE: join(desk.folder, 'no-cache') })).toMatchObject({ code: 0 })
+  expect(existsSync(desk.home) ? readdirSync(desk.home) : []).toEqual([])
 })
 
 async function tar(args: readonly string[]): Promise<void> {

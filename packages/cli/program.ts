@@ -11,9 +11,9 @@ export interface Call { readonly command: Command; readonly input: Record<string
 export class Printed extends Error {}
 
 const NOUNS: Readonly<Record<string, string>> = {
-  agent: 'Agents: a persona, a template, a model and limits', approval: 'Decisions that wait for a person', change: 'What tickets made, and what became of it',
+  agent: 'Agents: a persona, a template, a model and limits', approval: 'Decisions that wait for a person', budget: 'Ceilings of what model calls may cost', change: 'What tickets made, and what became of it',
   config: 'Settings', evidence: 'What signs the evidence of merged changes', image: 'The image that microVMs start from', project: 'Projects', question: 'What agents ask people', rehearsal: 'Scripts that stand for the model',
-  repository: 'Repositories', runner: 'Hosts that run microVMs', session: 'Design sessions: from a spec to tickets', ticket: 'Units of work', vm: 'MicroVMs',
+  repository: 'Repositories', retention: 'What is kept, and for how long', runner: 'Hosts that run microVMs', session: 'Design sessions: from a spec to tickets', ticket: 'Units of work', vm: 'MicroVMs',
 }
 
 /** Makes the command line of the registry. `parse` gives the call, or throws UserError (exit 2) or Printed. */

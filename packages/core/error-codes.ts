@@ -33,6 +33,7 @@ already_decided: { status: 409, fault: 'user', message: '{kind} {id} was already
   // server state
   database_newer: { status: 500, fault: 'user', message: 'The database was written by a newer Swarm (migration {found}; this one knows {known}).', remedy: 'Use the newer Swarm, or restore a backup made before the upgrade.' },
   backup_unsupported: { status: 500, fault: 'user', message: 'The database is a PostgreSQL, which Swarm does not back up itself.', remedy: 'Stop the platform ("swarm stop"), back the database up with pg_dump, copy the folder {home} (repositories, blobs, keys), and start again; docs/operations.md has the commands.' },
+  backup_folder_missing: { status: 404, fault: 'user', message: 'There is no folder {folder} to put a backup into.', remedy: 'Make it (or mount its disk), or name a file that ends in .tar.gz in a folder that exists.' },
   backup_exists: { status: 409, fault: 'user', message: '{file} exists already.', remedy: 'Name another file, or a folder.' },
   backup_invalid: { status: 422, fault: 'user', message: '{file} is not a whole backup: {problem}.', remedy: 'Take another backup; nothing was changed.' },
   nothing_to_back_up: { status: 404, fault: 'user', message: 'There is no database in {home}.', remedy: 'Name the folder of the installation with SWARM_HOME.' },

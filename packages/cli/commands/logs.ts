@@ -18,7 +18,7 @@ export const logs = command({
   input: z.object({ of: z.enum(['server', 'runner', 'platform', 'rehearsal'], 'choose server, runner, platform or rehearsal').default('server'), lines: z.coerce.number('give a number').int().min(1).max(100_000).default(50), follow: z.boolean().default(false) }),
   async run({ of, lines, follow }, { settings, io, signal }) {
     const path = join(settings().config.home, 'logs', FILES[of])
-    if (!existsSync(path)) throw new UserError('log_missing', `There is no log ${path} yet.`, '"swarm start" starts the platform, which writes it.')
+    if (!existsSync(path)) throw new UserError('log_missing', `There is no log ${path} yet.`, '"swarm start" starts the platform, which writes it when it has that part ("swarm status" shows its parts).')
     let read = statSync(path).size
     const tail = (await text(createReadStream(path, { start: Math.max(0, read - TAIL_BYTES), end: Math.max(0, read - 1) }))).trimEnd().split('\n').slice(-lines)
     if (!follow || io.json) return { json: { path, lines: tail }, text: tail.join('\n') }

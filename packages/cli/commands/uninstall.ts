@@ -12,7 +12,7 @@ import { Leftovers } from '../platform/leftovers.ts'
 import { readRunFile } from '../platform/run-file.ts'
 
 /** What Swarm itself writes into its folders; nothing else in them is ever removed. */
-const HOME_PARTS = ['admin-token', 'blobs', 'config.yml', 'demo', 'demo.previous', 'logs', 'repositories', 'run', 'runner', 'swarm.sqlite', 'swarm.sqlite-wal', 'swarm.sqlite-shm', 'telemetry.sqlite', 'telemetry.sqlite-wal', 'telemetry.sqlite-shm', 'backups']
+const HOME_PARTS = ['admin-token', 'blobs', 'config.yml', 'demo', 'demo.previous', 'evidence', 'keys', 'logs', 'repositories', 'run', 'runner', 'swarm.sqlite', 'swarm.sqlite-wal', 'swarm.sqlite-shm', 'telemetry.sqlite', 'telemetry.sqlite-wal', 'telemetry.sqlite-shm', 'backups']
 const CACHE_PARTS = ['images', 'probes']
 
 export const uninstall = command({
@@ -20,7 +20,7 @@ export const uninstall = command({
   summary: 'Removes images, templates and other things that can be made again; lists what remains',
   description: 'Repositories, the database and settings stay unless --data says otherwise. A database in PostgreSQL is never touched.',
   examples: [['swarm uninstall', 'lists what there is, and asks'], ['swarm uninstall --yes', 'removes what can be made again'], ['swarm uninstall --data --yes', 'removes everything, work included']],
-  options: [{ flags: '--yes', description: 'do not ask' }, { flags: '--data', description: 'the home folder too: repositories, database, evidence' }],
+  options: [{ flags: '--yes', description: 'do not ask' }, { flags: '--data', description: 'the home folder too: repositories, database, keys, evidence' }],
   input: z.object({ yes: z.boolean().default(false), data: z.boolean().default(false) }),
   async run({ yes, data }, { io, settings, signal }) {
     const { home, cache } = settings().config

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { existsSync, statSync } from 'node:fs'
 import { mkdir, readdir, rm, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { DomainError } from '@swarm/core/errors.ts'
 import { packFolder } from '../backup/archive.ts'
 import { collectBlobs, collectRepository, collectSettings } from '../backup/collect.ts'
@@ -16,7 +16,7 @@ import type { CommandContext, CommandOptions } from './main.ts'
 /**
  * Writes everything that an installation is to one file, while it runs: the database as it is at one moment, then what it names.
  * Files, commits and blobs are kept before the database names them, so what is gathered after the snapshot holds all of it.
- * @param options.file a file to make, or an existing folder to make one in; the backups of the home folder unless given
+ * @param options.file a file to make (….tar.gz), or an existing folder to make one in; the backups of the home folder unless given
  */
 export async function backup({ file: given }: CommandOptions, { progress, signal }: CommandContext): Promise<object> {
   const { config } = loadConfig()
@@ -29,6 +29,8 @@ export async function backup({ file: given }: CommandOptions, { progress, signal
   if (given === undefined) await mkdir(folder, { recursive: true, mode: 0o700 })
   const inFolder = existsSync(folder) && statSync(folder).isDirectory()
   const file = inFolder ? join(folder, `swarm-${new Date().toISOString().replaceAll(/[-:]/g, '').replace('.', '-')}.tar.gz`) : folder
+  // A disk that is not mounted must not end as a file of its name.
+  if (!inFolder && (!file.endsWith('.tar.gz') || !existsSync(dirname(file)))) throw new DomainError('backup_folder_missing', { folder: file.endsWith('.tar.gz') ? dirname(file) : file })
   if (existsSync(file)) throw new DomainError('backup_exists', { file })
 
   await removeAbandoned(join(home, 'backups'))

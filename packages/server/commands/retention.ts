@@ -1,4 +1,6 @@
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
+import { DomainError } from '@swarm/core/errors.ts'
 import { loadConfig } from '../config.ts'
 import { openDatabase } from '../db/open.ts'
 import { planRetention } from '../features/retention/plan.ts'
@@ -10,6 +12,8 @@ import type { CommandContext, CommandOptions } from './main.ts'
 /** Does at once what the server does daily, or only says what would go. Beside a running server, both are careful enough. */
 export async function retention({ 'dry-run': dryRun = false }: CommandOptions, { progress, signal }: CommandContext): Promise<object> {
   const { config } = loadConfig()
+  const database = join(config.home, 'swarm.sqlite')
+  if (config.databaseUrl === undefined && !existsSync(database)) throw new DomainError('database_missing', { path: database })
   await using db = await openDatabase({ home: config.home, databaseUrl: config.databaseUrl?.reveal() })
   const blobs = await createBlobFolder(join(config.home, 'blobs'))
   progress({ phase: 'looking', detail: 'what is old, and what is needed still' })

@@ -3,6 +3,7 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { CheckInput, HostAudit, IntegrityReport, Violation } from '@swarm/contract/integrity.ts'
+import { DomainError } from '@swarm/core/errors.ts'
 import type { Facts, RepositoryFact } from '@swarm/core/integrity/facts.ts'
 import { CAP_EVENTS, capsSet, emptyReplay, replayEvent, type Replay, type ReplayKnowledge } from '@swarm/core/integrity/replay.ts'
 import { judge } from '@swarm/core/integrity/rules.ts'
@@ -51,6 +52,7 @@ async function look(input: CheckInput, live: boolean, host: HostAudit): Promise<
       if (main) repositories.push({ ...main, ...await readRefs(root, place, tickets, rows.attempts) })
     }
     const now = Date.now()
+    if (input.modelLog !== undefined && !existsSync(input.modelLog)) throw new DomainError('invalid_input', { problem: `there is no file ${input.modelLog}`, field: 'the model log' })
     const modelLog = input.modelLog ?? join(input.home, 'logs', 'rehearsal.jsonl')
     const facts: Facts = {
       ...rows, repositories, host, now, settled: input.settled, asOf: live || input.settled ? now : rows.lastTraceAt,
