@@ -19,9 +19,15 @@ printf '[gc]\\n\\tauto = 0\\n[maintenance]\\n\\tauto = false\\n[core]\\n\\thooks
 git fetch -q --depth="$5" origin "$3:refs/swarm/start"
 git checkout -q -B work refs/swarm/start`
 
-/** One commit of all that the attempt did, on top of its start, whatever the agent committed in between; the start itself when that is nothing. */
+/**
+ * One commit of all that the attempt did, on top of its start, whatever the agent committed in between; the start itself when that
+ * is nothing. With an index of its own: the agent's may be locked by a git of its that was killed.
+ */
 const PUBLISH = `set -e
 cd "$1"
+GIT_INDEX_FILE=.git/swarm-publish; export GIT_INDEX_FILE
+rm -f "$GIT_INDEX_FILE" "$GIT_INDEX_FILE.lock"
+if [ -f .git/index ]; then cp .git/index "$GIT_INDEX_FILE"; fi
 git add -A
 tree=$(git write-tree)
 start=$(git rev-parse refs/swarm/start 'refs/swarm/start^{tree}')

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 
 /** A process as no other can be: pids are reused, a pid with its start time is not. */
 export interface ProcessIdentity {
@@ -49,6 +49,20 @@ export const MARK_VARIABLE = 'SWARM_SLOT'
 /** Processes of one record: named so among their arguments (QEMU), or marked so in the environment that they began with. */
 export function processesMarked(slot: string): ProcessIdentity[] {
   return [...processesWithArgument(slot), ...processesWith('environ', `${MARK_VARIABLE}=${slot}`)]
+}
+
+/** Processes that work in one of these folders, whatever became of their environment. */
+export function processesIn(folders: readonly string[]): ProcessIdentity[] {
+  return readdirSync('/proc').filter((name) => /^\d+$/.test(name)).flatMap((name) => {
+    let folder: string
+    try {
+      folder = readlinkSync(`/proc/${name}/cwd`)
+    } catch {
+      return [] // ended meanwhile, or is somebody else's
+    }
+    const identity = folders.some((each) => folder === each || folder.startsWith(`${each}/`)) ? identifyProcess(Number(name)) : null
+    return identity === null ? [] : [identity]
+  })
 }
 
 /** Processes that have this exact word among their arguments. */

@@ -40,17 +40,21 @@ export function openVmJournal(directory: string, owner: ProcessIdentity = ownIde
     add: (slot, folders) => write({ slot, vmId: null, owner, process: null, folders, cgroups: [], createdAtMs: Date.now() }),
     update: (slot, change) => write({ ...VmRecord.parse(JSON.parse(readFileSync(path(slot), 'utf8'))), ...change }),
     remove: (slot) => rmSync(path(slot), { force: true }),
-    records: () => readdirSync(directory).filter((name) => name.endsWith('.json')).flatMap((name) => readRecord(join(directory, name))),
+    records: () => readdirSync(directory).filter((name) => name.endsWith('.json')).flatMap((name) => readRecord(directory, name)),
   }
 }
 
-/** One record, or none when its owner has just removed it. */
-function readRecord(path: string): VmRecord[] {
+/**
+ * One record, or none when its owner has just removed it. One that cannot be read (a power cut may leave an empty file) is that of
+ * a dead owner, since a living one writes whole files only: what runs is found by its name.
+ */
+function readRecord(directory: string, name: string): VmRecord[] {
   try {
-    return [VmRecord.parse(JSON.parse(readFileSync(path, 'utf8')))]
+    return [VmRecord.parse(JSON.parse(readFileSync(join(directory, name), 'utf8')))]
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return []
-    throw error
+    if (!(error instanceof SyntaxError) && !(error instanceof z.ZodError)) throw error
+    return [{ slot: name.slice(0, -'.json'.length), vmId: null, owner: { pid: 0, startTicks: 0 }, process: null, folders: [], cgroups: [], createdAtMs: 0 }]
   }
 }
 

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { existsSync, rmSync } from 'node:fs'
 import { removeCgroup } from '../host/cgroup.ts'
-import { isAlive, killProcess, processesMarked } from '../host/processes.ts'
+import { isAlive, killProcess, processesIn, processesMarked } from '../host/processes.ts'
 import { journalsUnder } from './journal.ts'
 import type { VmJournal } from './journal.ts'
 
@@ -21,7 +21,7 @@ export async function reclaimOrphans(journal: VmJournal): Promise<ReclaimedOrpha
   for (const record of journal.records()) {
     if (isAlive(record.owner)) continue
     // The owner may have died between the start of the process and its record: it is found by its name as well.
-    const processes = processesMarked(record.slot)
+    const processes = [...processesMarked(record.slot), ...processesIn(record.folders)]
     if (record.process !== null && !processes.some(({ pid }) => pid === record.process?.pid)) processes.push(record.process)
     const killed = processes.filter(killProcess).map(({ pid }) => pid)
     const removed = [...record.folders, ...record.cgroups].filter((path) => existsSync(path))

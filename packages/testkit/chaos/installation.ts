@@ -72,7 +72,7 @@ export async function startInstallation(options: { driver: 'qemu' | 'process'; d
   const pace: Pace = PACES[options.driver]
   const env = {
     SWARM_HOME: home, SWARM_PORT: String(port), SWARM_VM_DRIVER: options.driver, SWARM_VM_MEMORY_MB: '512', SWARM_VM_WARM: '1', SWARM_CONCURRENCY: String(pace.concurrency),
-    SWARM_LEASE_TTL_MS: String(pace.lease.ttlMs), SWARM_LEASE_BEAT_MS: String(pace.lease.beatMs), SWARM_RATE_ADMIN: '1000000', SWARM_CLOSE_DEADLINE_MS: '2000',
+    SWARM_LEASE_TTL_MS: String(pace.lease.ttlMs), SWARM_LEASE_BEAT_MS: String(pace.lease.beatMs), SWARM_LEASE_CHECKPOINT_MS: '300', SWARM_RATE_ADMIN: '1000000', SWARM_CLOSE_DEADLINE_MS: '2000',
     SWARM_MODEL_PROVIDER: 'rehearsal', SWARM_MODEL_BASE_URL: `http://127.0.0.1:${modelLink.port}`, ANTHROPIC_API_KEY: undefined, SWARM_DATABASE_URL: options.databaseUrl, DATABASE_URL: undefined,
   }
   const server = started.use(await supervise({ name: 'server', program: 'packages/server/main.ts', env, stopMs: 20_000 }, onNote))

@@ -35,7 +35,8 @@ async function main(): Promise<number> {
     onNote: (line) => { process.stderr.write(`${((performance.now() - startedAt) / 1_000).toFixed(1).padStart(7)} s  ${line}\n`) },
   })
   process.stdout.write(`${JSON.stringify(result, null, options.json ? undefined : 2)}\n`)
-  return result.violations.length === 0 && result.unsettled.length === 0 ? 0 : 1
+  // A run in which nothing was broken, or nothing was merged, has shown nothing.
+  return result.violations.length === 0 && result.unsettled.length === 0 && result.faults > 0 && result.merges > 0 ? 0 : 1
 }
 
 try {

@@ -6,6 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Image } from '../../images/image.ts'
 import type { Template, Vm, VmDriver } from '../driver.ts'
+import { identifyProcess } from '../../host/processes.ts'
 import { selectDriver } from '../select.ts'
 
 let [stateDir, driver, template]: [string, VmDriver, Template] = ['', null as never, null as never]
@@ -34,6 +35,19 @@ test('a process VM runs commands under the paths of a real one and takes them aw
   await vm[Symbol.asyncDispose]()
   expect(existsSync(vm.workspace)).toBe(false)
   await expect(vm.exec({ argv: ['true'] })).rejects.toMatchObject({ code: 'vm_ended' })
+})
+
+test('a daemon holds up neither its exec nor the end of its process VM, and ends with it, even without a trace in its environment', async () => {
+  const vm = await driver.restore(template, { id: 'VM-PROCESS5', limits: {}, correlationId: 'test' })
+  const result = await vm.exec({ argv: ['/bin/sh', '-c', 'setsid sleep 61 & echo $!; setsid env -i /bin/sleep 62 & echo $!; sleep 0.3'] })
+  expect(result).toMatchObject({ code: 0, timedOut: false })
+  const pids = result.stdout.trim().split('\n').map(Number)
+  expect(pids).toHaveLength(2)
+  const held = vm.exec({ argv: ['/bin/sh', '-c', 'setsid sleep 63 & sleep 64'] })
+  held.catch(() => {}) // its VM ends
+  await vm[Symbol.asyncDispose]()
+  await expect(held).rejects.toMatchObject({ code: 'vm_ended' })
+  expect(pids.map(identifyProcess)).toEqual([null, null])
 })
 
 test('a process VM hands the connections of its processes to the forward handler', async () => {

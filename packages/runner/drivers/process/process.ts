@@ -4,9 +4,10 @@ import { mkdir } from 'node:fs/promises'
 import { createServer, type Server, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { dirname, join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { DomainError } from '@swarm/core/errors.ts'
 import { GUEST_AGENT_PROGRAM } from '@swarm/contract/guest-protocol.ts'
-import { killProcess, MARK_VARIABLE, processesMarked } from '../../host/processes.ts'
+import { MARK_VARIABLE, killProcess, processesIn, processesMarked } from '../../host/processes.ts'
 import { readFolderBytes, readGroups } from '../../host/usage.ts'
 import { bundleGuest } from '../../images/guest-bundle.ts'
 import type { BuildProgress, Image } from '../../images/image.ts'
@@ -20,6 +21,9 @@ export interface ProcessDriverOptions {
   stateDir: string
   onNotice?: (notice: string) => void
 }
+
+/** Between two looks for what is left of a microVM that ends, ms: the kernel tells only the parent of the end of a process. */
+const SWEEP_MS = 20
 
 const WARNING = 'THE PROCESS DRIVER ISOLATES NOTHING: agents run as this user, on this host, with its network and its files. For development of Swarm only.'
 
@@ -55,17 +59,20 @@ export async function createProcessDriver({ stateDir, onNotice = () => {} }: Pro
     const running = new Set<RunningProcess>()
     const mapped = (text: string) => (text === GUEST_AGENT_PROGRAM ? agentProgram : text.replace(/^\/work(?=$|\/repository(?:\/|$))/, work))
 
+    const remaining = () => [...processesMarked(slot), ...processesIn([folder])]
     const end = (reason: VmEnd['reason'], detail: string): Promise<void> => {
       ending ??= (async () => {
         clearTimeout(wallClock)
-        for (const each of running) each.kill()
+        // What left its group (a daemon) as well, and what is being started meanwhile; it may hold the pipes of what is awaited here.
+        for (let left = remaining(); left.length > 0; left = remaining()) {
+          left.forEach(killProcess)
+          await delay(SWEEP_MS)
+        }
         await Promise.all([...running].map((each) => each.result))
         await new Promise<void>((resolve) => {
           proxy.server.close(() => resolve())
           for (const socket of proxy.sockets) socket.destroy()
         })
-        // What left its group (a daemon) is over as well.
-        processesMarked(slot).forEach(killProcess)
         tied[Symbol.dispose]()
         rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
         journal.remove(slot)

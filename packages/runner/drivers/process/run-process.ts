@@ -3,6 +3,9 @@ import type { ExecOptions, ExecResult } from '../driver.ts'
 import { DEFAULT_OUTPUT_BYTES } from '../../vms/guest-exec.ts'
 import { outputTail } from '../../vms/output-tail.ts'
 
+/** After the process has gone, its pipes are read for this long at most, ms: a daemon that left the group may hold them open. */
+const DRAIN_MS = 1_000
+
 export interface RunningProcess {
   /** Its process group; null when it could not be started. */
   readonly group: number | null
@@ -56,8 +59,16 @@ export function runProcess(options: ExecOptions & { cwd: string; env: Record<str
       texts.stderr.push(Buffer.from(`cannot start ${options.argv[0]} in ${options.cwd}: ${error.message}\n`))
       finish('code' in error && error.code === 'ENOENT' ? 127 : 126, null)
     })
-    child.once('exit', kill)
-    child.once('close', finish)
+    child.once('exit', (code, ended) => {
+      kill()
+      const drained = setTimeout(() => {
+        for (const name of ['stdout', 'stderr'] as const) child[name].destroy()
+      }, DRAIN_MS)
+      child.once('close', () => {
+        clearTimeout(drained)
+        finish(code, ended)
+      })
+    })
   })
   return { group: child.pid ?? null, result, kill, signal }
 }

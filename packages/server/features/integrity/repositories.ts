@@ -68,9 +68,17 @@ export async function readRefs(root: string, place: Place, tickets: ReadonlyMap<
     if (attempt.state === 'running' || tickets.get(attempt.ticketId)?.repositoryId !== place.id) continue
     // What was handed in is the last state of the work; checkpoints before it are in the ref's log.
     const last = attempt.headSha ?? attempt.wipSha
-    if (last !== null && !await contains(path, own.get(attempt.id) ?? [], last)) unreachable.set(attempt.id, [last])
+    if (last === null || await contains(path, own.get(attempt.id) ?? [], last)) continue
+    // A checkpoint that a later one replaced before its runner could say so is in the log of the ref.
+    if (attempt.headSha !== null || !await wasHeld(path, `refs/swarm/attempts/${attempt.id}/work`, last)) unreachable.set(attempt.id, [last])
   }
   return { refs, unreachable }
+}
+
+/** Whether the ref was ever at this commit, by its log. */
+async function wasHeld(path: string, ref: string, sha: string): Promise<boolean> {
+  const log = await git(path, ['reflog', 'show', '--format=%H', ref], { okCodes: [0, 128] })
+  return log.code === 0 && log.stdout.split('\n').includes(sha)
 }
 
 /** Whether one of the tips is this commit or has it in its history. */

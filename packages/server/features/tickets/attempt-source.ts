@@ -161,11 +161,15 @@ export function earlierWork(attempt: AttemptRow): string | null {
   return attempt.start_sha === '' || attempt.start_sha === attempt.base_sha ? null : attempt.start_sha
 }
 
-/** Work that the attempt before this one pushed before its runner was lost, and never handed in. */
+/** Ends of attempts of which nobody could say any more what they had pushed last. */
+const LOST = ['lease_expired', 'runner_restarted', 'time_limit']
+
+/** Work that the attempt before this one pushed before its runner was lost, and never handed in or journaled. */
 async function lostWork(deps: AttemptSourceDependencies, attempt: AttemptRow, repositoryId: string): Promise<{ base_sha: string; start_sha: string } | null> {
   const before = (await attemptsOf(deps.db.read, attempt.ticket_id)).find((each) => each.number === attempt.number - 1)
-  const lost = before?.failure_reason === 'lease_expired' || before?.failure_reason === 'runner_restarted'
-  if (!before || !lost || before.base_sha === '') return null
+  if (!before || !LOST.includes(before.failure_reason ?? '') || before.base_sha === '') return null
+  // It was given more than that to start from meanwhile: a head that came back from its checks, or main.
+  if (attempt.base_sha !== '' && attempt.start_sha !== before.wip_sha) return null
   const pushed = await deps.repositories.resolve(repositoryId, `refs/swarm/attempts/${before.id}/work`)
   return pushed === null ? null : { base_sha: before.base_sha, start_sha: pushed }
 }
@@ -173,11 +177,13 @@ async function lostWork(deps: AttemptSourceDependencies, attempt: AttemptRow, re
 /** Fixes, once, the commits that the attempt is based on and starts from, and makes the start fetchable by it. */
 async function startingPoint(deps: AttemptSourceDependencies, attempt: AttemptRow, repositoryId: string): Promise<{ baseSha: string; startSha: string }> {
   let { base_sha: baseSha, start_sha: startSha } = attempt
-  if (baseSha === '') {
-    const head = await deps.repositories.head(repositoryId)
-    const place = await lostWork(deps, attempt, repositoryId) ?? { base_sha: head, start_sha: head }
+  // The ref may be ahead of what was journaled: the runner pushes first and reports then.
+  const lost = await lostWork(deps, attempt, repositoryId)
+  if (baseSha === '' || (lost !== null && lost.start_sha !== startSha)) {
+    const head = lost === null ? await deps.repositories.head(repositoryId) : ''
+    const place = lost ?? { base_sha: head, start_sha: head }
     const fixed = await deps.db.write(async (trx) => {
-      await trx.updateTable('attempts').set(place).where('id', '=', attempt.id).where('base_sha', '=', '').execute()
+      await trx.updateTable('attempts').set(place).where('id', '=', attempt.id).where('base_sha', '=', baseSha).where('start_sha', '=', startSha).execute()
       return await attemptById(trx, attempt.id)
     })
     baseSha = fixed?.base_sha ?? place.base_sha
