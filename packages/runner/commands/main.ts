@@ -85,7 +85,7 @@ async function leftovers(): Promise<object> {
 async function reclaim(): Promise<object> {
   const { settings } = loadRunnerSettings()
   const reclaimed = []
-  for (const journal of journalsUnder(join(settings.home, 'runner'))) reclaimed.push(...await reclaimOrphans(journal))
+  for (const journal of journalsUnder(join(settings.home, 'runner'))) reclaimed.push(...await reclaimOrphans(journal, (error) => { progress({ phase: 'reclaiming', detail: `left: ${String(error)}` }) }))
   return { reclaimed }
 }
 

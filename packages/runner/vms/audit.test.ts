@@ -24,7 +24,7 @@ test('what a dead runner left is found, process, folder and record, and is gone 
     expect(processes).toBeGreaterThan(1)
     expect(leftovers.map(({ kind, id, recorded }) => `${kind} ${id} ${recorded}`).toSorted()).toEqual([`folder ${folder} true`, `process ${child.pid} true`, `record ${slot} true`])
     const ended = once(child, 'exit')
-    await reclaimOrphans(openVmJournal(vms))
+    await reclaimOrphans(openVmJournal(vms), (error) => { throw error })
     await ended
     expect(auditHost(home).leftovers).toEqual([])
   } finally {

@@ -1,9 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { existsSync, rmSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { removeCgroup } from '../host/cgroup.ts'
+import { removeTree } from '../host/remove-tree.ts'
 import { isAlive, killProcess, processesIn, processesMarked } from '../host/processes.ts'
 import { journalsUnder } from './journal.ts'
-import type { VmJournal } from './journal.ts'
+import type { VmJournal, VmRecord } from './journal.ts'
 
 /** What was left of a microVM whose runner is gone, and was removed. */
 export interface ReclaimedOrphan {
@@ -15,22 +16,33 @@ export interface ReclaimedOrphan {
   removed: string[]
 }
 
-/** Removes everything that records of dead owners name; records of living runners are left alone. Repeatable. */
-export async function reclaimOrphans(journal: VmJournal): Promise<ReclaimedOrphan[]> {
+/**
+ * Removes everything that records of dead owners name; records of living runners are left alone. Repeatable.
+ * @param onTrouble what could not be removed: its record stays, and the others are dealt with
+ */
+export async function reclaimOrphans(journal: VmJournal, onTrouble: (error: unknown) => void): Promise<ReclaimedOrphan[]> {
   const orphans: ReclaimedOrphan[] = []
   for (const record of journal.records()) {
     if (isAlive(record.owner)) continue
-    // The owner may have died between the start of the process and its record: it is found by its name as well.
-    const processes = [...processesMarked(record.slot), ...processesIn(record.folders)]
-    if (record.process !== null && !processes.some(({ pid }) => pid === record.process?.pid)) processes.push(record.process)
-    const killed = processes.filter(killProcess).map(({ pid }) => pid)
-    const removed = [...record.folders, ...record.cgroups].filter((path) => existsSync(path))
-    for (const path of record.cgroups) await removeCgroup(path)
-    for (const path of record.folders) rmSync(path, { recursive: true, force: true })
-    journal.remove(record.slot)
-    orphans.push({ slot: record.slot, vmId: record.vmId, killed, removed })
+    try {
+      orphans.push(await reclaim(journal, record))
+    } catch (error) {
+      onTrouble(error)
+    }
   }
   return orphans
+}
+
+async function reclaim(journal: VmJournal, record: VmRecord): Promise<ReclaimedOrphan> {
+  // The owner may have died between the start of the process and its record: it is found by its name as well.
+  const processes = [...processesMarked(record.slot), ...processesIn(record.folders)]
+  if (record.process !== null && !processes.some(({ pid }) => pid === record.process?.pid)) processes.push(record.process)
+  const killed = processes.filter(killProcess).map(({ pid }) => pid)
+  const removed = [...record.folders, ...record.cgroups].filter((path) => existsSync(path))
+  for (const path of record.cgroups) await removeCgroup(path)
+  for (const path of record.folders) removeTree(path)
+  journal.remove(record.slot)
+  return { slot: record.slot, vmId: record.vmId, killed, removed }
 }
 
 export function describeOrphan(orphan: ReclaimedOrphan): string {
@@ -45,7 +57,7 @@ export function describeOrphan(orphan: ReclaimedOrphan): string {
 export function startReclaiming(runners: string, options: { everyMs: number; onReclaimed: (orphan: ReclaimedOrphan) => void; onError: (error: unknown) => void }): AsyncDisposable {
   const ended = new AbortController()
   async function reclaimAll(): Promise<void> {
-    for (const journal of journalsUnder(runners)) for (const orphan of await reclaimOrphans(journal)) options.onReclaimed(orphan)
+    for (const journal of journalsUnder(runners)) for (const orphan of await reclaimOrphans(journal, options.onError)) options.onReclaimed(orphan)
   }
   async function run(): Promise<void> {
     while (!ended.signal.aborted) {

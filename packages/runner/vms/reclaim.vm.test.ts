@@ -46,7 +46,7 @@ test('a process that was started but not yet recorded is found by its name', asy
   try {
     const journal = openVmJournal(join(stateDir, 'vms'), { pid: 2 ** 22 + 1, startTicks: 1 })
     journal.add('swarm-slot-test00000001', [join(stateDir, 'folder')])
-    expect(await reclaimOrphans(journal)).toMatchObject([{ slot: 'swarm-slot-test00000001', vmId: null, killed: [stray.pid] }])
+    expect(await reclaimOrphans(journal, (error) => { throw error })).toMatchObject([{ slot: 'swarm-slot-test00000001', vmId: null, killed: [stray.pid] }])
   } finally {
     const identity = identifyProcess(stray.pid ?? 0)
     if (identity !== null) killProcess(identity)
@@ -59,7 +59,7 @@ test('the records of a living runner are left alone', async () => {
   try {
     const journal = openVmJournal(join(stateDir, 'vms'))
     journal.add('swarm-slot-test00000002', [])
-    expect(await reclaimOrphans(journal)).toEqual([])
+    expect(await reclaimOrphans(journal, (error) => { throw error })).toEqual([])
     expect(journal.records()).toHaveLength(1)
   } finally {
     rmSync(stateDir, { recursive: true, force: true })

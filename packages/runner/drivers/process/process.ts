@@ -8,6 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { DomainError } from '@swarm/core/errors.ts'
 import { GUEST_AGENT_PROGRAM } from '@swarm/contract/guest-protocol.ts'
 import { MARK_VARIABLE, killProcess, processesIn, processesMarked } from '../../host/processes.ts'
+import { removeTree } from '../../host/remove-tree.ts'
 import { readFolderBytes, readGroups } from '../../host/usage.ts'
 import { bundleGuest } from '../../images/guest-bundle.ts'
 import type { BuildProgress, Image } from '../../images/image.ts'
@@ -36,7 +37,7 @@ export async function createProcessDriver({ stateDir, onNotice = () => {} }: Pro
   onNotice(WARNING)
   const base = join(stateDir, 'processes')
   const journal = openVmJournal(journalFolder(stateDir))
-  for (const orphan of await reclaimOrphans(journal)) onNotice(describeOrphan(orphan))
+  for (const orphan of await reclaimOrphans(journal, (error) => { onNotice(`what a dead runner left could not be removed: ${String(error)}`) })) onNotice(describeOrphan(orphan))
   const programs = `swarm-slot-programs-${randomBytes(6).toString('hex')}`
   journal.add(programs, [join(base, programs)])
   const live = new Set<Vm>()
@@ -74,10 +75,10 @@ export async function createProcessDriver({ stateDir, onNotice = () => {} }: Pro
           for (const socket of proxy.sockets) socket.destroy()
         })
         tied[Symbol.dispose]()
-        rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
+        // Without its folder gone the record stays, and the next reclaiming tries again; the microVM is over all the same.
+        removeTree(folder)
         journal.remove(slot)
-        ended.resolve({ reason, detail })
-      })()
+      })().catch((error: unknown) => { onNotice(`what is left of ${options.id} could not be removed: ${String(error)}`) }).finally(() => { ended.resolve({ reason, detail }) })
       return ending
     }
     const wallClock = options.limits.wallMs === undefined ? undefined : setTimeout(() => void end('wall_clock', `it ran for ${options.limits.wallMs} ms`), options.limits.wallMs)

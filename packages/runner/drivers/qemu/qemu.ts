@@ -50,7 +50,7 @@ export async function createQemuDriver(options: QemuDriverOptions): Promise<Qemu
   const qemu = findTool('qemu-system-x86_64') as string
   const [machine, cgroups] = [await readMachine(qemu), probeCgroups()]
   const journal = openVmJournal(journalFolder(stateDir))
-  const reclaimed = await reclaimOrphans(journal)
+  const reclaimed = await reclaimOrphans(journal, (error) => { onNotice(`what a dead runner left could not be removed: ${String(error)}`) })
   for (const orphan of reclaimed) onNotice(describeOrphan(orphan))
   const unenforced = (['cpu', 'memory'] as const).flatMap((limit) => (cgroups[limit] ? [] : [`${limit}: ${cgroups.problems[limit] ?? 'unknown'}`]))
   for (const limit of unenforced) onNotice(`this host cannot limit ${limit}`)

@@ -311,6 +311,9 @@ eachDialect((_, make) => {
     }
     await world.drain()
     expect(JSON.parse((await world.ticket(id)).evidence)).toMatchObject([{ failureClass: 'infrastructure', reason: 'check_error' }])
+    // What was handed in is no worse for it: the next attempt goes on from there.
+    const { next_start_sha } = await world.ticket(id)
+    expect(next_start_sha).toBe((await world.db.read.selectFrom('attempts').select('head_sha').where('ticket_id', '=', id).executeTakeFirstOrThrow()).head_sha)
   })
 
   path('a pass that lacks a check, or whose results say otherwise, is none; a repeated report is answered alike', NOT_BOTH, async (world) => {

@@ -5,7 +5,7 @@ import type { Trx } from '../../db/unit.ts'
 import type { ChangeDependencies } from './dependencies.ts'
 import { cancelEntry } from './merge-entries.ts'
 import { entryOf } from './merge-queries.ts'
-import { changeById, LIVE_ENTRY_STATES, mergePayloads } from './queries.ts'
+import { changeById, mergePayloads } from './queries.ts'
 
 /**
  * Asks again for the merge of a ticket's open change with exactly this head: by the approval that is still open, or a new
@@ -18,7 +18,9 @@ export function offerAgain(deps: ChangeDependencies) {
     const payload = (await mergePayloads(trx, change.id)).map((text) => MergePayload.parse(JSON.parse(text))).find((each) => each.headSha === change.head_sha)
     if (!payload) return false
     const entry = await entryOf(trx, change.id)
-    if (entry && (LIVE_ENTRY_STATES as readonly string[]).includes(entry.state)) {
+    // Its batch may be landing at this moment: the queue takes a member that is held out by itself, or records its merge.
+    if (entry?.state === 'checking') throw new DomainError('change_not_open', { changeId: change.id, state: 'being settled by the merge queue; try again in a moment', headSha: change.head_sha })
+    if (entry?.state === 'queued') {
       if (!await cancelEntry(trx, deps, entry, 'it was held, and is offered again')) throw new DomainError('illegal_transition', { kind: 'merge entry', id: change.id, from: entry.state, to: 'cancelled' })
     }
     await deps.approvals.request(trx, {

@@ -1,11 +1,13 @@
 import { createAgent } from '@swarm/contract/endpoints/agents.ts'
 import { createProject } from '@swarm/contract/endpoints/projects.ts'
-import { createRepository } from '@swarm/contract/endpoints/repositories.ts'
+import { createRepository, showRepository } from '@swarm/contract/endpoints/repositories.ts'
 import { listVms } from '@swarm/contract/endpoints/runners.ts'
 import { createTicket, showTicket } from '@swarm/contract/endpoints/tickets.ts'
 import { claim, complete, fail, heartbeat, registerRunner, release, status } from '@swarm/contract/runner-protocol.ts'
+import { git } from '@swarm/git/run.ts'
 import { expect, test } from 'vitest'
 import { eachDialect, type TestDatabase } from '../../db/testing.ts'
+import { identity } from '../../integrations/builtin-code-host/bare.ts'
 import { startTestServer, type TestServer } from '../../testing.ts'
 
 const BOOT = 'boot-0001'
@@ -54,6 +56,29 @@ eachDialect((_dialect, make) => {
     }
     expect(await show()).toEqual(before)
     expect(await server.context.db.read.selectFrom('vms').selectAll().execute()).toEqual([])
+  })
+
+  test('what was pushed last is what the next attempt starts from, also when only an earlier checkpoint was journaled', async () => {
+    await using place = await make()
+    const { server, admin, runner, repository, key, work, take } = await claimed(place)
+    await using _server = server
+    const { path } = await admin.call(showRepository, { params: { repositoryId: repository.id } })
+    const commit = async (text: string): Promise<string> => {
+      const blob = (await git(path, ['hash-object', '-w', '--stdin'], { input: text })).stdout.trim()
+      const tree = (await git(path, ['mktree'], { input: `100644 blob ${blob}\twork.txt\n` })).stdout.trim()
+      return (await git(path, ['commit-tree', tree, '-p', work.startSha, '-m', text], { env: identity() })).stdout.trim()
+    }
+    const [first, second] = [await commit('first\n'), await commit('second\n')]
+    const ref = `refs/swarm/attempts/${key.id}/work`
+    await git(path, ['update-ref', '--create-reflog', ref, first])
+    await runner.call(status, { body: { ...key, sequence: 0, wipSha: first } })
+    await git(path, ['update-ref', '--create-reflog', ref, second])
+    // The retry of a lost attempt waits a second.
+    await take('boot-0002', 'key-00002')
+    let again = null as Awaited<ReturnType<typeof take>>
+    await eventually(server, async () => (again = await take('boot-0002', 'key-00003')) !== null)
+    expect(again?.work).toMatchObject({ attemptNumber: 2, baseSha: work.baseSha, startSha: second })
+    expect((await take('boot-0002', 'key-00003'))?.work).toMatchObject({ attemptId: again?.work.attemptId, startSha: second })
   })
 
   test('reports about a check are fenced like those about an attempt, and counted once', async () => {

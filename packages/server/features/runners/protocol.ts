@@ -88,7 +88,11 @@ export function registerRunnerProtocol(deps: RunnerProtocolDependencies): void {
 
     /** Work that cannot be described (its repository or swarm.yml is broken) has failed with that reason: it is no fault of the runner, which goes on with other work. */
     async function takeFrom<W extends Work>(source: WorkSource<W>, giveUp: (trx: Trx, report: AttemptFailure) => Promise<void>): Promise<W | null> {
-      const key = await db.write((trx) => source.claim(trx, runner, claimKey))
+      const key = await db.write(async (trx) => {
+        // A claim that is repeated while the first one still runs waits for it, and is given the same work.
+        await requireRunner(trx, runner.id, true)
+        return source.claim(trx, runner, claimKey)
+      })
       if (!key) return null
       try {
         return await source.describe(key.id, key.fence)

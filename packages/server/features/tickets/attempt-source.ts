@@ -161,15 +161,14 @@ export function earlierWork(attempt: AttemptRow): string | null {
   return attempt.start_sha === '' || attempt.start_sha === attempt.base_sha ? null : attempt.start_sha
 }
 
-/** Ends of attempts of which nobody could say any more what they had pushed last. */
-const LOST = ['lease_expired', 'runner_restarted', 'time_limit']
-
 /** Work that the attempt before this one pushed before its runner was lost, and never handed in or journaled. */
 async function lostWork(deps: AttemptSourceDependencies, attempt: AttemptRow, repositoryId: string): Promise<{ base_sha: string; start_sha: string } | null> {
   const before = (await attemptsOf(deps.db.read, attempt.ticket_id)).find((each) => each.number === attempt.number - 1)
-  if (!before || !LOST.includes(before.failure_reason ?? '') || before.base_sha === '') return null
+  // Of these nobody could say any more, for certain, what they had pushed last.
+  const unsure = before?.failure_class === 'infrastructure' || before?.failure_reason === 'time_limit'
+  if (!before || !unsure || before.base_sha === '') return null
   // It was given more than that to start from meanwhile: a head that came back from its checks, or main.
-  if (attempt.base_sha !== '' && attempt.start_sha !== before.wip_sha) return null
+  if (attempt.base_sha !== '' && attempt.start_sha !== (before.wip_sha ?? before.start_sha)) return null
   const pushed = await deps.repositories.resolve(repositoryId, `refs/swarm/attempts/${before.id}/work`)
   return pushed === null ? null : { base_sha: before.base_sha, start_sha: pushed }
 }

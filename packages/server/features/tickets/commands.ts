@@ -93,7 +93,7 @@ export function createTicketCommands(deps: TicketDependencies): TicketCommands {
         failure_class: input.failureClass, failure_reason: input.reason, failure_message: input.message, evidence: JSON.stringify(evidence), ended_at: now,
       })
       // A diff that the gate refused is no ground to build on; one that only failed its checks is.
-      const keepWork = input.failureClass === 'checks'
+      const keepWork = input.failureClass === 'checks' || input.failureClass === 'infrastructure'
       await afterFailedAttempt(trx, ticket, {
         failureClass: input.failureClass, reason: input.reason, evidence, to: 'ready',
         patch: { next_base_sha: keepWork ? attempt.base_sha : null, next_start_sha: keepWork ? attempt.head_sha : null },
