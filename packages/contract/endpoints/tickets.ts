@@ -73,11 +73,11 @@ export const retryTickets = endpoint({
 })
 export const holdTicket = endpoint({
   method: 'POST', path: '/api/tickets/:ticketId/hold', access: ['admin'], tag: 'tickets', summary: 'Holds a ticket; running work is stopped and kept',
-  params: ById, body: z.object({ reason: z.string().min(1).max(500) }), response: Ticket,
+  params: ById, body: z.object({ reason: z.string().trim().min(1).max(500) }), response: Ticket,
 })
 export const cancelTicket = endpoint({
   method: 'POST', path: '/api/tickets/:ticketId/cancel', access: ['admin'], tag: 'tickets', summary: 'Cancels a ticket; its work is kept on its refs',
-  params: ById, body: z.object({ reason: z.string().min(1).max(500) }), response: Ticket,
+  params: ById, body: z.object({ reason: z.string().trim().min(1).max(500) }), response: Ticket,
 })
 export const ticketActivity = endpoint({
   method: 'GET', path: '/api/tickets/:ticketId/activity', access: ['admin'], tag: 'tickets', summary: 'What its agents did, in order',

@@ -142,6 +142,18 @@ eachDialect((_dialect, make) => {
     expect(again).toEqual(first)
   })
 
+  test('a dependency that is named twice is one, inside of a plan and outside of it', async () => {
+    await using place = await make()
+    await using db = await place.open()
+    const engine = await engineOver(db)
+    const outside = (await engine.plan([{ key: 'outside' }])).get('outside')!
+    const ids = await engine.plan([{ key: 'a' }, { key: 'b', dependsOn: [outside, 'a', outside, 'a'] }])
+    expect(await ticketById(db.read, ids.get('b')!)).toMatchObject({ open_dependencies: 2 })
+    expect(await db.read.selectFrom('ticket_dependencies').select('depends_on_id').where('ticket_id', '=', ids.get('b')!).execute()).toHaveLength(2)
+    const created = await db.read.selectFrom('events').select('data').where('subject_id', '=', ids.get('b')!).executeTakeFirstOrThrow()
+    expect(JSON.parse(created.data)).toMatchObject({ dependsOn: [outside, ids.get('a')] })
+  })
+
   test('a heartbeat keeps the lease; without one the ticket goes to somebody else, with the attempt kept', async () => {
     await using place = await make()
     await using db = await place.open()
