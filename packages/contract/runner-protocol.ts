@@ -109,6 +109,15 @@ export const claim = endpoint({
   response: z.object({ work: Work.nullable() }),
 })
 
+/**
+ * How work must stop. `lost`: its lease is gone, at once and without a word more about it; `stalled`: its agent makes no
+ * progress, the work is saved and the attempt fails; `stopped`: somebody stops it, the work is saved and given back.
+ */
+export const StopCode = z.enum(['lost', 'stalled', 'stopped'])
+/** What must stop: the code decides what is done; the reason is for people, and may be words of a person. */
+export const Stop = z.object({ id: z.string(), code: StopCode, reason: z.string() })
+export type Stop = z.infer<typeof Stop>
+
 export const heartbeat = endpoint({
   method: 'POST', path: '/heartbeat', access: ['runner'], tag: 'runner protocol',
   summary: 'Says that the runner is alive and extends the leases of what it holds',
@@ -123,8 +132,7 @@ export const heartbeat = endpoint({
     /** Every microVM that the runner has now: those recorded as alive and not named here are over. */
     vms: z.array(z.string()).max(10_000),
   }),
-  /** What must stop: the lease is gone (`stale_fence`: at once), its agent makes no progress (`stalled`), or a person's reason. */
-  response: z.object({ stop: z.array(z.object({ id: z.string(), reason: z.string() })) }),
+  response: z.object({ stop: z.array(Stop) }),
 })
 
 export const status = endpoint({

@@ -1,5 +1,5 @@
 import type { AttemptEvidence } from '@swarm/contract/agent-protocol.ts'
-import type { CheckWork, FailureClass, WorkKey } from '@swarm/contract/runner-protocol.ts'
+import type { CheckWork, FailureClass, Stop, WorkKey } from '@swarm/contract/runner-protocol.ts'
 import type { Trx } from './db/unit.ts'
 
 /*
@@ -96,7 +96,7 @@ export interface WorkSource<W> {
   /** Everything the runner needs for it; reads outside the transaction are fine here (git, files). The token is minted here. */
   describe(id: string, fence: number): Promise<W>
   /** Extends leases; returns those that must stop. */
-  heartbeat(trx: Trx, runnerId: string, holding: readonly (WorkKey & { vmId: string | null; activityAtMs: number | null })[]): Promise<{ id: string; reason: string }[]>
+  heartbeat(trx: Trx, runnerId: string, holding: readonly (WorkKey & { vmId: string | null; activityAtMs: number | null })[]): Promise<Stop[]>
   /** Takes back all that this runner is recorded to hold: its process is a new one. */
   reconcile(trx: Trx, runnerId: string): Promise<void>
   /** Ends leases that ran out. Returns how many. */

@@ -83,7 +83,7 @@ export const showMergeQueue = endpoint({
 })
 export const pauseMergeQueue = endpoint({
   method: 'POST', path: '/api/changes/queue/:repositoryId/pause', access: ['admin'], tag: 'changes', summary: 'Stops merging into a repository; what is under way waits',
-  params: ByRepository, body: z.object({ reason: z.string().min(1).max(2_000) }), response: MergeQueue,
+  params: ByRepository, body: z.object({ reason: z.string().trim().min(1).max(2_000) }), response: MergeQueue,
 })
 export const resumeMergeQueue = endpoint({
   method: 'POST', path: '/api/changes/queue/:repositoryId/resume', access: ['admin'], tag: 'changes', summary: 'Goes on merging; a base that was red is checked again',

@@ -63,19 +63,21 @@ export const RedriveFilter = z.object({
   failureClass: FailureClass.optional(),
   /** Also those that wait for an answer or for a decision about budget: what they asked is moot then. */
   waiting: z.boolean().default(false),
+  /** `nextCursor` of the call before: goes on after the tickets that it looked at, sent or left. */
+  cursor: z.string().optional(),
 })
 export const retryTickets = endpoint({
-  method: 'POST', path: '/api/tickets/retry', access: ['admin'], tag: 'tickets', summary: 'Sends all held or failed tickets that match back to work, 500 at once',
+  method: 'POST', path: '/api/tickets/retry', access: ['admin'], tag: 'tickets', summary: 'Sends all held or failed tickets that match back to work; a call looks at 500',
   body: RedriveFilter,
-  response: z.object({ sent: z.array(z.string()), left: z.array(z.object({ ticketId: z.string(), reason: z.string() })), /** There are more: call again. */ more: z.boolean() }),
+  response: z.object({ sent: z.array(z.string()), left: z.array(z.object({ ticketId: z.string(), reason: z.string() })), /** Where the next call goes on; null when all were looked at. */ nextCursor: z.string().nullable() }),
 })
 export const holdTicket = endpoint({
   method: 'POST', path: '/api/tickets/:ticketId/hold', access: ['admin'], tag: 'tickets', summary: 'Holds a ticket; running work is stopped and kept',
-  params: ById, body: z.object({ reason: z.string().min(1).max(500) }), response: Ticket,
+  params: ById, body: z.object({ reason: z.string().trim().min(1).max(500) }), response: Ticket,
 })
 export const cancelTicket = endpoint({
   method: 'POST', path: '/api/tickets/:ticketId/cancel', access: ['admin'], tag: 'tickets', summary: 'Cancels a ticket; its work is kept on its refs',
-  params: ById, body: z.object({ reason: z.string().min(1).max(500) }), response: Ticket,
+  params: ById, body: z.object({ reason: z.string().trim().min(1).max(500) }), response: Ticket,
 })
 export const ticketActivity = endpoint({
   method: 'GET', path: '/api/tickets/:ticketId/activity', access: ['admin'], tag: 'tickets', summary: 'What its agents did, in order',

@@ -63,7 +63,7 @@ export async function runAttempt(work: AttemptWork, deps: WorkDependencies): Pro
     const wipSha = machine ? await saveOrNull(() => pushWork(machine, toPush, AbortSignal.any([lost, AbortSignal.timeout(SAVE_MS)])), reporter) : null
     if (lost.aborted) return
     await reporter.flush()
-    const failure = stop.aborted ? stopFailure(stop.reason) : asFailure(error)
+    const failure = stop.aborted ? (stop.reason instanceof WorkFailure ? stop.reason : null) : asFailure(error)
     if (failure === null) await link.call(release, { body: { ...key, reason: 'shutdown', wipSha } }, lost, permit)
     else await link.call(fail, { body: { ...key, failureClass: failure.failureClass, reason: failure.reason, message: failure.message.slice(-20_000), wipSha } }, lost, permit)
   } finally {
@@ -71,12 +71,6 @@ export async function runAttempt(work: AttemptWork, deps: WorkDependencies): Pro
     await provisioned?.ended
     await reporter.flush()
   }
-}
-
-/** An agent that was stopped because it made no progress has failed; whoever else stops it blames nobody (null). */
-function stopFailure(reason: unknown): WorkFailure | null {
-  if (!(reason instanceof Error) || reason.message !== 'stalled') return null
-  return new WorkFailure('agent', 'stalled', 'The agent showed no progress for as long as its limit allows: no event, and no model call in flight. Its work until then was saved.')
 }
 
 /** The work as a commit on the attempt's ref, or null when the microVM can no longer give it. */

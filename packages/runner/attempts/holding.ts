@@ -5,13 +5,14 @@ import type { ServerLink } from '../link/server-link.ts'
 import { instant } from './lease.ts'
 import type { Instant, Lease } from './lease.ts'
 import type { Reporter } from './reporter.ts'
+import { WorkFailure } from './work-failure.ts'
 
 /** One piece of work that this runner holds. */
 export interface Held {
   readonly key: WorkKey
   readonly work: Work
   readonly reporter: Reporter
-  /** Aborted to end the work in good order: what was done is saved, then it is given back. */
+  /** Aborted to end the work in good order: what was done is saved, then it is given back; with a WorkFailure, it has failed so. */
   readonly stop: AbortController
   /** Aborted when the lease is gone: nothing may be written about this work any more. */
   readonly lost: AbortController
@@ -28,6 +29,11 @@ export interface Held {
 export function requireLease(held: Pick<Held, 'key' | 'lease' | 'lost'>): void {
   if (!held.lost.signal.aborted && held.lease.leftMs() <= 0) held.lost.abort(new Error('the lease ran out without a heartbeat'))
   if (held.lost.signal.aborted) throw new DomainError('stale_fence', { attemptId: held.key.id, fence: held.key.fence })
+}
+
+/** An agent that is stopped because it made no progress has failed; whoever else stops it blames nobody. */
+function stalled(): WorkFailure {
+  return new WorkFailure('agent', 'stalled', 'The agent showed no progress for as long as its limit allows: no event, and no model call in flight. Its work until then was saved.')
 }
 
 /** Everything that this runner holds, and the beat that says that it is alive and keeps its leases. */
@@ -75,14 +81,14 @@ export class Holding implements AsyncDisposable {
     const body = { bootId: this.#options.bootId, holding, vms: [...this.#options.vms()] }
     // The next beat comes anyway: one that got no answer until then is given up, so that none hangs on a dead connection.
     const { stop } = await this.#link.call(heartbeat, { body }, AbortSignal.any([this.#ended.signal, AbortSignal.timeout(this.#options.beatMs)]))
-    const stopped = new Map(stop.map(({ id, reason }) => [id, reason]))
+    const stops = new Map(stop.map((each) => [each.id, each]))
     for (const { id, fence } of holding) {
       const held = this.#held.get(id)
       if (held?.key.fence !== fence || held.lost.signal.aborted) continue
-      const reason = stopped.get(id)
-      if (reason === undefined) held.lease.renew(sentAt)
-      else if (reason === 'stale_fence') held.lost.abort(new Error('the lease is gone'))
-      else held.stop.abort(new Error(reason))
+      const told = stops.get(id)
+      if (told === undefined) held.lease.renew(sentAt)
+      else if (told.code === 'lost') held.lost.abort(new Error(told.reason))
+      else held.stop.abort(told.code === 'stalled' ? stalled() : new Error(told.reason))
     }
   }
 

@@ -79,7 +79,9 @@ export interface AttemptsTable {
   summary: string | null
   lease_expires_at: number | null; deadline_at: number; activity_at: number | null
   status_sequence: number
-  /** A person or the server wants the runner to stop: it saves the work, then releases. */
+  /** stalled | stopped: the server, or a person, wants the runner to stop. It saves the work, then fails the attempt or gives it back. */
+  stop_code: string | null
+  /** Why, in words; a person's are free. */
   stop_reason: string | null
   failure_class: string | null; failure_reason: string | null; failure_message: string | null
   /** JSON AttemptEvidence for the next attempt. */

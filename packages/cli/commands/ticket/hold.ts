@@ -9,7 +9,7 @@ export const ticketHold = command({
   examples: [['swarm ticket hold TKT-7Q2M9XKD --reason "waits for the design"', 'until somebody retries it']],
   arguments: [{ name: 'id', description: 'the ticket' }],
   options: [{ flags: '--reason <text>', description: 'why; recorded with the ticket' }],
-  input: z.object({ id: z.string(), reason: z.string().min(1).max(500).default('asked for on the command line') }),
+  input: z.object({ id: z.string(), reason: z.string().trim().min(1).max(500).default('asked for on the command line') }),
   async run({ id, reason }, { settings, signal }) {
     const ticket = await connect(settings().config).client.call(holdTicket, { params: { ticketId: id }, body: { reason } }, { signal })
     return { json: ticket, text: `${ticket.id} is ${ticket.state} now` }

@@ -33,17 +33,13 @@ export const ticketRetry = command({
       ...(failed === undefined ? {} : { failureClass: failed }), ...(only === undefined ? {} : { state: only }),
     }
     const sent: string[] = []
-    const left = new Map<string, string>()
-    for (let more = true; more;) {
-      const answer = await client.call(retryTickets, { body }, { signal })
+    const left: { ticketId: string; reason: string }[] = []
+    for (let cursor: string | null | undefined; cursor !== null;) {
+      const answer = await client.call(retryTickets, { body: { ...body, ...(cursor === undefined ? {} : { cursor }) } }, { signal })
       sent.push(...answer.sent)
-      for (const { ticketId, reason } of answer.left) left.set(ticketId, reason)
-      // Those that are left are found again: without progress there is none to come.
-      more = answer.more && answer.sent.length > 0
+      left.push(...answer.left)
+      cursor = answer.nextCursor
     }
-    return {
-      json: { sent, left: [...left].map(([ticketId, reason]) => ({ ticketId, reason })) },
-      text: [`${sent.length} sent back to work`, ...[...left].map(([ticketId, reason]) => `  ${ticketId} is left: ${reason}`)].join('\n'),
-    }
+    return { json: { sent, left }, text: [`${sent.length} sent back to work`, ...left.map(({ ticketId, reason }) => `  ${ticketId} is left: ${reason}`)].join('\n') }
   },
 })

@@ -7,6 +7,7 @@ import * as dispatch from './0004-dispatch.ts'
 import * as runnerBoots from './0005-runner-boots.ts'
 import * as completeEvents from './0006-complete-events.ts'
 import * as evidence from './0007-evidence.ts'
+import * as stopCode from './0008-stop-code.ts'
 
 /** Every migration, by name. A static list: what ships is one bundle, where there is no folder to scan. Never edit one that was released. */
 export const MIGRATIONS: Record<string, Migration> = {
@@ -18,4 +19,5 @@ export const MIGRATIONS: Record<string, Migration> = {
   '0005-runner-boots': runnerBoots,
   '0006-complete-events': completeEvents,
   '0007-evidence': evidence,
+  '0008-stop-code': stopCode,
 }

@@ -119,7 +119,7 @@ eachDialect((_, make) => {
     await world.db.write(async (trx) => { await trx.updateTable('tickets').set({ state: 'on_hold' }).where('id', '=', ids['q']!).execute() })
     await world.duty('merge queue')
     const beat = await world.db.write((trx) => world.checks.source.heartbeat(trx, world.runner.id, [{ kind: 'check', id: key?.id ?? '', fence: key?.fence ?? 0, vmId: null, activityAtMs: null }]))
-    expect(beat).toEqual([{ id: key?.id, reason: 'stale_fence' }])
+    expect(beat).toEqual([{ id: key?.id, code: 'lost', reason: 'the lease is gone' }])
     await world.db.write((trx) => world.checks.source.complete(trx, world.runner.id, { id: key?.id ?? '', fence: key?.fence ?? 0, passed: true, results: [] }))
     expect(await world.db.read.selectFrom('check_runs').select('state').where('id', '=', key?.id ?? '').executeTakeFirst()).toEqual({ state: 'cancelled' })
   })

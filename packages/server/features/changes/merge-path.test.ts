@@ -301,7 +301,7 @@ eachDialect((_, make) => {
       const held = tries === 1 ? first : await claim(`key-1000000${tries}`)
       expect(held).not.toBeNull()
       const beat = await world.db.write((trx) => source.heartbeat(trx, world.runner.id, [{ kind: 'check', id: held?.id ?? '', fence: held?.fence ?? 0, vmId: 'VM-1', activityAtMs: null }, { kind: 'check', id: held?.id ?? '', fence: 99, vmId: null, activityAtMs: null }]))
-      expect(beat).toEqual([{ id: held?.id, reason: 'stale_fence' }])
+      expect(beat).toEqual([{ id: held?.id, code: 'lost', reason: 'the lease is gone' }])
       world.clock.now += 31_000
       expect(await world.db.write((trx) => source.expire(trx, world.clock.now))).toBeGreaterThan(0)
       // Late results of the lost runner change nothing.

@@ -1,4 +1,4 @@
-import type { CheckWork } from '@swarm/contract/runner-protocol.ts'
+import type { CheckWork, Stop } from '@swarm/contract/runner-protocol.ts'
 import { CheckResult } from '@swarm/contract/runner-protocol.ts'
 import { planPassed } from '@swarm/core/checks/plan.ts'
 import { DomainError } from '@swarm/core/errors.ts'
@@ -85,13 +85,13 @@ export function createCheckSource(deps: CheckSourceDependencies): CheckSource {
     },
 
     async heartbeat(trx, runnerId, holding) {
-      const stop: { id: string; reason: string }[] = []
+      const stop: Stop[] = []
       for (const item of holding) {
         const row = await checkById(trx, item.id)
         // A lease that is over is not renewed, even when nobody has taken the run away yet.
         const holds = row?.runner_id === runnerId && (row.lease_expires_at ?? 0) >= deps.now()
         const renewed = holds && await moveCheck(trx, { id: item.id, state: 'running', fence: item.fence }, { lease_expires_at: deps.now() + deps.leaseTtlMs, ...(item.vmId === null ? {} : { vm_id: item.vmId }) })
-        if (!renewed) stop.push({ id: item.id, reason: 'stale_fence' })
+        if (!renewed) stop.push({ id: item.id, code: 'lost', reason: 'the lease is gone' })
       }
       return stop
     },

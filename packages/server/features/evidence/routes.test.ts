@@ -27,7 +27,7 @@ test('evidence, its keys and recordings are for admins alone; what there is none
     }).execute()
     await trx.insertInto('attempts').values({
       id: 'ATT-00000001', ticket_id: 'TKT-00000001', project_id: 'PRJ-00000000', number: 1, fence: 1, state: 'succeeded', agent_name: 'a', agent_version: 1, runner_id: null, claim_key: null, vm_id: null, correlation_id: 'ATT-00000001',
-      base_sha: 'a'.repeat(40), start_sha: 'a'.repeat(40), head_sha: 'b'.repeat(40), wip_sha: null, summary: null, lease_expires_at: null, deadline_at: 1, activity_at: null, status_sequence: 0, stop_reason: null,
+      base_sha: 'a'.repeat(40), start_sha: 'a'.repeat(40), head_sha: 'b'.repeat(40), wip_sha: null, summary: null, lease_expires_at: null, deadline_at: 1, activity_at: null, status_sequence: 0, stop_code: null, stop_reason: null,
       failure_class: null, failure_reason: null, failure_message: null, evidence: null, gate: null, created_at: 1, ended_at: 2,
     }).execute()
   })

@@ -58,7 +58,7 @@ async function attempt(id: string, patch: { state?: string; fence?: number; leas
     await trx.insertInto('attempts').values({
       id, ticket_id: `TKT-${id}`, project_id: project.id, number: 1, fence: patch.fence ?? 1, state: patch.state ?? 'running', agent_name: 'a', agent_version: 1, runner_id: 'RUN-1', claim_key: 'k',
       vm_id: null, correlation_id: 'test-correlation', base_sha: main, start_sha: main, head_sha: null, wip_sha: null, summary: null, lease_expires_at: patch.lease ?? now + 60_000, deadline_at: now + 60_000,
-      activity_at: null, status_sequence: 0, failure_class: null, failure_reason: null, failure_message: null, evidence: null, gate: null, stop_reason: null, created_at: now, ended_at: null,
+      activity_at: null, status_sequence: 0, failure_class: null, failure_reason: null, failure_message: null, evidence: null, gate: null, stop_code: null, stop_reason: null, created_at: now, ended_at: null,
     }).execute()
   })
   await repositories.setRef(repositoryId, `refs/swarm/attempts/${id}/start`, main)

@@ -2,7 +2,7 @@ import { createAgent } from '@swarm/contract/endpoints/agents.ts'
 import { createProject } from '@swarm/contract/endpoints/projects.ts'
 import { createRepository, showRepository } from '@swarm/contract/endpoints/repositories.ts'
 import { listVms } from '@swarm/contract/endpoints/runners.ts'
-import { createTicket, showTicket } from '@swarm/contract/endpoints/tickets.ts'
+import { createTicket, holdTicket, showTicket } from '@swarm/contract/endpoints/tickets.ts'
 import { claim, complete, fail, heartbeat, registerRunner, release, status } from '@swarm/contract/runner-protocol.ts'
 import { git } from '@swarm/git/run.ts'
 import { expect, test } from 'vitest'
@@ -52,7 +52,7 @@ eachDialect((_dialect, make) => {
       await expect(runner.call(complete, { body: { ...stale, headSha: SHA, summary: '' } })).rejects.toMatchObject(STALE)
       await expect(runner.call(fail, { body: { ...stale, failureClass: 'agent', reason: 'x', message: '', wipSha: null } })).rejects.toMatchObject(STALE)
       await expect(runner.call(release, { body: { ...stale, reason: 'shutdown', wipSha: null } })).rejects.toMatchObject(STALE)
-      expect(await runner.call(heartbeat, { body: { bootId: BOOT, vms: [], holding: [{ ...stale, vmId: null, idleMs: null }] } })).toEqual({ stop: [{ id: key.id, reason: 'stale_fence' }] })
+      expect(await runner.call(heartbeat, { body: { bootId: BOOT, vms: [], holding: [{ ...stale, vmId: null, idleMs: null }] } })).toEqual({ stop: [{ id: key.id, code: 'lost', reason: 'the lease is gone' }] })
     }
     expect(await show()).toEqual(before)
     expect(await server.context.db.read.selectFrom('vms').selectAll().execute()).toEqual([])
@@ -100,7 +100,7 @@ eachDialect((_dialect, make) => {
     await expect(runner.call(status, { body: { ...key, fence: 2, ...report } })).rejects.toMatchObject(STALE)
     await expect(runner.call(complete, { body: { ...key, fence: 2, results: [], passed: true } })).rejects.toMatchObject(STALE)
     const other = server.as((await server.admin.call(registerRunner, { body: { name: 'other' } })).token)
-    expect(await other.call(heartbeat, { body: { bootId: 'boot-other', vms: [], holding: [{ ...key, fence: 3, vmId: null, idleMs: null }] } })).toMatchObject({ stop: [{ reason: 'stale_fence' }] })
+    expect(await other.call(heartbeat, { body: { bootId: 'boot-other', vms: [], holding: [{ ...key, fence: 3, vmId: null, idleMs: null }] } })).toMatchObject({ stop: [{ code: 'lost' }] })
     expect(await row()).toEqual(before)
     expect(await runner.call(status, { body: { ...key, fence: 3, ...report } })).toEqual({ recorded: true })
     expect(await runner.call(status, { body: { ...key, fence: 3, ...report } })).toEqual({ recorded: false })
@@ -142,9 +142,19 @@ eachDialect((_dialect, make) => {
     await runner.call(status, { body: { ...key, sequence: 0, step: { name: 'agent', state: 'started' } } })
     for (const until = Date.now() + 1_000; Date.now() < until;) expect(await beat(0)).toEqual([])
     await eventually(server, async () => (await beat(10_000)).length > 0)
-    expect(await beat(0)).toEqual([{ id: key.id, reason: 'stalled' }])
+    expect(await beat(0)).toEqual([{ id: key.id, code: 'stalled', reason: 'stalled' }])
     await runner.call(fail, { body: { ...key, failureClass: 'agent', reason: 'stalled', message: '', wipSha: SHA } })
     expect((await show()).history).toMatchObject([{ state: 'failed', failureClass: 'agent', failureReason: 'stalled' }])
+  })
+
+  test.each(['stale_fence', 'lost', 'stalled'])('a person who holds a ticket for the reason "%s" stops its work, whatever the words mean to a program', async (reason) => {
+    await using place = await make()
+    const { server, admin, ticket, runner, key, show } = await claimed(place)
+    await using _server = server
+    await admin.call(holdTicket, { params: { ticketId: ticket.id }, body: { reason } })
+    expect(await runner.call(heartbeat, { body: { bootId: BOOT, vms: [], holding: [{ ...key, vmId: null, idleMs: null }] } })).toEqual({ stop: [{ id: key.id, code: 'stopped', reason }] })
+    await runner.call(release, { body: { ...key, reason: 'shutdown', wipSha: SHA } })
+    expect(await show()).toMatchObject({ state: 'on_hold', history: [{ state: 'cancelled', failureClass: null, failureReason: reason }] })
   })
 
   test('a microVM that its runner no longer has, or whose runner is silent, is recorded as ended', async () => {

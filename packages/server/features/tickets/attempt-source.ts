@@ -2,7 +2,8 @@ import type { AttemptEvidence } from '@swarm/contract/agent-protocol.ts'
 import { AgentLimits } from '@swarm/contract/agent-protocol.ts'
 import type { AgentDefinition } from '@swarm/contract/endpoints/agents.ts'
 import type { ProjectSettings } from '@swarm/contract/endpoints/projects.ts'
-import type { AttemptWork, VmLimits } from '@swarm/contract/runner-protocol.ts'
+import { StopCode } from '@swarm/contract/runner-protocol.ts'
+import type { AttemptWork, Stop, VmLimits } from '@swarm/contract/runner-protocol.ts'
 import { DomainError } from '@swarm/core/errors.ts'
 import type { Database } from '../../db/database.ts'
 import type { Trx } from '../../db/unit.ts'
@@ -85,17 +86,17 @@ export function createAttemptSource(deps: AttemptSourceDependencies): WorkSource
 
     async heartbeat(trx, runnerId, holding) {
       const now = deps.now()
-      const stop: { id: string; reason: string }[] = []
+      const stop: Stop[] = []
       for (const item of holding) {
         const attempt = await attemptById(trx, item.id)
         // A lease that is over is not renewed, even when nobody has taken the ticket yet: a beat that was long on its way comes too late.
         if (!attempt || attempt.state !== 'running' || attempt.fence !== item.fence || attempt.runner_id !== runnerId || (attempt.lease_expires_at ?? 0) < now) {
-          stop.push({ id: item.id, reason: 'stale_fence' })
+          stop.push({ id: item.id, code: 'lost', reason: 'the lease is gone' })
           continue
         }
         await trx.updateTable('attempts').set({ lease_expires_at: now + deps.rules.leaseTtlMs, vm_id: item.vmId ?? attempt.vm_id, activity_at: Math.max(item.activityAtMs ?? 0, attempt.activity_at ?? 0) })
           .where('id', '=', attempt.id).where('fence', '=', item.fence).where('state', '=', 'running').execute()
-        if (attempt.stop_reason !== null) stop.push({ id: item.id, reason: attempt.stop_reason })
+        if (attempt.stop_code !== null) stop.push({ id: item.id, code: StopCode.parse(attempt.stop_code), reason: attempt.stop_reason ?? '' })
       }
       return stop
     },

@@ -74,7 +74,7 @@ async function startAttempt(trx: Trx, deps: TicketDependencies, rules: ClaimRule
   const fence = ticket.fence + 1
   const lease = {
     fence, runner_id: input.runnerId, claim_key: input.claimKey, vm_id: null, lease_expires_at: now + rules.leaseTtlMs,
-    deadline_at: now + Math.round(input.agent.minutes * 60_000) + OVERTIME_MS, activity_at: now, status_sequence: -1, stop_reason: null,
+    deadline_at: now + Math.round(input.agent.minutes * 60_000) + OVERTIME_MS, activity_at: now, status_sequence: -1, stop_code: null, stop_reason: null,
   }
   if (parked) {
     const attempt = await moveAttempt(trx, parked, 'running', lease)

@@ -57,12 +57,14 @@ export function createTicketCommands(deps: TicketDependencies): TicketCommands {
 
   return {
     async createMany(trx, input) {
+      // A dependency that is named twice is one.
+      const tickets = input.tickets.map((planned) => ({ ...planned, dependsOn: [...new Set(planned.dependsOn)] }))
       const ids = new Map<string, string>()
-      for (const planned of input.tickets) ids.set(planned.key, deps.makeId('ticket'))
+      for (const planned of tickets) ids.set(planned.key, deps.makeId('ticket'))
       const now = deps.now()
-      const outside = [...new Set(input.tickets.flatMap((planned) => planned.dependsOn.filter((key) => !ids.has(key))))]
+      const outside = [...new Set(tickets.flatMap((planned) => planned.dependsOn.filter((key) => !ids.has(key))))]
       const unfinished = await unfinishedAmong(trx, outside)
-      for (const planned of input.tickets) {
+      for (const planned of tickets) {
         const id = ids.get(planned.key)!
         await insertTicket(trx, {
           id, project_id: input.projectId, repository_id: input.repositoryId, session_id: input.sessionId, key: planned.key,
@@ -70,14 +72,14 @@ export function createTicketCommands(deps: TicketDependencies): TicketCommands {
           requirements: JSON.stringify(planned.requirements), predicted_files: JSON.stringify(predictFiles(planned)), agent_name: planned.agent,
           state: 'ready', hold_reason: null, priority: 0, wave: planned.wave, story_points: planned.storyPoints, fence: 0, attempt_count: 0,
           failure_counts: '{}', retry_at: null, branch: `swarm/${id}`, head_sha: null, next_base_sha: null, next_start_sha: null, evidence: '[]',
-          ready_at: now, created_at: now, updated_at: now, open_dependencies: new Set(planned.dependsOn.filter((key) => ids.has(key) || unfinished.has(key))).size,
+          ready_at: now, created_at: now, updated_at: now, open_dependencies: planned.dependsOn.filter((key) => ids.has(key) || unfinished.has(key)).length,
         })
       }
-      await insertDependencies(trx, input.tickets.flatMap((planned) => planned.dependsOn.map((key) => {
+      await insertDependencies(trx, tickets.flatMap((planned) => planned.dependsOn.map((key) => {
         const parent = ids.get(key) ?? key
         return { ticket_id: ids.get(planned.key)!, depends_on_id: parent }
       })))
-      await appendEvents(trx, input.tickets.map((planned) => ({
+      await appendEvents(trx, tickets.map((planned) => ({
         type: 'ticket:update', projectId: input.projectId, subject: { kind: 'ticket', id: ids.get(planned.key)! }, correlationId: input.correlationId,
         data: { key: planned.key, title: planned.title, sessionId: input.sessionId, from: null, to: 'ready', dependsOn: planned.dependsOn.map((key) => ids.get(key) ?? key), reason: null },
       })))

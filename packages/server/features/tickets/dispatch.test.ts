@@ -202,14 +202,38 @@ eachDialect((dialect, make) => {
     }
     for (const id of ids.values()) expect(await engine.state(id)).toBe('on_hold')
     const run = (filter: Partial<Parameters<typeof redrive>[2]['filter']>) => redrive(db, engine.deps, { filter: { waiting: false, ...filter }, offerAgain, correlationId: 'test' })
-    expect(await run({ failureClass: 'infrastructure' })).toEqual({ sent: [ids.get('machine')], left: [], more: false })
-    expect(await run({ projectId: 'PRJ-NONE' })).toEqual({ sent: [], left: [], more: false })
+    expect(await run({ failureClass: 'infrastructure' })).toEqual({ sent: [ids.get('machine')], left: [], nextCursor: null })
+    expect(await run({ projectId: 'PRJ-NONE' })).toEqual({ sent: [], left: [], nextCursor: null })
     const all = await run({ state: 'on_hold' })
     expect(all.sent).toEqual([ids.get('agent')])
     expect(all.left).toEqual([{ ticketId: ids.get('asks'), reason: expect.stringContaining('it waits for an answer to QST-') as unknown }])
     expect((await run({})).sent).toEqual([])
     expect((await run({ waiting: true })).sent).toEqual([ids.get('asks')])
     expect(JSON.parse((await ticketById(db.read, ids.get('agent')!))!.failure_counts)).toEqual({})
+  })
+
+  test('more tickets that wait for a decision than one call looks at hide none that can go, and each is looked at once', async () => {
+    await using place = await make()
+    await using db = await place.open()
+    const engine = await engineOver(db)
+    const waiting = await engine.plan(Array.from({ length: 501 }, (_, index) => ({ key: `w${index}` })))
+    engine.clock.now += 1
+    const free = (await engine.plan([{ key: 'free' }])).get('free')!
+    await db.write(async (trx) => {
+      await trx.updateTable('tickets').set({ state: 'on_hold' }).execute()
+      await trx.updateTable('tickets').set({ failure_counts: '{"budget":1}' }).where('id', '<>', free).execute()
+      await trx.insertInto('approvals').values({
+        id: 'APR-00000001', project_id: engine.projectId, kind: 'budget_breach', subject_kind: 'project', subject_id: engine.projectId, requester: 'budget', payload: '{}', payload_hash: 'h', status: 'pending',
+        decided_by: null, decided_at: null, decision_reason: null, yes_allowed: 1, used_at: null, expires_at: null, created_at: 1,
+      }).execute()
+    })
+    const run = (cursor?: string) => redrive(db, engine.deps, { filter: { waiting: false, cursor }, offerAgain, correlationId: 'test' })
+    const first = await run()
+    expect(first).toMatchObject({ sent: [], nextCursor: expect.any(String) as unknown })
+    const second = await run(first.nextCursor!)
+    expect(second).toMatchObject({ sent: [free], nextCursor: null })
+    expect([...first.left, ...second.left].map((each) => each.ticketId).sort()).toEqual([...waiting.values()].sort())
+    expect(await engine.state(free)).toBe('ready')
   })
 
   test('an attempt that ended never changes again: not by a late report, a redrive, a new attempt or the merge', async () => {

@@ -142,6 +142,18 @@ eachDialect((_dialect, make) => {
     expect(again).toEqual(first)
   })
 
+  test('a dependency that is named twice is one, inside of a plan and outside of it', async () => {
+    await using place = await make()
+    await using db = await place.open()
+    const engine = await engineOver(db)
+    const outside = (await engine.plan([{ key: 'outside' }])).get('outside')!
+    const ids = await engine.plan([{ key: 'a' }, { key: 'b', dependsOn: [outside, 'a', outside, 'a'] }])
+    expect(await ticketById(db.read, ids.get('b')!)).toMatchObject({ open_dependencies: 2 })
+    expect(await db.read.selectFrom('ticket_dependencies').select('depends_on_id').where('ticket_id', '=', ids.get('b')!).execute()).toHaveLength(2)
+    const created = await db.read.selectFrom('events').select('data').where('subject_id', '=', ids.get('b')!).executeTakeFirstOrThrow()
+    expect(JSON.parse(created.data)).toMatchObject({ dependsOn: [outside, ids.get('a')] })
+  })
+
   test('a heartbeat keeps the lease; without one the ticket goes to somebody else, with the attempt kept', async () => {
     await using place = await make()
     await using db = await place.open()
@@ -157,7 +169,7 @@ eachDialect((_dialect, make) => {
     engine.clock.now += 11_000
     expect(await db.write((trx) => source.expire(trx, engine.clock.now))).toBe(1)
     expect(await engine.state(ids.get('a')!)).toBe('ready')
-    expect(await db.write((trx) => source.heartbeat(trx, attempt.runner_id!, [beat]))).toEqual([{ id: attempt.id, reason: 'stale_fence' }])
+    expect(await db.write((trx) => source.heartbeat(trx, attempt.runner_id!, [beat]))).toEqual([{ id: attempt.id, code: 'lost', reason: 'the lease is gone' }])
     expect((await attemptsOf(db.read, ids.get('a')!))[0]).toMatchObject({ state: 'failed', failure_class: 'infrastructure', failure_reason: 'lease_expired' })
   })
 
@@ -228,7 +240,7 @@ eachDialect((_dialect, make) => {
     const attempt = (await engine.claim())!
     await db.write((trx) => stopTicket(trx, engine.deps, { ticketId: ids.get('a')!, to: 'on_hold', reason: 'wait', correlationId: 'test' }))
     const beat = { kind: 'attempt' as const, id: attempt.id, fence: attempt.fence, vmId: null, activityAtMs: null }
-    expect(await db.write((trx) => source.heartbeat(trx, attempt.runner_id!, [beat]))).toEqual([{ id: attempt.id, reason: 'wait' }])
+    expect(await db.write((trx) => source.heartbeat(trx, attempt.runner_id!, [beat]))).toEqual([{ id: attempt.id, code: 'stopped', reason: 'wait' }])
     await db.write((trx) => releaseAttempt(trx, engine.deps, attempt.runner_id!, { id: attempt.id, fence: attempt.fence, reason: 'shutdown', wipSha: HEAD }))
     await db.write((trx) => retryTicket(trx, engine.deps, { ticketId: ids.get('a')!, offerAgain: async () => false, correlationId: 'test' }))
     expect(await engine.claim()).toMatchObject({ number: 2, start_sha: HEAD })

@@ -47,12 +47,12 @@ export function stalledAgentsDuty(deps: { db: Database; now: () => number; stall
       for (const attempt of await workingAgents(db.read)) {
         if (await deadline(attempt) >= now() || await hasOpenCall(db.read, attempt.id)) continue
         const stopped = await db.write(async (trx) => {
-          const result = await trx.updateTable('attempts').set({ stop_reason: 'stalled' })
-            .where('id', '=', attempt.id).where('fence', '=', attempt.fence).where('state', '=', 'running').where('stop_reason', 'is', null).where('activity_at', '=', attempt.activity_at).executeTakeFirst()
+          const result = await trx.updateTable('attempts').set({ stop_code: 'stalled', stop_reason: 'stalled' })
+            .where('id', '=', attempt.id).where('fence', '=', attempt.fence).where('state', '=', 'running').where('stop_code', 'is', null).where('activity_at', '=', attempt.activity_at).executeTakeFirst()
           if (result.numUpdatedRows !== 1n) return false
           await appendEvents(trx, [{
             type: 'ticket:progress', projectId: attempt.project_id, subject: { kind: 'ticket', id: attempt.ticket_id }, correlationId: attempt.correlation_id,
-            data: { attemptId: attempt.id, fence: attempt.fence, stopReason: 'stalled', idleMs: now() - (attempt.activity_at ?? attempt.created_at) },
+            data: { attemptId: attempt.id, fence: attempt.fence, stopCode: 'stalled', idleMs: now() - (attempt.activity_at ?? attempt.created_at) },
           }])
           return true
         })
@@ -70,7 +70,7 @@ export function stalledAgentsDuty(deps: { db: Database; now: () => number; stall
 
 /** Attempts whose agent runs now and was not told to stop. */
 async function workingAgents(db: Kysely<Schema>): Promise<AttemptRow[]> {
-  return db.selectFrom('attempts').selectAll('attempts').where('attempts.state', '=', 'running').where('attempts.stop_reason', 'is', null)
+  return db.selectFrom('attempts').selectAll('attempts').where('attempts.state', '=', 'running').where('attempts.stop_code', 'is', null)
     .where((eb) => eb.exists(eb.selectFrom('attempt_steps').select('attempt_steps.step').whereRef('attempt_steps.attempt_id', '=', 'attempts.id')
       .whereRef('attempt_steps.fence', '=', 'attempts.fence').where('attempt_steps.step', '=', 'agent').where('attempt_steps.state', '=', 'started'))).execute()
 }

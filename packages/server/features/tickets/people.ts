@@ -37,7 +37,7 @@ export async function stopTicket(trx: Trx, deps: TicketDependencies, input: { ti
   const now = deps.now()
   const moved = await moveTicket(trx, ticket, input.to, { reason: input.reason, correlationId: input.correlationId, now })
   if (!(CLAIMABLE as readonly string[]).includes(ticket.state)) {
-    await trx.updateTable('attempts').set({ stop_reason: input.reason }).where('ticket_id', '=', ticket.id).where('state', '=', 'running').execute()
+    await trx.updateTable('attempts').set({ stop_code: 'stopped', stop_reason: input.reason }).where('ticket_id', '=', ticket.id).where('state', '=', 'running').execute()
     for (const state of ['gating', 'verifying'] as const) {
       const attempt = await attemptInState(trx, ticket.id, state)
       if (!attempt) continue

@@ -11,27 +11,30 @@ import { ticketById } from './queries.ts'
 import type { TicketRow } from './queries.ts'
 import { budgetApprovals, openQuestions } from './wait-queries.ts'
 
-/** Tickets sent back in one call. */
+/** Tickets looked at in one call. */
 const MOST = 500
 
 export interface Redriven {
   readonly sent: string[]
   /** Those that match and stay where they are, and why. */
   readonly left: { ticketId: string; reason: string }[]
-  /** There are more than one call takes: call again. */
-  readonly more: boolean
+  /** Where the next call goes on; null when all that match were looked at. */
+  readonly nextCursor: string | null
 }
 
 /**
  * Sends all tickets that match back to work, each in a unit of its own, so that one that cannot go keeps none from going.
- * Those that wait for an answer or for a decision about budget are left to that, unless `waiting` says otherwise.
+ * Those that wait for an answer or for a decision about budget are left to that, unless `waiting` says otherwise. What is
+ * left still matches: the cursor goes on behind it, so that it hides nothing, and nothing is looked at twice.
  */
 export async function redrive(db: Database, deps: TicketDependencies, input: { filter: z.output<typeof RedriveFilter>; offerAgain: OfferAgain; correlationId: string }): Promise<Redriven> {
-  const rows = await heldTickets(db.read, input.filter)
+  const found = await heldTickets(db.read, input.filter, readCursor(input.filter.cursor))
+  const rows = found.slice(0, MOST)
+  const last = rows.at(-1)
   const [questions, budgets] = input.filter.waiting ? [new Map(), new Map()] : await Promise.all([openQuestions(db.read, rows.map((row) => row.id)), budgetApprovals(db.read, rows)])
   const sent: string[] = []
   const left: Redriven['left'] = []
-  for (const row of rows.slice(0, MOST)) {
+  for (const row of rows) {
     const question = questions.get(row.id)
     const budget = budgets.get(row.id)
     if (question) left.push({ ticketId: row.id, reason: `it waits for an answer to ${question.id}` })
@@ -51,12 +54,20 @@ export async function redrive(db: Database, deps: TicketDependencies, input: { f
       }
     }
   }
-  return { sent, left, more: rows.length > MOST }
+  return { sent, left, nextCursor: last && found.length > MOST ? `${last.created_at}.${last.id}` : null }
+}
+
+function readCursor(cursor: string | undefined): { at: number; id: string } | null {
+  if (cursor === undefined) return null
+  const match = /^(\d{1,16})\.(TKT-[0-9A-Z]{8})$/.exec(cursor)
+  if (!match) throw new DomainError('invalid_input', { problem: 'the cursor is not one that Swarm gave', field: 'cursor' })
+  return { at: Number(match[1]), id: match[2]! }
 }
 
 /** On hold or failed, oldest first; by the class in which its last attempt failed, if one is given. */
-async function heldTickets(db: Kysely<Schema>, filter: z.output<typeof RedriveFilter>): Promise<TicketRow[]> {
+async function heldTickets(db: Kysely<Schema>, filter: z.output<typeof RedriveFilter>, after: { at: number; id: string } | null): Promise<TicketRow[]> {
   let query = db.selectFrom('tickets').selectAll().where('state', 'in', filter.state === undefined ? ['on_hold', 'failed'] : [filter.state]).orderBy('created_at').orderBy('id').limit(MOST + 1)
+  if (after) query = query.where((where) => where.or([where('created_at', '>', after.at), where.and([where('created_at', '=', after.at), where('id', '>', after.id)])]))
   if (filter.projectId !== undefined) query = query.where('project_id', '=', filter.projectId)
   if (filter.sessionId !== undefined) query = query.where('session_id', '=', filter.sessionId)
   if (filter.failureClass !== undefined) {
