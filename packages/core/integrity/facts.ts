@@ -21,6 +21,8 @@ export interface AttemptFact {
   readonly id: string; readonly ticketId: string; readonly number: number; readonly fence: number; readonly state: string; readonly runnerId: string | null
   readonly headSha: string | null; readonly wipSha: string | null; readonly leaseExpiresAt: number | null; readonly endedAt: number | null
   readonly failureReason: string | null
+  /** Its runner was told to save and release it, and why. */
+  readonly stopReason: string | null
 }
 /** The newest journaled state of a step of an attempt. */
 export interface StepFact { readonly attemptId: string; readonly step: string; readonly state: string }

@@ -8,6 +8,7 @@ import { eachDialect, type TestDatabase } from '../../db/testing.ts'
 import { appendEvents } from '../../events/events.ts'
 import { newId } from '../../ids.ts'
 import { mergePathOver, type MergePath } from '../changes/testing.ts'
+import { retryTicket, stopTicket } from '../tickets/people.ts'
 import { checkRecords } from './integrity.ts'
 
 const NOTHING = { leftovers: [], liveVms: [], processes: 0 }
@@ -92,6 +93,22 @@ eachDialect((_dialect, make) => {
       before = after
     }
     expect(before).toHaveLength(10)
+  })
+
+  test('a ticket that was held and set going again while its runner still saves breaks nothing', async () => {
+    await using place = await make()
+    await using db = await place.open()
+    const world = await mergePathOver(db, place.home, 'checks: { test: "true" }\n')
+    world.clock.now = Date.now()
+    const ticketId = await world.plan('a')
+    const { id } = await world.claim(ticketId)
+    const deps = { now: () => world.clock.now, random: () => 0, makeId: newId }
+    await db.write((trx) => stopTicket(trx, deps, { ticketId, to: 'on_hold', reason: 'wait', correlationId: 'test' }))
+    await db.write((trx) => retryTicket(trx, deps, { ticketId, offerAgain: async () => false, correlationId: 'test' }))
+    expect(await world.ticket(ticketId)).toMatchObject({ state: 'ready' })
+    expect((await check(place)).violations).toEqual([])
+    await db.write(async (trx) => { await trx.updateTable('attempts').set({ stop_reason: null }).where('id', '=', id).execute() })
+    expect((await check(place)).violations).toMatchObject([{ invariant: 'I2', subject: { kind: 'ticket', id: ticketId } }])
   })
 
   test('a database of an older Swarm, or none, is said to be that', async () => {

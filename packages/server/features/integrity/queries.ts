@@ -23,7 +23,7 @@ export async function readRows(db: Read, ownerAlive: (owner: string) => boolean)
   const tickets = await db.selectFrom('tickets').select(['id', 'repository_id as repositoryId', 'state', 'hold_reason as holdReason', 'fence', 'attempt_count as attemptCount', 'branch', 'updated_at as updatedAt']).orderBy('id').execute()
   const dependencies = await db.selectFrom('ticket_dependencies').select(['ticket_id as ticketId', 'depends_on_id as dependsOnId']).execute()
   const attempts = await db.selectFrom('attempts').select([
-    'id', 'ticket_id as ticketId', 'number', 'fence', 'state', 'runner_id as runnerId', 'head_sha as headSha', 'wip_sha as wipSha', 'lease_expires_at as leaseExpiresAt', 'ended_at as endedAt', 'failure_reason as failureReason',
+    'id', 'ticket_id as ticketId', 'number', 'fence', 'state', 'runner_id as runnerId', 'head_sha as headSha', 'wip_sha as wipSha', 'lease_expires_at as leaseExpiresAt', 'ended_at as endedAt', 'failure_reason as failureReason', 'stop_reason as stopReason',
   ]).orderBy('id').execute()
   const steps = await db.selectFrom('attempt_steps').select(['attempt_id as attemptId', 'step', 'state']).orderBy('at').execute()
   const questions = (await db.selectFrom('questions').select(['id', 'attempt_id as attemptId', 'answer']).execute()).map(({ answer, ...row }) => ({ ...row, answered: answer !== null }))
