@@ -57,7 +57,8 @@ export interface CallFact {
 export interface VmFact { readonly id: string; readonly runnerId: string; readonly workKind: string; readonly workId: string; readonly state: string }
 export interface RunnerFact { readonly id: string; readonly seenAt: number | null }
 export interface SessionFact { readonly id: string; readonly state: string; readonly maxCostMicroUsd: number | null }
-export interface ProjectFact { readonly id: string; readonly maxCostMicroUsd: number | null }
+/** `settings`: as they are stored now, by name. */
+export interface ProjectFact { readonly id: string; readonly settings: Readonly<Record<string, unknown>> }
 export interface QuestionFact { readonly id: string; readonly attemptId: string; readonly answered: boolean }
 export interface DependencyFact { readonly ticketId: string; readonly dependsOnId: string }
 

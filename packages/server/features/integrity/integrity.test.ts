@@ -8,6 +8,7 @@ import { eachDialect, type TestDatabase } from '../../db/testing.ts'
 import { appendEvents } from '../../events/events.ts'
 import { newId } from '../../ids.ts'
 import { mergePathOver, type MergePath } from '../changes/testing.ts'
+import { changeProject, createProject } from '../projects/service.ts'
 import { retryTicket, stopTicket } from '../tickets/people.ts'
 import { checkRecords } from './integrity.ts'
 
@@ -109,6 +110,36 @@ eachDialect((_dialect, make) => {
     expect((await check(place)).violations).toEqual([])
     await db.write(async (trx) => { await trx.updateTable('attempts').set({ stop_reason: null }).where('id', '=', id).execute() })
     expect((await check(place)).violations).toMatchObject([{ invariant: 'I2', subject: { kind: 'ticket', id: ticketId } }])
+  })
+
+  test.for([
+    ['money of the project', { maxCostMicroUsd: 100 }, () => ({})], ['tokens of the project', { maxTokens: 100 }, () => ({})],
+    ['money of each ticket', { ticketMaxCostMicroUsd: 100 }, (projectId: string) => ({ ticketId: `TKT-${projectId}` })], ['tokens of each ticket', { ticketMaxTokens: 100 }, (projectId: string) => ({ ticketId: `TKT-${projectId}` })],
+  ] as const)('a call above the %s is reported, before and after the settings of the project were changed', async ([_name, ceiling, account]) => {
+    await using place = await make()
+    await using db = await place.open()
+    const { id: created, settings } = await db.write((trx) => createProject(trx, { id: newId('project'), slug: 'q', settings: ceiling, now: 1, correlationId: 'test' }))
+    // One whose beginning no event tells of.
+    const older = newId('project')
+    await db.write(async (trx) => { await trx.insertInto('projects').values({ id: older, slug: 'older', name: 'older', settings: JSON.stringify(settings), created_at: 1 }).execute() })
+    for (const projectId of [created, older]) {
+      const call = async (amount: number): Promise<string> => {
+        const id = newId('call')
+        const about = { projectId, subject: { kind: 'project', id: projectId } }
+        await db.write((trx) => appendEvents(trx, [
+          { type: 'model:reserved', ...about, data: { callId: id, reservedMicroUsd: amount, reservedTokens: amount, projectId, ...account(projectId) } },
+          { type: 'model:call', ...about, data: { callId: id, costMicroUsd: amount, tokens: amount, projectId, ...account(projectId) } },
+        ]))
+        return id
+      }
+      const breaches = async (): Promise<unknown[]> => (await check(place)).violations.filter(({ invariant, evidence }) => invariant === 'I7' && String(evidence['purse']).includes(projectId)).map(({ subject }) => subject.id)
+      const above = [await call(101)]
+      await db.write((trx) => changeProject(trx, projectId, { settings: { concurrency: 2 } }, 'test'))
+      above.push(await call(1))
+      await db.write((trx) => changeProject(trx, projectId, { settings: Object.fromEntries(Object.keys(ceiling).map((name) => [name, 1_000])) }, 'test'))
+      await call(100)
+      expect(await breaches()).toEqual(above)
+    }
   })
 
   test('a database of an older Swarm, or none, is said to be that', async () => {

@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { CheckInput, HostAudit, IntegrityReport, Violation } from '@swarm/contract/integrity.ts'
 import { DomainError } from '@swarm/core/errors.ts'
 import type { Facts, RepositoryFact } from '@swarm/core/integrity/facts.ts'
-import { CAP_EVENTS, capsSet, emptyReplay, replayEvent, type Replay, type ReplayKnowledge } from '@swarm/core/integrity/replay.ts'
+import { CAP_EVENTS, capsBefore, emptyReplay, projectCaps, replayEvent, type Replay, type ReplayKnowledge } from '@swarm/core/integrity/replay.ts'
 import { judge } from '@swarm/core/integrity/rules.ts'
 import { inspectDatabase } from '../../db/inspect.ts'
 import type { Read } from '../../db/database.ts'
@@ -75,15 +75,15 @@ async function replayAll(db: Read, facts: Facts): Promise<Replay> {
   for (const { ticketId, dependsOnId } of facts.dependencies) parents.set(ticketId, [...parents.get(ticketId) ?? [], dependsOnId])
   const firstCaps = new Map<string, number | null>([
     ...facts.sessions.map(({ id, maxCostMicroUsd }) => [`session/${id}/micro_usd`, maxCostMicroUsd] as const),
-    ...facts.projects.map(({ id, maxCostMicroUsd }) => [`project/${id}/micro_usd`, maxCostMicroUsd] as const),
+    ...facts.projects.flatMap(({ id, settings }) => projectCaps(id, settings)),
   ])
   // A ceiling that was raised or set began as what the first event says it was; where that is not said, as none.
   const changed = new Set<string>()
   for await (const event of eventsInOrder(db, [...CAP_EVENTS])) {
-    for (const [key] of capsSet(event)) {
+    for (const [key, cap] of capsBefore(event)) {
       if (changed.has(key)) continue
       changed.add(key)
-      firstCaps.set(key, typeof event.data['from'] === 'number' ? event.data['from'] : null)
+      firstCaps.set(key, cap)
     }
   }
   const known: ReplayKnowledge = { parents, firstCaps }

@@ -40,7 +40,7 @@ export async function readRows(db: Read, ownerAlive: (owner: string) => boolean)
   const vms = await db.selectFrom('vms').select(['id', 'runner_id as runnerId', 'work_kind as workKind', 'work_id as workId', 'state']).orderBy('id').execute()
   const runners = await db.selectFrom('runners').select(['id', 'seen_at as seenAt']).execute()
   const sessions = await db.selectFrom('design_sessions').select(['id', 'state', 'max_cost_micro_usd as maxCostMicroUsd']).execute()
-  const projects = (await db.selectFrom('projects').select(['id', 'settings']).execute()).map(({ id, settings }) => ({ id, maxCostMicroUsd: capOf(settings) }))
+  const projects = (await db.selectFrom('projects').select(['id', 'settings']).execute()).map(({ id, settings }) => ({ id, settings: parsed(settings) as Record<string, unknown> | null ?? {} }))
   const places = await readPlaces(db)
   const last = await db.selectFrom('events').select('at').orderBy('seq', 'desc').limit(1).executeTakeFirst()
   const mark = await db.selectFrom('meta').select('value').where('key', '=', 'events_complete_since').executeTakeFirst()
@@ -69,10 +69,4 @@ function parsed(text: string): unknown {
   } catch {
     return null // its digest differs from its hash then, which is what gets reported
   }
-}
-
-function capOf(settings: string): number | null {
-  const value = parsed(settings)
-  const cap = value !== null && typeof value === 'object' ? (value as Record<string, unknown>)['maxCostMicroUsd'] : null
-  return typeof cap === 'number' ? cap : null
 }
