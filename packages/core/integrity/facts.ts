@@ -84,7 +84,7 @@ export interface RepositoryFact {
   readonly unreachable: ReadonlyMap<string, readonly string[]>
 }
 
-/** What the model says that it served under one id of ours. */
+/** What the model says that it served under one id of ours; under '' what it served to somebody who named none. */
 export interface ServedFact {
   readonly callId: string
   /** Answers that held any tokens. */

@@ -56,7 +56,7 @@ async function look(input: CheckInput, live: boolean, host: HostAudit): Promise<
     const modelLog = input.modelLog ?? join(input.home, 'logs', 'rehearsal.jsonl')
     const facts: Facts = {
       ...rows, repositories, host, now, settled: input.settled, asOf: live || input.settled ? now : rows.lastTraceAt,
-      served: await readServed(modelLog, new Map(rows.calls.map((call) => [call.id, call]))),
+      served: await readServed(modelLog, new Map(rows.calls.map((call) => [call.id, call])), input.prices),
     }
     const replay = await replayAll(db, facts)
     const violations = judge(facts, replay).map((finding) => ({ ...finding, evidence: { ...finding.evidence } }))
