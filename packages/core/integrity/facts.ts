@@ -43,8 +43,13 @@ export interface EntryFact {
 }
 export interface CheckFact {
   readonly id: string; readonly repositoryId: string; readonly purpose: string; readonly attemptId: string | null; readonly treeSha: string; readonly state: string
+  readonly planDigest: string
+  /** The run whose pass it rests on. */
+  readonly reusedFrom: string | null
   readonly leaseExpiresAt: number | null; readonly endedAt: number | null
 }
+/** Changes that land on main together: `headSha` is what main became or becomes. */
+export interface BatchFact { readonly id: string; readonly repositoryId: string; readonly state: string; readonly headSha: string; readonly checkId: string }
 export interface CallFact {
   readonly id: string; readonly projectId: string; readonly sessionId: string | null; readonly attemptId: string | null; readonly model: string; readonly state: string
   readonly estimated: boolean; readonly reservedMicroUsd: number; readonly costMicroUsd: number | null
@@ -74,8 +79,8 @@ export interface RepositoryFact {
   /** Ref name → commit, of refs/heads/swarm/ and refs/swarm/attempts/. */
   readonly refs: ReadonlyMap<string, string>
   readonly main: string | null
-  /** Every move of main, oldest first, as its reflog has them. */
-  readonly mainLog: readonly { readonly from: string; readonly to: string }[]
+  /** Every move of main, oldest first, as its reflog has them; `at` in whole seconds, as ms. */
+  readonly mainLog: readonly { readonly from: string; readonly to: string; readonly at: number }[]
   /** Commits that came from the origin, by the reflog of where fetches put them. */
   readonly fetched: ReadonlySet<string>
   /** Commit → its tree, for main's values. */
@@ -103,7 +108,7 @@ export interface HostFact {
 export interface Facts {
   readonly tickets: readonly TicketFact[]; readonly dependencies: readonly DependencyFact[]
   readonly attempts: readonly AttemptFact[]; readonly steps: readonly StepFact[]; readonly questions: readonly QuestionFact[]
-  readonly changes: readonly ChangeFact[]; readonly approvals: readonly ApprovalFact[]; readonly entries: readonly EntryFact[]
+  readonly changes: readonly ChangeFact[]; readonly approvals: readonly ApprovalFact[]; readonly entries: readonly EntryFact[]; readonly batches: readonly BatchFact[]
   readonly checks: readonly CheckFact[]; readonly calls: readonly CallFact[]; readonly vms: readonly VmFact[]; readonly runners: readonly RunnerFact[]
   readonly sessions: readonly SessionFact[]; readonly projects: readonly ProjectFact[]
   readonly repositories: readonly RepositoryFact[]

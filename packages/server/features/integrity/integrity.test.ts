@@ -142,6 +142,44 @@ eachDialect((_dialect, make) => {
     }
   })
 
+  test('main rests on the check run of the batch that landed it, or on a pass before it moved: a pass of another run, or a later one, does not count', async () => {
+    await using place = await make()
+    await using db = await place.open()
+    const world = await mergePathOver(db, place.home, 'checks: { test: "true" }\n')
+    world.clock.now = Date.now()
+    const [first, second] = [await world.inReview('a', { 'a.txt': 'a\n' }), await world.inReview('b', { 'b.txt': 'b\n' })]
+    for (const ticketId of [first, second]) await world.decide(ticketId)
+    await world.drain()
+    expect((await world.ticket(second)).state).toBe('done')
+    const found = async (): Promise<unknown[]> => (await check(place)).violations.filter(({ invariant }) => invariant === 'I4').map(({ message }) => message)
+    expect(await found()).toEqual([])
+
+    const batch = await db.read.selectFrom('merge_batches').selectAll().where('state', '=', 'landed').orderBy('created_at', 'desc').limit(1).executeTakeFirstOrThrow()
+    const own = await db.read.selectFrom('check_runs').selectAll().where('id', '=', batch.check_id).executeTakeFirstOrThrow()
+    const move = async (endedAt: number): Promise<void> => db.write(async (trx) => { await trx.updateTable('check_runs').set({ ended_at: endedAt }).where('tree_sha', '=', own.tree_sha).execute() })
+    const later = Date.now() + 3_600_000
+    await move(later)
+    expect(await found()).toEqual([expect.stringContaining('passed its checks only later')])
+    await move(own.ended_at ?? 0)
+    // The same tree passed in another run; the batch's own was never made, and rests on a pass under another plan.
+    const other = newId('check')
+    await db.write(async (trx) => {
+      await trx.insertInto('check_runs').values({ ...own, id: other, plan_digest: 'another' }).execute()
+      await trx.updateTable('check_runs').set({ results: JSON.stringify({ results: [], reusedFrom: other }) }).where('id', '=', own.id).execute()
+    })
+    expect(await found()).toEqual([expect.stringContaining('its own check run')])
+    await db.write(async (trx) => { await trx.updateTable('check_runs').set({ plan_digest: own.plan_digest }).where('id', '=', other).execute() })
+    expect(await found()).toEqual([])
+    await db.write(async (trx) => { await trx.updateTable('check_runs').set({ state: 'failed' }).where('id', '=', own.id).execute() })
+    expect(await found()).toEqual([expect.stringContaining('its own check run')])
+
+    // Somebody moves main, and it is checked afterwards.
+    const sha = await world.push({ 'by-hand.txt': 'x\n' })
+    const tree = (await git(world.path, ['rev-parse', `${sha}^{tree}`])).stdout.trim()
+    await db.write(async (trx) => { await trx.insertInto('check_runs').values({ ...own, id: newId('check'), tree_sha: tree, ended_at: later }).execute() })
+    expect(await found()).toEqual([expect.stringContaining('its own check run'), expect.stringContaining('passed its checks only later')])
+  })
+
   test('a database of an older Swarm, or none, is said to be that', async () => {
     await using place = await make()
     await expect(check(place)).rejects.toMatchObject({ code: place.databaseUrl === undefined ? 'database_missing' : 'database_older' })

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { CallFact, EventFact, Facts } from '@swarm/core/integrity/facts.ts'
 import type { Read } from '../../db/database.ts'
+import { readResults } from '../checks/service.ts'
 
 /** Events read at a time. */
 const PAGE = 2_000
@@ -32,7 +33,10 @@ export async function readRows(db: Read, ownerAlive: (owner: string) => boolean)
     'id', 'kind', 'subject_kind as subjectKind', 'subject_id as subjectId', 'status', 'payload', 'payload_hash as payloadHash', 'used_at as usedAt', 'created_at as createdAt',
   ]).orderBy('id').execute()).map((row) => ({ ...row, payload: parsed(row.payload), payloadDigest: createHash('sha256').update(row.payload).digest('hex') }))
   const entries = await db.selectFrom('merge_entries').select(['change_id as changeId', 'ticket_id as ticketId', 'state', 'head_sha as headSha', 'approval_id as approvalId', 'check_id as checkId', 'created_at as createdAt']).execute()
-  const checks = await db.selectFrom('check_runs').select(['id', 'repository_id as repositoryId', 'purpose', 'attempt_id as attemptId', 'tree_sha as treeSha', 'state', 'lease_expires_at as leaseExpiresAt', 'ended_at as endedAt']).orderBy('id').execute()
+  const batches = await db.selectFrom('merge_batches').select(['id', 'repository_id as repositoryId', 'state', 'head_sha as headSha', 'check_id as checkId']).orderBy('id').execute()
+  const checks = (await db.selectFrom('check_runs').select([
+    'id', 'repository_id as repositoryId', 'purpose', 'attempt_id as attemptId', 'tree_sha as treeSha', 'plan_digest as planDigest', 'state', 'results', 'lease_expires_at as leaseExpiresAt', 'ended_at as endedAt',
+  ]).orderBy('id').execute()).map(({ results, ...row }) => ({ ...row, reusedFrom: readResults({ results }).reusedFrom }))
   const calls: CallFact[] = (await db.selectFrom('model_calls').select([
     'id', 'project_id as projectId', 'session_id as sessionId', 'attempt_id as attemptId', 'model', 'state', 'estimated', 'reserved_micro_usd as reservedMicroUsd', 'cost_micro_usd as costMicroUsd',
     'input_tokens as inputTokens', 'output_tokens as outputTokens', 'cache_read_tokens as cacheReadTokens', 'cache_write_tokens as cacheWriteTokens', 'owner', 'created_at as createdAt',
@@ -45,7 +49,7 @@ export async function readRows(db: Read, ownerAlive: (owner: string) => boolean)
   const last = await db.selectFrom('events').select('at').orderBy('seq', 'desc').limit(1).executeTakeFirst()
   const mark = await db.selectFrom('meta').select('value').where('key', '=', 'events_complete_since').executeTakeFirst()
   return {
-    tickets, dependencies, attempts, steps, questions, changes, approvals, entries, checks, calls, vms, runners, sessions, projects, places,
+    tickets, dependencies, attempts, steps, questions, changes, approvals, entries, batches, checks, calls, vms, runners, sessions, projects, places,
     completeSince: Number(mark?.value ?? 0), lastTraceAt: Math.max(last?.at ?? 0, ...runners.map(({ seenAt }) => seenAt ?? 0)),
   }
 }
