@@ -1,5 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs'
-import { hostname } from 'node:os'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { CheckInput, HostAudit, IntegrityReport, Violation } from '@swarm/contract/integrity.ts'
@@ -10,6 +9,7 @@ import { judge } from '@swarm/core/integrity/rules.ts'
 import { inspectDatabase } from '../../db/inspect.ts'
 import type { Read } from '../../db/database.ts'
 import { readServed } from './model-log.ts'
+import { ownerAlive, serverRuns } from './processes.ts'
 import { eventsInOrder, readPlaces, readRows } from './queries.ts'
 import { readMain, readRefs, type MainFacts } from './repositories.ts'
 
@@ -90,31 +90,4 @@ async function replayAll(db: Read, facts: Facts): Promise<Replay> {
   const replay = emptyReplay()
   for await (const event of eventsInOrder(db)) replayEvent(replay, event, known)
   return replay
-}
-
-/** Whether a server answers on this home: its run file names a process that lives and says so. */
-function serverRuns(home: string): boolean {
-  const file = join(home, 'run', 'server.json')
-  if (!existsSync(file)) return false
-  try {
-    const { pid } = JSON.parse(readFileSync(file, 'utf8')) as { pid?: unknown }
-    return typeof pid === 'number' && alive(pid)
-  } catch {
-    return false // it is being written, or is of another version
-  }
-}
-
-/** Owners are marked `<host>/<pid>/<boot>`; those of other hosts cannot be asked. */
-function ownerAlive(owner: string): boolean {
-  const [host, pid] = owner.split('/')
-  return host !== hostname() || alive(Number(pid))
-}
-
-function alive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    return !(error instanceof Error && 'code' in error && error.code === 'ESRCH')
-  }
 }
