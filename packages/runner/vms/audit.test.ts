@@ -40,7 +40,8 @@ test.each([
   const slot = 'swarm-slot-0000000057a7'
   const folder = join(home, 'runner', 'local', 'processes', slot, 'work')
   mkdirSync(folder, { recursive: true })
-  const child = spawn('setsid', [program, ...args], { cwd: folder, env: { PATH: process.env['PATH'], [MARK_VARIABLE]: slot }, stdio: 'ignore' })
+  // Detached: setsid(2), as a daemon of an agent does it.
+  const child = spawn(program, args, { detached: true, cwd: folder, env: { PATH: process.env['PATH'], [MARK_VARIABLE]: slot }, stdio: 'ignore' })
   try {
     await once(child, 'spawn')
     await vi.waitFor(() => { expect(readFileSync(`/proc/${child.pid}/cmdline`, 'utf8')).toBe('sleep\x00600\x00') })

@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { CallFact, EventFact, Facts } from '@swarm/core/integrity/facts.ts'
 import type { Read } from '../../db/database.ts'
-import { readResults } from '../checks/service.ts'
 
 /** Events read at a time. */
 const PAGE = 2_000
@@ -36,7 +35,7 @@ export async function readRows(db: Read, ownerAlive: (owner: string) => boolean)
   const batches = await db.selectFrom('merge_batches').select(['id', 'repository_id as repositoryId', 'state', 'head_sha as headSha', 'check_id as checkId']).orderBy('id').execute()
   const checks = (await db.selectFrom('check_runs').select([
     'id', 'repository_id as repositoryId', 'purpose', 'attempt_id as attemptId', 'tree_sha as treeSha', 'plan_digest as planDigest', 'state', 'results', 'lease_expires_at as leaseExpiresAt', 'ended_at as endedAt',
-  ]).orderBy('id').execute()).map(({ results, ...row }) => ({ ...row, reusedFrom: readResults({ results }).reusedFrom }))
+  ]).orderBy('id').execute()).map(({ results, ...row }) => ({ ...row, reusedFrom: reusedFrom(results) }))
   const calls: CallFact[] = (await db.selectFrom('model_calls').select([
     'id', 'project_id as projectId', 'session_id as sessionId', 'attempt_id as attemptId', 'model', 'state', 'estimated', 'reserved_micro_usd as reservedMicroUsd', 'cost_micro_usd as costMicroUsd',
     'input_tokens as inputTokens', 'output_tokens as outputTokens', 'cache_read_tokens as cacheReadTokens', 'cache_write_tokens as cacheWriteTokens', 'owner', 'created_at as createdAt',
@@ -65,6 +64,12 @@ export async function* eventsInOrder(db: Read, types?: readonly string[]): Async
     if (!last || rows.length < PAGE) return
     after = last.seq
   }
+}
+
+/** As features/checks stores it in `results`. */
+function reusedFrom(results: string | null): string | null {
+  const id = (parsed(results ?? '{}') as { reusedFrom?: unknown } | null)?.reusedFrom
+  return typeof id === 'string' ? id : null
 }
 
 function parsed(text: string): unknown {
