@@ -1,3 +1,4 @@
+import type { PriceTable } from '@swarm/core/budgets/prices.ts'
 import { z } from 'zod'
 
 /*
@@ -44,6 +45,8 @@ export interface CheckInput {
   readonly databaseUrl?: string | undefined
   /** JSON lines of what the model served; `<home>/logs/rehearsal.jsonl` unless given, when it is there. */
   readonly modelLog?: string | undefined
+  /** What models cost, with the configuration's own rows; the built-in table unless given. */
+  readonly prices?: PriceTable | undefined
   /**
    * True when nothing is in flight any more: what follows the database after a moment (branches, leases, dead calls) must
    * have followed. False: it has 30 s.

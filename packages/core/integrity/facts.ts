@@ -21,6 +21,8 @@ export interface AttemptFact {
   readonly id: string; readonly ticketId: string; readonly number: number; readonly fence: number; readonly state: string; readonly runnerId: string | null
   readonly headSha: string | null; readonly wipSha: string | null; readonly leaseExpiresAt: number | null; readonly endedAt: number | null
   readonly failureReason: string | null
+  /** Its runner was told to save and release it, and why. */
+  readonly stopReason: string | null
 }
 /** The newest journaled state of a step of an attempt. */
 export interface StepFact { readonly attemptId: string; readonly step: string; readonly state: string }
@@ -41,8 +43,13 @@ export interface EntryFact {
 }
 export interface CheckFact {
   readonly id: string; readonly repositoryId: string; readonly purpose: string; readonly attemptId: string | null; readonly treeSha: string; readonly state: string
+  readonly planDigest: string
+  /** The run whose pass it rests on. */
+  readonly reusedFrom: string | null
   readonly leaseExpiresAt: number | null; readonly endedAt: number | null
 }
+/** Changes that land on main together: `headSha` is what main became or becomes. */
+export interface BatchFact { readonly id: string; readonly repositoryId: string; readonly state: string; readonly headSha: string; readonly checkId: string }
 export interface CallFact {
   readonly id: string; readonly projectId: string; readonly sessionId: string | null; readonly attemptId: string | null; readonly model: string; readonly state: string
   readonly estimated: boolean; readonly reservedMicroUsd: number; readonly costMicroUsd: number | null
@@ -55,7 +62,8 @@ export interface CallFact {
 export interface VmFact { readonly id: string; readonly runnerId: string; readonly workKind: string; readonly workId: string; readonly state: string }
 export interface RunnerFact { readonly id: string; readonly seenAt: number | null }
 export interface SessionFact { readonly id: string; readonly state: string; readonly maxCostMicroUsd: number | null }
-export interface ProjectFact { readonly id: string; readonly maxCostMicroUsd: number | null }
+/** `settings`: as they are stored now, by name. */
+export interface ProjectFact { readonly id: string; readonly settings: Readonly<Record<string, unknown>> }
 export interface QuestionFact { readonly id: string; readonly attemptId: string; readonly answered: boolean }
 export interface DependencyFact { readonly ticketId: string; readonly dependsOnId: string }
 
@@ -71,8 +79,8 @@ export interface RepositoryFact {
   /** Ref name → commit, of refs/heads/swarm/ and refs/swarm/attempts/. */
   readonly refs: ReadonlyMap<string, string>
   readonly main: string | null
-  /** Every move of main, oldest first, as its reflog has them. */
-  readonly mainLog: readonly { readonly from: string; readonly to: string }[]
+  /** Every move of main, oldest first, as its reflog has them; `at` in whole seconds, as ms. */
+  readonly mainLog: readonly { readonly from: string; readonly to: string; readonly at: number }[]
   /** Commits that came from the origin, by the reflog of where fetches put them. */
   readonly fetched: ReadonlySet<string>
   /** Commit → its tree, for main's values. */
@@ -81,7 +89,7 @@ export interface RepositoryFact {
   readonly unreachable: ReadonlyMap<string, readonly string[]>
 }
 
-/** What the model says that it served under one id of ours. */
+/** What the model says that it served under one id of ours; under '' what it served to somebody who named none. */
 export interface ServedFact {
   readonly callId: string
   /** Answers that held any tokens. */
@@ -100,7 +108,7 @@ export interface HostFact {
 export interface Facts {
   readonly tickets: readonly TicketFact[]; readonly dependencies: readonly DependencyFact[]
   readonly attempts: readonly AttemptFact[]; readonly steps: readonly StepFact[]; readonly questions: readonly QuestionFact[]
-  readonly changes: readonly ChangeFact[]; readonly approvals: readonly ApprovalFact[]; readonly entries: readonly EntryFact[]
+  readonly changes: readonly ChangeFact[]; readonly approvals: readonly ApprovalFact[]; readonly entries: readonly EntryFact[]; readonly batches: readonly BatchFact[]
   readonly checks: readonly CheckFact[]; readonly calls: readonly CallFact[]; readonly vms: readonly VmFact[]; readonly runners: readonly RunnerFact[]
   readonly sessions: readonly SessionFact[]; readonly projects: readonly ProjectFact[]
   readonly repositories: readonly RepositoryFact[]

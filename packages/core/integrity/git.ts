@@ -1,4 +1,4 @@
-import { GRACE_MS, type Facts, type Finding, type RepositoryFact } from './facts.ts'
+import { GRACE_MS, type CheckFact, type Facts, type Finding, type RepositoryFact } from './facts.ts'
 import type { Replay } from './replay.ts'
 import { groupBy } from './tickets.ts'
 
@@ -30,22 +30,44 @@ export function oneBranchEach(facts: Facts): Finding[] {
 
 const late = (updatedAt: number, facts: Facts): boolean => facts.settled || updatedAt < facts.asOf - GRACE_MS
 
-/** I4: every value that main ever had passed its checks on exactly that tree, or came whole from a person. */
+/**
+ * I4: before main had a value, that had passed its checks on exactly that tree, or it came whole from a person. What a batch
+ * landed rests on the batch's own check run, and on the one whose pass that took over.
+ */
 export function mainWasAlwaysChecked(facts: Facts): Finding[] {
-  const passed = new Set(facts.checks.filter(({ state }) => state === 'passed').map(({ repositoryId, treeSha }) => `${repositoryId} ${treeSha}`))
+  const checks = new Map(facts.checks.map((check) => [check.id, check]))
+  const passes = groupBy(facts.checks.filter(({ state }) => state === 'passed'), ({ repositoryId, treeSha }) => `${repositoryId} ${treeSha}`)
+  // One whose batch is not recorded as landed yet has landed all the same, once main is there.
+  const batches = new Map(facts.batches.filter(({ state }) => state === 'landed' || state === 'checking').map((batch) => [`${batch.repositoryId} ${batch.headSha}`, batch]))
   return facts.repositories.flatMap((repository) => {
     const findings: Finding[] = []
     const report = (message: string, evidence: Record<string, unknown>): void => { findings.push({ invariant: 'I4', subject: { kind: 'repository', id: repository.id }, message, evidence: { branch: repository.branch, ...evidence }, repairable: false }) }
     gaps(repository, report)
     // The first value is the start of the repository: made by its creation, or imported.
-    for (const [index, { to }] of repository.mainLog.entries()) {
+    for (const [index, { to, at }] of repository.mainLog.entries()) {
       if (index === 0 || repository.fetched.has(to)) continue
       const tree = repository.trees.get(to)
-      if (tree === undefined) report(`${repository.branch} was at ${short(to)}, which does not exist any more`, { sha: to })
-      else if (!passed.has(`${repository.id} ${tree}`)) report(`${repository.branch} was at ${short(to)}, whose tree never passed its checks`, { sha: to, tree, position: index })
+      if (tree === undefined) {
+        report(`${repository.branch} was at ${short(to)}, which does not exist any more`, { sha: to })
+        continue
+      }
+      const [batch, passed] = [batches.get(`${repository.id} ${to}`), passes.get(`${repository.id} ${tree}`) ?? []]
+      const inTime = passed.filter((check) => endedBefore(check, at))
+      if (inTime.length === 0) report(`${repository.branch} was at ${short(to)}, whose tree ${passed.length === 0 ? 'never passed its checks' : 'passed its checks only later'}`, { sha: to, tree, position: index, at, passed: passed.map(({ id, endedAt }) => ({ id, endedAt })) })
+      else if (batch && !inTime.some((check) => check.id === batch.checkId && restsOnPass(check, checks))) report(`${repository.branch} was at ${short(to)}, which ${batch.id} landed; its own check run ${batch.checkId} had not passed on that tree`, { sha: to, tree, position: index, at, batchId: batch.id, checkId: batch.checkId })
     }
     return findings
   })
+}
+
+/** Reflogs have whole seconds. */
+const endedBefore = ({ endedAt }: CheckFact, second: number): boolean => endedAt !== null && endedAt < second + 1_000
+
+/** A run that was not made since the same tree had passed the same plan before: that must be so. */
+function restsOnPass(check: CheckFact, checks: ReadonlyMap<string, CheckFact>): boolean {
+  if (check.reusedFrom === null) return true
+  const before = checks.get(check.reusedFrom)
+  return before?.state === 'passed' && before.repositoryId === check.repositoryId && before.treeSha === check.treeSha && before.planDigest === check.planDigest && before.endedAt !== null && before.endedAt <= (check.endedAt ?? 0)
 }
 
 const NOTHING = /^0+$/

@@ -10,7 +10,9 @@ export function moneyIsRight(facts: Facts): Finding[] {
   const calls = new Map(facts.calls.map((call) => [call.id, call]))
   for (const served of facts.served ?? []) {
     const call = calls.get(served.callId)
-    if (!call) report(served.callId, 'the model served it, and it is not on record', { served })
+    if (served.callId === '') {
+      if (served.answers > 0) report('(none)', `the model served ${served.answers} answers past the gateway, without the id of a call`, { served })
+    } else if (!call) report(served.callId, 'the model served it, and it is not on record', { served })
     else compare(call, served, (message) => { report(call.id, message, { recorded: recordedOf(call), served }) })
   }
   return findings

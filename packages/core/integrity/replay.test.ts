@@ -71,3 +71,15 @@ test('reservations never pass the ceiling of their moment, which a person may ra
   const tokens: [string, string, Record<string, unknown>][] = [['budget:set', 'ticket T', { ceiling: 'attempt', ceilingId: 'A', unit: 'tokens', cap: 50 }], ['model:reserved', 'ticket T', { callId: '1', reservedTokens: 51, attemptId: 'A' }]]
   expect(broken(replayed(tokens, NOTHING))).toEqual(['I7 1'])
 })
+
+test('tickets stay below the ceiling that their project gave them at that moment, unless they have their own', () => {
+  const call = (id: string, tokens: number): [string, string, Record<string, unknown>] => ['model:reserved', 'ticket T', { callId: id, reservedMicroUsd: 0, reservedTokens: tokens, ticketId: 'T', projectId: 'P' }]
+  const settings = (type: string, ticketMaxTokens: number | null): [string, string, Record<string, unknown>] => [`project:${type}`, 'project P', { settings: { maxTokens: 1_000, ticketMaxTokens } }]
+  const own = (cap: number | null, is = true): [string, string, Record<string, unknown>] => ['budget:set', 'ticket T', { ceiling: 'ticket', ceilingId: 'T', unit: 'tokens', from: 50, cap, own: is }]
+  expect(broken(replayed([settings('created', 50), call('1', 50)]))).toEqual([])
+  expect(broken(replayed([settings('created', 50), call('1', 51), settings('changed', null)]))).toEqual(['I7 1'])
+  expect(broken(replayed([settings('created', 50), settings('changed', 60), call('1', 60)]))).toEqual([])
+  expect(broken(replayed([settings('created', null), call('1', 1_001)]))).toEqual(['I7 1'])
+  expect(broken(replayed([settings('created', 50), own(50), settings('changed', 10), call('1', 50)]))).toEqual([])
+  expect(broken(replayed([settings('created', 50), own(80), own(50, false), settings('changed', 60), call('1', 60), call('2', 1)]))).toEqual(['I7 2'])
+})

@@ -133,9 +133,7 @@ const HANDLERS: Readonly<Record<string, Handler>> = {
       if (id !== undefined) replay.retired.add(id)
     }
   },
-  'budget:raised': (replay, event) => { for (const [key, cap] of capsSet(event)) replay.caps.set(key, cap) },
-  'budget:set': (replay, event) => { for (const [key, cap] of capsSet(event)) replay.caps.set(key, cap) },
-  'project:changed': (replay, event) => { for (const [key, cap] of capsSet(event)) replay.caps.set(key, cap) },
+  'project:created': setCaps, 'project:changed': setCaps, 'budget:raised': setCaps, 'budget:set': setCaps,
   'budget:breach': (replay, { data }) => {
     const id = text(data['callId'])
     if (id !== null) replay.calls.set(id, { state: 'refused', reservedMicroUsd: 0, costMicroUsd: 0, reservedTokens: 0, tokens: 0, purses: [] })
@@ -178,17 +176,43 @@ function wrote(replay: Replay, attemptId: string, seq: number, what: string): vo
   report(replay, 'I2', 'attempt', attemptId, `event ${seq} (${what}) was written for it while it was ${attempt.state} under fence ${attempt.fence}; the ticket's was ${fence}`, { seq, what, state: attempt.state, fence: attempt.fence, ticketFence: fence })
 }
 
-/** Events that change a ceiling. */
+/** Events that change a ceiling that was there before. */
 export const CAP_EVENTS = ['budget:raised', 'budget:set', 'project:changed'] as const
 
-/** The ceilings that an event set, by `kind/id/unit`; null: there is none from then on. */
-export function capsSet({ type, subjectId, data }: Pick<EventFact, 'type' | 'subjectId' | 'data'>): [key: string, cap: number | null][] {
-  if (type === 'project:changed') {
-    const settings = (data['settings'] ?? {}) as Record<string, unknown>
-    return [[`project/${subjectId}/micro_usd`, number(settings['maxCostMicroUsd'])], [`project/${subjectId}/tokens`, number(settings['maxTokens'])]]
-  }
+type CapEvent = Pick<EventFact, 'type' | 'subjectId' | 'data'>
+type Caps = [key: string, cap: number | null][]
+
+/** The ceilings in the settings of a project, its own by `project/id/unit` and that of each of its tickets by `project/id/ticket/unit`. What attempts may use is fixed for each (`budget:set`). */
+export function projectCaps(id: string, settings: Readonly<Record<string, unknown>>): Caps {
+  return [
+    [`project/${id}/micro_usd`, number(settings['maxCostMicroUsd'])], [`project/${id}/tokens`, number(settings['maxTokens'])],
+    [`project/${id}/ticket/micro_usd`, number(settings['ticketMaxCostMicroUsd'])], [`project/${id}/ticket/tokens`, number(settings['ticketMaxTokens'])],
+  ]
+}
+
+/** What the ceilings that an event changed were before, as far as it says so: null where it says none. Before a ticket had its own, that of its project held. */
+export function capsBefore({ type, subjectId, data }: CapEvent): Caps {
+  if (type === 'project:changed') return projectCaps(subjectId, (data['from'] ?? {}) as Record<string, unknown>)
+  return data['ceiling'] === 'ticket' ? [] : budgetCap(data, number(data['from']))
+}
+
+function budgetCap(data: EventFact['data'], cap: number | null): Caps {
   const [kind, id, unit] = [text(data['ceiling']), text(data['ceilingId']), text(data['unit'])]
-  return kind === null || id === null || unit === null ? [] : [[`${kind}/${id}/${unit}`, number(data['to']) ?? number(data['cap'])]]
+  return kind === null || id === null || unit === null ? [] : [[`${kind}/${id}/${unit}`, cap]]
+}
+
+/** Null: there is none from then on. A log from before settings were in `project:created` leaves that to what is known. */
+function setCaps(replay: Replay, { type, subjectId, data }: EventFact): void {
+  const settings = data['settings'] as Record<string, unknown> | undefined
+  const caps = type.startsWith('project:') ? settings === undefined ? [] : projectCaps(subjectId, settings) : budgetCap(data, data['own'] === false ? null : number(data['to']) ?? number(data['cap']))
+  for (const [key, cap] of caps) replay.caps.set(key, cap)
+}
+
+/** The ceiling that holds for a purse at this moment; a ticket without its own has that of its project. */
+function capOf(replay: Replay, known: ReplayKnowledge, purse: string, projectId: string | null): number | null {
+  const at = (key: string): number | null => (replay.caps.has(key) ? replay.caps.get(key) : known.firstCaps.get(key)) ?? null
+  const own = at(purse)
+  return own === null && purse.startsWith('ticket/') && projectId !== null ? at(`project/${projectId}/ticket/${purse.split('/').at(-1) ?? ''}`) : own
 }
 
 const PURSE_FIELDS = { attempt: 'attemptId', ticket: 'ticketId', session: 'sessionId', project: 'projectId' } as const
@@ -217,8 +241,8 @@ function reserved(replay: Replay, event: EventFact, known: ReplayKnowledge): voi
   for (const [key, amount] of amountsOf(call, 'reserved')) {
     const of = purse(replay, key)
     of.reserved += amount
-    const cap = replay.caps.has(key) ? replay.caps.get(key) : known.firstCaps.get(key)
-    if (typeof cap === 'number' && of.spent + of.reserved > cap) report(replay, 'I7', 'call', id, `its reservation (event ${seq}) took ${key} to ${of.spent + of.reserved}, above its ceiling of ${cap}`, { seq, purse: key, spent: of.spent, reserved: of.reserved, cap })
+    const cap = capOf(replay, known, key, text(data['projectId']))
+    if (cap !== null && of.spent + of.reserved > cap) report(replay, 'I7', 'call', id, `its reservation (event ${seq}) took ${key} to ${of.spent + of.reserved}, above its ceiling of ${cap}`, { seq, purse: key, spent: of.spent, reserved: of.reserved, cap })
   }
 }
 

@@ -63,6 +63,8 @@ export function ticketsCanMove(facts: Facts): Finding[] {
 
 /** States of a ticket in which an attempt of it may hold a lease; a held or cancelled one waits for its runner to save. */
 const MAY_RUN = new Set(['claimed', 'in_progress', 'on_hold', 'cancelled'])
+/** Those of a ticket that a person held and set going again while its runner still saves: nobody claims it before that has ended. */
+const MAY_SAVE = new Set(['ready', 'changes_requested'])
 
 /** I2: at most one attempt of a ticket may write, under the ticket's own fence; fences only rise. */
 export function oneWriter(facts: Facts): Finding[] {
@@ -77,7 +79,8 @@ export function oneWriter(facts: Facts): Finding[] {
     if (running.length > 1) report(`${running.length} attempts of it may write at once`, { attempts: brief(running) })
     for (const attempt of running) {
       if (attempt.fence !== ticket.fence) report(`its running attempt ${attempt.id} holds fence ${attempt.fence}; the ticket's is ${ticket.fence}`, { attemptId: attempt.id, fence: attempt.fence, ticketFence: ticket.fence })
-      if (!MAY_RUN.has(ticket.state)) report(`it is ${ticket.state} while its attempt ${attempt.id} is running`, { attemptId: attempt.id, state: ticket.state })
+      const saves = attempt.stopReason !== null && MAY_SAVE.has(ticket.state)
+      if (!MAY_RUN.has(ticket.state) && !saves) report(`it is ${ticket.state} while its attempt ${attempt.id} is running`, { attemptId: attempt.id, state: ticket.state })
     }
     const ordered = attempts.toSorted((a, b) => a.number - b.number)
     ordered.forEach((attempt, index) => {

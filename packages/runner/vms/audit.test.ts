@@ -1,10 +1,10 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { expect, test } from 'vitest'
-import { ownIdentity } from '../host/processes.ts'
+import { expect, test, vi } from 'vitest'
+import { MARK_VARIABLE, ownIdentity } from '../host/processes.ts'
 import { auditHost } from './audit.ts'
 import { openVmJournal } from './journal.ts'
 import { reclaimOrphans } from './reclaim.ts'
@@ -27,6 +27,27 @@ test('what a dead runner left is found, process, folder and record, and is gone 
     await reclaimOrphans(openVmJournal(vms), (error) => { throw error })
     await ended
     expect(auditHost(home).leftovers).toEqual([])
+  } finally {
+    child.kill('SIGKILL')
+    rmSync(home, { recursive: true, force: true })
+  }
+})
+
+test.each([
+  ['its environment is cleared', 'env', ['-i', 'sleep', '600'], false], ['it is marked', 'sleep', ['600'], false], ['its folder is gone', 'env', ['-i', 'sleep', '600'], true],
+] as const)('a process that works in the folder of a slot without a record is found though nothing in its arguments says so: %s', async (_name, program, args, removed) => {
+  const home = mkdtempSync(join(tmpdir(), 'swarm-audit-test-'))
+  const slot = 'swarm-slot-0000000057a7'
+  const folder = join(home, 'runner', 'local', 'processes', slot, 'work')
+  mkdirSync(folder, { recursive: true })
+  // Detached: setsid(2), as a daemon of an agent does it.
+  const child = spawn(program, args, { detached: true, cwd: folder, env: { PATH: process.env['PATH'], [MARK_VARIABLE]: slot }, stdio: 'ignore' })
+  try {
+    await once(child, 'spawn')
+    await vi.waitFor(() => { expect(readFileSync(`/proc/${child.pid}/cmdline`, 'utf8')).toBe('sleep\x00600\x00') })
+    if (removed) rmSync(join(home, 'runner', 'local', 'processes', slot), { recursive: true })
+    expect(auditHost(home).leftovers).toMatchObject([{ kind: 'process', id: String(child.pid), slot, recorded: false }])
+    expect(auditHost(join(home, 'another')).leftovers.filter(({ id }) => id === String(child.pid))).toEqual([])
   } finally {
     child.kill('SIGKILL')
     rmSync(home, { recursive: true, force: true })

@@ -1,5 +1,5 @@
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, readdirSync, readFileSync, readlinkSync, realpathSync, statSync } from 'node:fs'
+import { join, sep } from 'node:path'
 import type { HostAudit } from '@swarm/contract/integrity.ts'
 import { volatileFolder } from '../drivers/qemu/templates.ts'
 import { identifyProcess, isAlive, MARK_VARIABLE } from '../host/processes.ts'
@@ -10,8 +10,11 @@ type Leftover = HostAudit['leftovers'][number]
 const SLOT = /^swarm-slot-[0-9a-f]{12}$/
 const CGROUPS = ['/sys/fs/cgroup/swarm', '/sys/fs/cgroup/cpu/swarm', '/sys/fs/cgroup/memory/swarm']
 
-/** `slots`: names of records that it was started for, as an argument (QEMU) or as a mark in its environment. */
-interface HostProcess { readonly pid: number; readonly argv: readonly string[]; readonly slots: readonly string[] }
+/**
+ * `slots`: names of records that it was started for, as an argument (QEMU) or as a mark in its environment. `at`: the slot in
+ * whose folder it works (the process driver), which a cleared environment does not hide.
+ */
+interface HostProcess { readonly pid: number; readonly argv: readonly string[]; readonly slots: readonly string[]; readonly at: string | null }
 
 /**
  * What is on this host of microVMs of the runners under `home`, and belongs to nobody who lives: processes, cgroups, folders,
@@ -19,13 +22,13 @@ interface HostProcess { readonly pid: number; readonly argv: readonly string[]; 
  * @param cache whose sockets in memory are looked at; none unless given
  */
 export function auditHost(home: string, cache?: string): HostAudit {
-  const processes = hostProcesses()
+  const runners = join(home, 'runner')
+  const processes = hostProcesses(runners)
   const named = new Map<string, HostProcess[]>()
-  for (const each of processes) for (const slot of each.slots) named.set(slot, [...named.get(slot) ?? [], each])
+  for (const each of processes) for (const slot of new Set([...each.slots, ...each.at === null ? [] : [each.at]])) named.set(slot, [...named.get(slot) ?? [], each])
   const leftovers: Leftover[] = []
   const liveVms: string[] = []
   const recorded = new Set<string>()
-  const runners = join(home, 'runner')
   for (const name of existsSync(runners) ? readdirSync(runners) : []) {
     const folder = join(runners, name)
     const lastSign = modified(join(home, 'logs', `runner-${name}.log`))
@@ -39,7 +42,7 @@ export function auditHost(home: string, cache?: string): HostAudit {
           if (record.process !== null && alive.length === 0 && !isAlive(record.process)) leftovers.push({ ...about, recorded: false, kind: 'record', id: record.slot, problem: 'the process of this record is gone, and its runner has not noticed' })
           continue
         }
-        for (const { pid } of alive) leftovers.push({ ...about, kind: 'process', id: String(pid), problem: `it runs as ${record.slot}; the runner that started it (process ${record.owner.pid}) is gone` })
+        for (const { pid, slots } of alive) leftovers.push({ ...about, recorded: slots.includes(record.slot) || pid === record.process?.pid, kind: 'process', id: String(pid), problem: `it runs as ${record.slot}; the runner that started it (process ${record.owner.pid}) is gone` })
         for (const path of record.cgroups.filter((each) => existsSync(each))) leftovers.push({ ...about, kind: 'cgroup', id: path, problem: `it is left of ${record.slot}, whose runner is gone` })
         for (const path of record.folders.filter((each) => existsSync(each))) leftovers.push({ ...about, kind: 'folder', id: path, problem: `it is left of ${record.slot}, whose runner is gone` })
         leftovers.push({ ...about, kind: 'record', id: record.slot, problem: 'it is the record of a runner that is gone' })
@@ -48,7 +51,7 @@ export function auditHost(home: string, cache?: string): HostAudit {
   }
   for (const [slot, owners] of named) {
     if (recorded.has(slot)) continue
-    for (const { pid, argv } of owners) if (argv.some((word) => word.includes(`${runners}/`))) leftovers.push({ kind: 'process', id: String(pid), slot, vmId: null, recorded: false, sinceMs: modified(`/proc/${pid}`), problem: `it runs as ${slot}, of which there is no record` })
+    for (const { pid, argv, at } of owners) if (at === slot || argv.some((word) => word.includes(`${runners}/`))) leftovers.push({ kind: 'process', id: String(pid), slot, vmId: null, recorded: false, sinceMs: modified(`/proc/${pid}`), problem: `it runs as ${slot}, of which there is no record` })
   }
   for (const folder of [...CGROUPS, ...cache === undefined ? [] : [join(volatileFolder(cache), 'slots')]]) {
     for (const slot of existsSync(folder) ? readdirSync(folder).filter((each) => SLOT.test(each)) : []) {
@@ -59,13 +62,32 @@ export function auditHost(home: string, cache?: string): HostAudit {
   return { leftovers, liveVms, processes: processes.length }
 }
 
-function hostProcesses(): HostProcess[] {
+function hostProcesses(runners: string): HostProcess[] {
+  // Links of /proc are resolved; a folder that is gone has ' (deleted)' after its path.
+  const root = existsSync(runners) ? realpathSync(runners) + sep : null
   return readdirSync('/proc').filter((name) => /^\d+$/.test(name)).flatMap((name) => {
     const argv = words(`/proc/${name}/cmdline`)
     if (argv.length === 0 || identifyProcess(Number(name)) === null) return []
     const marks = words(`/proc/${name}/environ`).flatMap((word) => (word.startsWith(`${MARK_VARIABLE}=`) ? [word.slice(MARK_VARIABLE.length + 1)] : []))
-    return [{ pid: Number(name), argv, slots: [...new Set([...argv, ...marks])].filter((word) => SLOT.test(word)) }]
+    const at = root === null ? null : slotAt(root, workingFolder(name))
+    return [{ pid: Number(name), argv, at, slots: [...new Set([...argv, ...marks])].filter((word) => SLOT.test(word)) }]
   })
+}
+
+/** The slot in whose folder (drivers/process) a process works. */
+function slotAt(root: string, folder: string): string | null {
+  if (!folder.startsWith(root)) return null
+  const [, processes, slot] = folder.slice(root.length).replace(/ \(deleted\)$/, '').split(sep)
+  return processes === 'processes' && slot !== undefined && SLOT.test(slot) ? slot : null
+}
+
+/** Empty when the process ended meanwhile, or is another user's. */
+function workingFolder(pid: string): string {
+  try {
+    return readlinkSync(`/proc/${pid}/cwd`)
+  } catch {
+    return ''
+  }
 }
 
 /** None when the process ended meanwhile, or is another user's. */

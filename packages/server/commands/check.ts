@@ -1,5 +1,6 @@
 import { text } from 'node:stream/consumers'
 import { HostAudit, type IntegrityReport } from '@swarm/contract/integrity.ts'
+import { mergePrices } from '@swarm/core/budgets/prices.ts'
 import { loadConfig } from '../config.ts'
 import { checkRecords } from '../features/integrity/integrity.ts'
 import type { CommandOptions } from './main.ts'
@@ -9,7 +10,7 @@ import { repairRecords } from './repair.ts'
 export async function check(options: CommandOptions): Promise<IntegrityReport> {
   const { config } = loadConfig()
   const host = HostAudit.parse(JSON.parse(await text(process.stdin)))
-  const input = { home: config.home, databaseUrl: config.databaseUrl?.reveal(), modelLog: options['model-log'], settled: options.settled === true }
+  const input = { home: config.home, databaseUrl: config.databaseUrl?.reveal(), modelLog: options['model-log'], prices: mergePrices(config.model.prices), settled: options.settled === true }
   const report = await checkRecords(input, host)
   if (options.repair !== true) return report
   const repairs = await repairRecords(input, report)

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
+import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { listChanges, type Change } from '@swarm/contract/endpoints/changes.ts'
@@ -85,10 +86,12 @@ const PLANTS: Record<Invariant, (ground: Ground) => Promise<Planted>> = {
     return undefined
   },
 
-  /** A process of a microVM that no runner knows. */
+  /** A process in the folder of a microVM that no runner knows, with nothing in its arguments or environment that says so. */
   async I6({ installation }) {
     const slot = `swarm-slot-${randomBytes(6).toString('hex')}`
-    const left = spawn('/bin/sh', ['-c', 'echo left; read -r end', slot, join(installation.runnerFolder, 'disks', slot)], { stdio: ['pipe', 'pipe', 'ignore'] })
+    const folder = join(installation.runnerFolder, 'processes', slot)
+    await mkdir(folder, { recursive: true })
+    const left = spawn('/bin/sh', ['-c', 'echo left; read -r end'], { cwd: folder, env: {}, stdio: ['pipe', 'pipe', 'ignore'] })
     await once(left.stdout, 'data')
     return { [Symbol.dispose]: () => { left.kill('SIGKILL') } }
   },

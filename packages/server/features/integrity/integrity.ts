@@ -1,15 +1,15 @@
-import { existsSync, readFileSync } from 'node:fs'
-import { hostname } from 'node:os'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { CheckInput, HostAudit, IntegrityReport, Violation } from '@swarm/contract/integrity.ts'
 import { DomainError } from '@swarm/core/errors.ts'
 import type { Facts, RepositoryFact } from '@swarm/core/integrity/facts.ts'
-import { CAP_EVENTS, capsSet, emptyReplay, replayEvent, type Replay, type ReplayKnowledge } from '@swarm/core/integrity/replay.ts'
+import { CAP_EVENTS, capsBefore, emptyReplay, projectCaps, replayEvent, type Replay, type ReplayKnowledge } from '@swarm/core/integrity/replay.ts'
 import { judge } from '@swarm/core/integrity/rules.ts'
 import { inspectDatabase } from '../../db/inspect.ts'
 import type { Read } from '../../db/database.ts'
 import { readServed } from './model-log.ts'
+import { ownerAlive, serverRuns } from './processes.ts'
 import { eventsInOrder, readPlaces, readRows } from './queries.ts'
 import { readMain, readRefs, type MainFacts } from './repositories.ts'
 
@@ -56,7 +56,7 @@ async function look(input: CheckInput, live: boolean, host: HostAudit): Promise<
     const modelLog = input.modelLog ?? join(input.home, 'logs', 'rehearsal.jsonl')
     const facts: Facts = {
       ...rows, repositories, host, now, settled: input.settled, asOf: live || input.settled ? now : rows.lastTraceAt,
-      served: await readServed(modelLog, new Map(rows.calls.map((call) => [call.id, call]))),
+      served: await readServed(modelLog, new Map(rows.calls.map((call) => [call.id, call])), input.prices),
     }
     const replay = await replayAll(db, facts)
     const violations = judge(facts, replay).map((finding) => ({ ...finding, evidence: { ...finding.evidence } }))
@@ -75,46 +75,19 @@ async function replayAll(db: Read, facts: Facts): Promise<Replay> {
   for (const { ticketId, dependsOnId } of facts.dependencies) parents.set(ticketId, [...parents.get(ticketId) ?? [], dependsOnId])
   const firstCaps = new Map<string, number | null>([
     ...facts.sessions.map(({ id, maxCostMicroUsd }) => [`session/${id}/micro_usd`, maxCostMicroUsd] as const),
-    ...facts.projects.map(({ id, maxCostMicroUsd }) => [`project/${id}/micro_usd`, maxCostMicroUsd] as const),
+    ...facts.projects.flatMap(({ id, settings }) => projectCaps(id, settings)),
   ])
   // A ceiling that was raised or set began as what the first event says it was; where that is not said, as none.
   const changed = new Set<string>()
   for await (const event of eventsInOrder(db, [...CAP_EVENTS])) {
-    for (const [key] of capsSet(event)) {
+    for (const [key, cap] of capsBefore(event)) {
       if (changed.has(key)) continue
       changed.add(key)
-      firstCaps.set(key, typeof event.data['from'] === 'number' ? event.data['from'] : null)
+      firstCaps.set(key, cap)
     }
   }
   const known: ReplayKnowledge = { parents, firstCaps }
   const replay = emptyReplay()
   for await (const event of eventsInOrder(db)) replayEvent(replay, event, known)
   return replay
-}
-
-/** Whether a server answers on this home: its run file names a process that lives and says so. */
-function serverRuns(home: string): boolean {
-  const file = join(home, 'run', 'server.json')
-  if (!existsSync(file)) return false
-  try {
-    const { pid } = JSON.parse(readFileSync(file, 'utf8')) as { pid?: unknown }
-    return typeof pid === 'number' && alive(pid)
-  } catch {
-    return false // it is being written, or is of another version
-  }
-}
-
-/** Owners are marked `<host>/<pid>/<boot>`; those of other hosts cannot be asked. */
-function ownerAlive(owner: string): boolean {
-  const [host, pid] = owner.split('/')
-  return host !== hostname() || alive(Number(pid))
-}
-
-function alive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    return !(error instanceof Error && 'code' in error && error.code === 'ESRCH')
-  }
 }

@@ -23,7 +23,7 @@ export async function readRows(db: Read, ownerAlive: (owner: string) => boolean)
   const tickets = await db.selectFrom('tickets').select(['id', 'repository_id as repositoryId', 'state', 'hold_reason as holdReason', 'fence', 'attempt_count as attemptCount', 'branch', 'updated_at as updatedAt']).orderBy('id').execute()
   const dependencies = await db.selectFrom('ticket_dependencies').select(['ticket_id as ticketId', 'depends_on_id as dependsOnId']).execute()
   const attempts = await db.selectFrom('attempts').select([
-    'id', 'ticket_id as ticketId', 'number', 'fence', 'state', 'runner_id as runnerId', 'head_sha as headSha', 'wip_sha as wipSha', 'lease_expires_at as leaseExpiresAt', 'ended_at as endedAt', 'failure_reason as failureReason',
+    'id', 'ticket_id as ticketId', 'number', 'fence', 'state', 'runner_id as runnerId', 'head_sha as headSha', 'wip_sha as wipSha', 'lease_expires_at as leaseExpiresAt', 'ended_at as endedAt', 'failure_reason as failureReason', 'stop_reason as stopReason',
   ]).orderBy('id').execute()
   const steps = await db.selectFrom('attempt_steps').select(['attempt_id as attemptId', 'step', 'state']).orderBy('at').execute()
   const questions = (await db.selectFrom('questions').select(['id', 'attempt_id as attemptId', 'answer']).execute()).map(({ answer, ...row }) => ({ ...row, answered: answer !== null }))
@@ -32,7 +32,10 @@ export async function readRows(db: Read, ownerAlive: (owner: string) => boolean)
     'id', 'kind', 'subject_kind as subjectKind', 'subject_id as subjectId', 'status', 'payload', 'payload_hash as payloadHash', 'used_at as usedAt', 'created_at as createdAt',
   ]).orderBy('id').execute()).map((row) => ({ ...row, payload: parsed(row.payload), payloadDigest: createHash('sha256').update(row.payload).digest('hex') }))
   const entries = await db.selectFrom('merge_entries').select(['change_id as changeId', 'ticket_id as ticketId', 'state', 'head_sha as headSha', 'approval_id as approvalId', 'check_id as checkId', 'created_at as createdAt']).execute()
-  const checks = await db.selectFrom('check_runs').select(['id', 'repository_id as repositoryId', 'purpose', 'attempt_id as attemptId', 'tree_sha as treeSha', 'state', 'lease_expires_at as leaseExpiresAt', 'ended_at as endedAt']).orderBy('id').execute()
+  const batches = await db.selectFrom('merge_batches').select(['id', 'repository_id as repositoryId', 'state', 'head_sha as headSha', 'check_id as checkId']).orderBy('id').execute()
+  const checks = (await db.selectFrom('check_runs').select([
+    'id', 'repository_id as repositoryId', 'purpose', 'attempt_id as attemptId', 'tree_sha as treeSha', 'plan_digest as planDigest', 'state', 'results', 'lease_expires_at as leaseExpiresAt', 'ended_at as endedAt',
+  ]).orderBy('id').execute()).map(({ results, ...row }) => ({ ...row, reusedFrom: reusedFrom(results) }))
   const calls: CallFact[] = (await db.selectFrom('model_calls').select([
     'id', 'project_id as projectId', 'session_id as sessionId', 'attempt_id as attemptId', 'model', 'state', 'estimated', 'reserved_micro_usd as reservedMicroUsd', 'cost_micro_usd as costMicroUsd',
     'input_tokens as inputTokens', 'output_tokens as outputTokens', 'cache_read_tokens as cacheReadTokens', 'cache_write_tokens as cacheWriteTokens', 'owner', 'created_at as createdAt',
@@ -40,12 +43,12 @@ export async function readRows(db: Read, ownerAlive: (owner: string) => boolean)
   const vms = await db.selectFrom('vms').select(['id', 'runner_id as runnerId', 'work_kind as workKind', 'work_id as workId', 'state']).orderBy('id').execute()
   const runners = await db.selectFrom('runners').select(['id', 'seen_at as seenAt']).execute()
   const sessions = await db.selectFrom('design_sessions').select(['id', 'state', 'max_cost_micro_usd as maxCostMicroUsd']).execute()
-  const projects = (await db.selectFrom('projects').select(['id', 'settings']).execute()).map(({ id, settings }) => ({ id, maxCostMicroUsd: capOf(settings) }))
+  const projects = (await db.selectFrom('projects').select(['id', 'settings']).execute()).map(({ id, settings }) => ({ id, settings: parsed(settings) as Record<string, unknown> | null ?? {} }))
   const places = await readPlaces(db)
   const last = await db.selectFrom('events').select('at').orderBy('seq', 'desc').limit(1).executeTakeFirst()
   const mark = await db.selectFrom('meta').select('value').where('key', '=', 'events_complete_since').executeTakeFirst()
   return {
-    tickets, dependencies, attempts, steps, questions, changes, approvals, entries, checks, calls, vms, runners, sessions, projects, places,
+    tickets, dependencies, attempts, steps, questions, changes, approvals, entries, batches, checks, calls, vms, runners, sessions, projects, places,
     completeSince: Number(mark?.value ?? 0), lastTraceAt: Math.max(last?.at ?? 0, ...runners.map(({ seenAt }) => seenAt ?? 0)),
   }
 }
@@ -63,16 +66,16 @@ export async function* eventsInOrder(db: Read, types?: readonly string[]): Async
   }
 }
 
+/** As features/checks stores it in `results`. */
+function reusedFrom(results: string | null): string | null {
+  const id = (parsed(results ?? '{}') as { reusedFrom?: unknown } | null)?.reusedFrom
+  return typeof id === 'string' ? id : null
+}
+
 function parsed(text: string): unknown {
   try {
     return JSON.parse(text)
   } catch {
     return null // its digest differs from its hash then, which is what gets reported
   }
-}
-
-function capOf(settings: string): number | null {
-  const value = parsed(settings)
-  const cap = value !== null && typeof value === 'object' ? (value as Record<string, unknown>)['maxCostMicroUsd'] : null
-  return typeof cap === 'number' ? cap : null
 }

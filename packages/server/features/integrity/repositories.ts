@@ -9,15 +9,15 @@ import type { Place } from './queries.ts'
 /** What main was: read before the database, which then knows more of it and not less. */
 export type MainFacts = Pick<RepositoryFact, 'id' | 'branch' | 'main' | 'mainLog' | 'fetched' | 'trees'>
 
-interface Move { readonly from: string; readonly to: string; readonly message: string }
+interface Move { readonly from: string; readonly to: string; readonly at: number; readonly message: string }
 
 /** The moves of a ref, oldest first; none when it has no reflog. (`git reflog` leaves out where a move came from.) */
 async function movesOf(path: string, ref: string): Promise<Move[]> {
   const file = join(path, 'logs', ref)
   if (!existsSync(file)) return []
   return (await readFile(file, 'utf8')).split('\n').flatMap((line) => {
-    const match = /^([0-9a-f]{40,64}) ([0-9a-f]{40,64}) [^\t]*(?:\t(.*))?$/.exec(line)
-    return match ? [{ from: match[1] ?? '', to: match[2] ?? '', message: match[3] ?? '' }] : []
+    const match = /^([0-9a-f]{40,64}) ([0-9a-f]{40,64}) [^\t]* (\d+) [+-]\d{4}(?:\t(.*))?$/.exec(line)
+    return match ? [{ from: match[1] ?? '', to: match[2] ?? '', at: Number(match[3]) * 1_000, message: match[4] ?? '' }] : []
   })
 }
 
@@ -26,7 +26,7 @@ export async function readMain(root: string, place: Place): Promise<MainFacts> {
   const ref = `refs/heads/${place.branch}`
   // The ref after its record: whoever moves it writes both under one lock, and a later move is not missed.
   for (let tries = 0; ; tries++) {
-    const mainLog = (await movesOf(path, ref)).map(({ from, to }) => ({ from, to }))
+    const mainLog = (await movesOf(path, ref)).map(({ from, to, at }) => ({ from, to, at }))
     const main = existsSync(path) ? await readRef(path, ref) : null
     if (main !== (mainLog.at(-1)?.to ?? null) && tries < 5) continue
     // Where a fetch put the origin's branch; what we pushed there moves the same ref under our own name.

@@ -53,19 +53,22 @@ export interface CeilingChange { kind: 'project' | 'session' | 'ticket'; id: str
 
 /**
  * Lets `change` set ceilings of one subject, under the locks that every call under them takes. Open questions about a ceiling
- * that changed are void, and what stopped at one that is now higher goes on.
+ * that changed are void, and what stopped at one that is now higher goes on. `own` in the event of a ticket: whether it has a
+ * ceiling of its own from then on, or that of its project.
  */
 export async function changingCeilings<T>(trx: Trx, deps: Pick<BudgetDependencies, 'approvals' | 'stopped'>, input: CeilingChange, change: () => Promise<T>): Promise<T> {
   const { kind, id, projectId, correlationId } = input
   const account = await accountOf(trx, { kind, id, projectId, correlationId })
-  const before = await capsOf(trx, account)
+  const own = async (): Promise<Set<string>> => new Set(kind === 'ticket' ? (await storedCeilings(trx, [{ kind, id }])).map((each) => each.unit) : [])
+  const [before, ownBefore] = [await capsOf(trx, account), await own()]
   const result = await change()
-  const after = await ceilingsOf(trx, account)
+  const [after, ownAfter] = [await ceilingsOf(trx, account), await own()]
   for (const unit of BUDGET_UNITS) {
     const of = (all: readonly Cap[]): number | null => all.find((each) => each.kind === kind && each.id === id && each.unit === unit)?.cap ?? null
     const [from, to] = [of(before), of(after)]
+    if (from === to && ownBefore.has(unit) === ownAfter.has(unit)) continue
+    await appendEvents(trx, [{ type: 'budget:set', projectId, subject: { kind, id }, correlationId, data: { ceiling: kind, ceilingId: id, unit, from, cap: to, ...kind === 'ticket' ? { own: ownAfter.has(unit) } : {}, by: input.by, sessionId: account.sessionId, ticketId: account.ticketId } }])
     if (from === to) continue
-    await appendEvents(trx, [{ type: 'budget:set', projectId, subject: { kind, id }, correlationId, data: { ceiling: kind, ceilingId: id, unit, from, cap: to, by: input.by, sessionId: account.sessionId, ticketId: account.ticketId } }])
     await deps.approvals.cancelFor(trx, { kind, id }, 'its ceiling was set anew', correlationId, 'budget_breach')
     if (from !== null && (to === null || to > from)) await resumeStopped(trx, deps.stopped, { kind, id, unit }, correlationId)
   }

@@ -22,7 +22,7 @@ export async function createProject(trx: Trx, input: { id: string; slug: string;
   if (await projectByIdOrSlug(trx, input.slug)) throw new DomainError('name_taken', { kind: 'project', name: input.slug })
   const row = { id: input.id, slug: input.slug, name: input.name ?? input.slug, settings: json(ProjectSettings.parse(input.settings ?? {})), created_at: input.now }
   await insertProject(trx, row)
-  await appendEvents(trx, [{ type: 'project:created', projectId: row.id, subject: { kind: 'project', id: row.id }, correlationId: input.correlationId, data: { slug: row.slug } }])
+  await appendEvents(trx, [{ type: 'project:created', projectId: row.id, subject: { kind: 'project', id: row.id }, correlationId: input.correlationId, data: { slug: row.slug, settings: fromJson(ProjectSettings, row.settings) } }])
   return presentProject(row)
 }
 
@@ -30,7 +30,7 @@ export async function changeProject(trx: Trx, idOrSlug: string, patch: { name?: 
   const project = await requireProject(trx, idOrSlug)
   const settings = ProjectSettings.parse({ ...project.settings, ...patch.settings })
   await updateProject(trx, project.id, { name: patch.name ?? project.name, settings: json(settings) })
-  await appendEvents(trx, [{ type: 'project:changed', projectId: project.id, subject: { kind: 'project', id: project.id }, correlationId, data: { name: patch.name ?? project.name, settings } }])
+  await appendEvents(trx, [{ type: 'project:changed', projectId: project.id, subject: { kind: 'project', id: project.id }, correlationId, data: { name: patch.name ?? project.name, from: project.settings, settings } }])
   return { ...project, name: patch.name ?? project.name, settings }
 }
 
