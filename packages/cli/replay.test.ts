@@ -1,19 +1,20 @@
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { once } from 'node:events'
 import { join } from 'node:path'
-import { createClient } from '@swarm/contract/client.ts'
+import { createClient, type Client } from '@swarm/contract/client.ts'
 import { createAgent } from '@swarm/contract/endpoints/agents.ts'
 import { createTicket, showTicket } from '@swarm/contract/endpoints/tickets.ts'
 import { git } from '@swarm/git/run.ts'
 import { describe, expect, test } from 'vitest'
 import { readRunFile } from './platform/run-file.ts'
 import type { ReplayReport } from './replay/replay.ts'
+import { follow } from './run/live.ts'
 import { compareRequests, settled } from './replay/compare.ts'
 import { makeDesk, saying, script, SHOP, SPEC, type Desk } from './testing.ts'
 
 const RUN_MS = 240_000
 
-interface Ran { ticket: string; attempts: { id: string; headSha: string }[]; repository: string; costMicroUsd: number }
+interface Ran { ticket: string; attempts: { id: string; headSha: string | null }[]; repository: string; costMicroUsd: number }
 
 /** A platform on which the spec of testing.ts was built; it goes on running. */
 async function built(desk: Desk, text: string): Promise<Ran> {
@@ -29,6 +30,15 @@ async function built(desk: Desk, text: string): Promise<Ran> {
 async function told(desk: Desk, ticket: string): Promise<Pick<Ran, 'attempts' | 'costMicroUsd'>> {
   const { json } = await desk.swarm(['ticket', 'show', ticket, '--json'])
   return { attempts: json['history'] as Ran['attempts'], costMicroUsd: Number(json['costMicroUsd']) }
+}
+/** The attempt of a ticket of its own, once its work is in review. */
+async function handedIn(client: Client, url: string, ticketId: string): Promise<Ran['attempts'][number]> {
+  for await (const said of follow({ client, url, rooms: [`ticket:${ticketId}`], signal: AbortSignal.timeout(RUN_MS) })) {
+    if (said.kind === 'beat') continue
+    const { state, history } = await client.call(showTicket, { params: { ticketId } })
+    if (state === 'in_review' && history[0]) return history[0]
+  }
+  return expect.fail('the events ended')
 }
 const refs = async (repository: string): Promise<string[]> => (await git(repository, ['for-each-ref', '--format=%(refname) %(objectname)'])).stdout.trim().split('\n')
 
@@ -98,27 +108,20 @@ test('an attempt whose answer was cut is replayed as far as it was answered; one
   expect(cut.code, cut.stderr + cut.stdout).toBe(0)
   expect(cut.json as unknown as ReplayReport).toMatchObject({ same: true, stays: [{ unanswered: 3, model: { recorded: 1, asked: 2, endedUnanswered: true, divergences: [] }, outcome: { recorded: 'cut_stream' }, tree: { same: true } }] })
 
-  const client = createClient({ baseUrl: readRunFile(desk.home)?.url ?? '', token: readFileSync(join(desk.home, 'admin-token'), 'utf8').trim() })
+  const url = readRunFile(desk.home)?.url ?? ''
+  const client = createClient({ baseUrl: url, token: readFileSync(join(desk.home, 'admin-token'), 'utf8').trim() })
   await client.call(createAgent, { body: { name: 'writer', definition: { config: { template: 'shell', commands: ['echo one > one.txt', 'echo two > two.txt'] } } } })
   const { projectId, repositoryId } = await client.call(showTicket, { params: { ticketId: before.ticket } })
   const { id } = await client.call(createTicket, { body: { projectId, repositoryId, title: 'Write two files', agent: 'writer' } })
-  for (;;) {
-    const { state, history } = await client.call(showTicket, { params: { ticketId: id } })
-    if (state !== 'in_review') continue
-    const ran = await desk.swarm(['replay', history[0]?.id ?? '', '--json'])
-    expect(ran.code, ran.stderr + ran.stdout).toBe(0)
-    expect(ran.json as unknown as ReplayReport).toMatchObject({ same: true, stays: [{ model: { recorded: 0, asked: 0 }, outcome: { replayed: 'handed_in' }, tree: { same: true, recorded: history[0]?.headSha } }] })
-    break
-  }
+  const written = await handedIn(client, url, id)
+  const byCommands = await desk.swarm(['replay', written.id, '--json'])
+  expect(byCommands.code, byCommands.stderr + byCommands.stdout).toBe(0)
+  expect(byCommands.json as unknown as ReplayReport).toMatchObject({ same: true, stays: [{ model: { recorded: 0, asked: 0 }, outcome: { replayed: 'handed_in' }, tree: { same: true, recorded: written.headSha } }] })
 
   // Interrupted in the middle of its work it leaves nothing behind.
   await client.call(createAgent, { body: { name: 'waiter', definition: { config: { template: 'shell', commands: ['echo waited > waited.txt', `test ! -e ${join(desk.folder, 'hold')} || sleep 100`] } } } })
   const waiting = await client.call(createTicket, { body: { projectId, repositoryId, title: 'Wait', agent: 'waiter' } })
-  let attempt = ''
-  while (attempt === '') {
-    const { state, history } = await client.call(showTicket, { params: { ticketId: waiting.id } })
-    if (state === 'in_review') attempt = history[0]?.id ?? ''
-  }
+  const { id: attempt } = await handedIn(client, url, waiting.id)
   desk.write('hold', '')
   const replays = async () => (await refs(before.repository)).filter((line) => line.startsWith('refs/swarm/replays/'))
   const replaysBefore = await replays()

@@ -61,8 +61,20 @@ export interface ChaosResult {
 
 interface Outcome { readonly fault: Fault; readonly observedAt: number | null }
 
-/** One chaos run, from nothing to the report. What it starts is gone when it returns or throws. */
+/**
+ * One chaos run, from nothing to the report. What it starts is gone when it returns or throws.
+ * @throws the signal's reason when it is aborted, whatever was waited for then
+ */
 export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
+  try {
+    return await run(options)
+  } catch (error) {
+    options.signal.throwIfAborted()
+    throw error
+  }
+}
+
+async function run(options: ChaosOptions): Promise<ChaosResult> {
   const { seed, seconds, signal, onNote } = options
   const startedAt = Date.now()
   const driver = options.driver === 'auto' ? (offeredDrivers().find(({ name }) => name === 'qemu')?.usable === true ? 'qemu' : 'process') : options.driver

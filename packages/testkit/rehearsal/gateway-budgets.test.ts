@@ -4,7 +4,6 @@ import { costOf } from '@swarm/core/budgets/reserve.ts'
 import { priceOf } from '@swarm/core/budgets/prices.ts'
 import type { Database } from '@swarm/server/db/database.ts'
 import { eachDialect } from '@swarm/server/db/testing.ts'
-import { readEvents } from '@swarm/server/events/events.ts'
 import { breachDecided, type StoppedByBudget } from '@swarm/server/features/model/breach.ts'
 import { fixAttemptCeilings } from '@swarm/server/features/model/ceilings.ts'
 import { modelFacts } from '@swarm/server/features/model/facts.ts'
@@ -88,7 +87,7 @@ eachDialect((_dialect, make) => {
     }
     // The same from the events alone.
     const replayed = new Map<unknown, unknown>()
-    for (const { data } of (await readEvents(w.db.read, null, 1_000, { types: ['model:reserved', 'model:call', 'budget:breach'] })).events) replayed.set(data['callId'], [data['state'], data['costMicroUsd'] ?? null, data['tokens'] ?? null])
+    for (const { data } of await w.events('model:reserved', 'model:call', 'budget:breach')) replayed.set(data['callId'], [data['state'], data['costMicroUsd'] ?? null, data['tokens'] ?? null])
     expect(replayed).toEqual(new Map([...recorded.values()].map((row) => [row.id, [row.state, row.cost_micro_usd, row.tokens]])))
   }, 60_000)
 
@@ -122,7 +121,7 @@ eachDialect((_dialect, make) => {
   it('tells people once when 80, 90 and 100 percent of a ceiling are used, and again under another ceiling', async () => {
     await using place = await make()
     await using w = await world(place, SAY)
-    const told = async () => (await readEvents(w.db.read, null, 100, { types: ['budget:threshold'] })).events.map(({ subject, data }) => [subject.id, data['cap'], data['percent']])
+    const told = async () => (await w.events('budget:threshold')).map(({ subjectId, data }) => [subjectId, data['cap'], data['percent']])
     const ledger = createLedger({ db: w.db, provider: 'rehearsal' })
     const use = async (inputTokens: number): Promise<void> => {
       const call = await ledger.reserve({ kind: 'attempt', attemptId: 'ATT-1', fence: 3, role: 'developer' }, MODEL, { requestBytes: 0, maxTokens: 100, cacheWrites: 'none' }, PRICE)
@@ -151,7 +150,7 @@ eachDialect((_dialect, make) => {
     const caller = { kind: 'attempt' as const, attemptId: 'ATT-1', fence: 3, role: 'developer' }
     const calls = await Promise.all(Array.from({ length: 10 }, () => ledger.reserve(caller, MODEL, { requestBytes: 0, maxTokens: 100, cacheWrites: 'none' }, PRICE)))
     await Promise.all(calls.map((call) => call === 'wait' ? expect.fail('it waits') : ledger.settle(call, MODEL, PRICE, { status: 200, usage: { ...NOTHING_SERVED, inputTokens: 900 }, tries: 1, requestDigest: null, responseDigest: null })))
-    expect((await readEvents(w.db.read, null, 100, { types: ['budget:threshold'] })).events.map(({ data }) => data['percent'])).toEqual([80])
+    expect((await w.events('budget:threshold')).map(({ data }) => data['percent'])).toEqual([80])
   })
 
   it('records on the old attempt what it was served after its fence moved, and refuses its next call', async () => {
@@ -177,7 +176,7 @@ eachDialect((_dialect, make) => {
     expect(await w.gateway.settleDead()).toBe(1)
     await stopped.settle(call, MODEL, PRICE, { status: 200, usage: { ...NOTHING_SERVED, inputTokens: 5 }, tries: 1, requestDigest: null, responseDigest: null })
     expect(await rows(w.db)).toMatchObject([{ state: 'settled', estimated: 1, cost_micro_usd: call.reserved.microUsd, tokens: call.reserved.tokens }])
-    expect((await readEvents(w.db.read, null, 100, { types: ['model:call'] })).events).toHaveLength(1)
+    expect(await w.events('model:call')).toHaveLength(1)
   })
 
   it('leaves a model that is overloaded alone, says so, and lets calls of other models through', async () => {
@@ -188,7 +187,7 @@ eachDialect((_dialect, make) => {
     expect((await w.client.messages.create({ ...ask(), model: 'claude-haiku-4-5' })).stop_reason).toBe('end_turn')
     expect(w.gateway.circuits()).toMatchObject([{ model: MODEL, circuit: { state: 'open' } }, { model: 'claude-haiku-4-5', circuit: { state: 'closed' } }])
     await w.gateway[Symbol.asyncDispose]()
-    expect((await readEvents(w.db.read, null, 100, { types: ['model:circuit'] })).events).toMatchObject([{ subject: { id: MODEL }, data: { from: 'closed', to: 'open', provider: 'rehearsal' } }])
+    expect(await w.events('model:circuit')).toMatchObject([{ subjectId: MODEL, data: { from: 'closed', to: 'open', provider: 'rehearsal' } }])
     expect(await w.metrics()).toContain(`swarm_model_circuit{provider="rehearsal",model="${MODEL}"} 2`)
     // The newest call of the attempt was answered: its failure would be its own. Without that one it is the overload's.
     const facts = modelFacts(w.gateway, Date.now)

@@ -24,6 +24,8 @@ const UNLIMITED = { admin: 100_000, runner: 100_000, attempt: 100_000, check: 10
 export interface World extends AsyncDisposable {
   db: Database; rehearsal: Rehearsal; gateway: ModelGateway; http: Http; url: string
   client: Anthropic; token: string; blobs: Map<string, Uint8Array>; log: () => string; metrics: () => Promise<string>; asked: ApprovalRequest[]
+  /** The events so far, of these types or of all. From the table: readers of the log wait for older transactions, those of other tests on the same PostgreSQL too. */
+  events: (...types: string[]) => Promise<{ subjectId: string; correlationId: string; data: Record<string, unknown> }[]>
 }
 
 /** A session with a ceiling, one ticket and its running attempt. */
@@ -76,6 +78,10 @@ export async function world(place: TestDatabase, scenes: string, options: { cap?
   const url = await http.listen()
   return {
     db, rehearsal, gateway, http, url, token, blobs, asked,
+    events: async (...types) => {
+      const rows = await db.read.selectFrom('events').select(['subject_id', 'correlation_id', 'data']).$if(types.length > 0, (query) => query.where('type', 'in', types)).orderBy('seq').execute()
+      return rows.map((row) => ({ subjectId: row.subject_id, correlationId: row.correlation_id, data: JSON.parse(row.data) as Record<string, unknown> }))
+    },
     client: new Anthropic({ baseURL: `${url}/model`, apiKey: null, authToken: token, maxRetries: 0 }),
     log: () => lines.join(''), metrics: () => metrics.registry.metrics(), [Symbol.asyncDispose]: () => stack.disposeAsync(),
   }

@@ -10,7 +10,6 @@ import { priceOf } from '@swarm/core/budgets/prices.ts'
 import { DomainError } from '@swarm/core/errors.ts'
 import type { Database } from '@swarm/server/db/database.ts'
 import { eachDialect } from '@swarm/server/db/testing.ts'
-import { readEvents } from '@swarm/server/events/events.ts'
 import { breachDecided } from '@swarm/server/features/model/breach.ts'
 import { anthropicProvider, providerOf } from '@swarm/server/features/model/providers.ts'
 import { mintToken } from '@swarm/server/http/tokens.ts'
@@ -55,7 +54,7 @@ eachDialect((_dialect, make) => {
     expect(w.rehearsal.calls()[0]?.callId).toBe(row?.id)
     expect(JSON.parse(Buffer.from(w.blobs.get(row?.request_digest ?? '') ?? []).toString())).toMatchObject({ model: MODEL })
     expect(Buffer.from(w.blobs.get(row?.response_digest ?? '') ?? []).toString()).toContain('event: message_stop')
-    expect((await readEvents(w.db.read, null, 10, { types: ['model:call'] })).events).toMatchObject([{ correlationId: 'corr-attempt', data: { costMicroUsd: row?.cost_micro_usd, ticketId: 'TKT-1', sessionId: 'SES-1', estimated: false } }])
+    expect(await w.events('model:call')).toMatchObject([{ correlationId: 'corr-attempt', data: { costMicroUsd: row?.cost_micro_usd, ticketId: 'TKT-1', sessionId: 'SES-1', estimated: false } }])
     expect(await w.metrics()).toContain(`swarm_model_cost_micro_usd_total{provider="rehearsal",model="${MODEL}"} ${row?.cost_micro_usd}`)
     expect(w.log()).toContain('model call')
     expect(w.log()).not.toContain(w.token)
@@ -230,7 +229,7 @@ eachDialect((_dialect, make) => {
     expect(await refused(w.client.messages.create(ask()))).toEqual({ status: 402, type: 'budget_exhausted' })
     expect(await refused(w.client.messages.create(ask()))).toEqual({ status: 402, type: 'budget_exhausted' })
     expect((await rows(w.db)).map((row) => row.state)).toEqual(['settled', 'refused', 'refused'])
-    expect((await readEvents(w.db.read, null, 10, { types: ['budget:breach'] })).events).toHaveLength(2)
+    expect(await w.events('budget:breach')).toHaveLength(2)
     expect(w.asked.map((request) => [request.kind, request.payload])).toEqual([1, 2].map(() => ['budget_breach', { ceiling: 'session', id: 'SES-1', unit: 'micro_usd', cap: 20_000, proposedCap: 40_000, ticketId: null, approve: 'raise and resume', reject: 'keep paused' }]))
     const approval = { id: 'APR-1', kind: 'budget_breach', subjectKind: 'session', subjectId: 'SES-1', projectId: 'PRJ-1', payload: w.asked[0]?.payload, payloadHash: '', decidedBy: 'admin', correlationId: 'corr-1' }
     const resumed: unknown[] = []
@@ -271,7 +270,7 @@ eachDialect((_dialect, make) => {
     await using w = await world(place, SAY, { gateway: { provider: anthropicProvider(() => 'sk-ant-never-shown-0123456789', `http://127.0.0.1:${port}`), tries: 2 } })
     expect(await refused(w.client.messages.create(ask()))).toEqual({ status: 502, type: 'model_unavailable' })
     expect(await recordedCost(w.db)).toBe(0)
-    expect(w.log() + JSON.stringify(await readEvents(w.db.read, null, 100))).not.toContain('sk-ant')
+    expect(w.log() + JSON.stringify(await w.events())).not.toContain('sk-ant')
   })
 
   it('says what to set where no model is configured, before any money is set aside', async () => {
@@ -305,7 +304,7 @@ eachDialect((_dialect, make) => {
       expect(seen[0]).toMatchObject({ 'x-api-key': 'sk-ant-real-key-0123456789' })
       expect(JSON.stringify(seen)).not.toContain(w.token)
       expect(Object.keys(seen[0] ?? {}).filter((name) => name.startsWith('x-swarm'))).toEqual([])
-      expect(w.log() + JSON.stringify([await rows(w.db), await readEvents(w.db.read, null, 100)]) + [...w.blobs.values()].map(String).join('')).not.toContain('sk-ant')
+      expect(w.log() + JSON.stringify([await rows(w.db), await w.events()]) + [...w.blobs.values()].map(String).join('')).not.toContain('sk-ant')
     } finally {
       api.close()
       api.closeAllConnections()
