@@ -15,6 +15,8 @@ export default defineConfig({
     testTimeout: 30_000,
     hookTimeout: 60_000,
     teardownTimeout: 30_000,
+    // A warning of Node without its place says too little to mend it.
+    execArgv: ['--trace-warnings'],
     projects: [
       {
         extends: true,

@@ -102,8 +102,11 @@ async function* limited(body: Readable, limit: number): AsyncGenerator<Buffer, v
 }
 
 async function feed(body: AsyncIterable<Buffer>, stdin: NodeJS.WritableStream): Promise<void> {
+  // One listener for all chunks: a push has thousands.
+  let goOn = (): void => undefined
+  for (const event of ['drain', 'close']) stdin.on(event, () => { goOn() })
   for await (const chunk of body) {
-    if (stdin.writable && !stdin.write(chunk)) await Promise.race([once(stdin, 'drain'), once(stdin, 'close')])
+    if (stdin.writable && !stdin.write(chunk)) await new Promise<void>((resolve) => { goOn = resolve })
   }
   stdin.end()
 }
