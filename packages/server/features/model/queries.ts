@@ -1,17 +1,21 @@
 import type { BudgetUnit, CeilingKind } from '@swarm/core/budgets/reserve.ts'
 import type { Kysely, Selectable } from 'kysely'
 import { sql } from 'kysely'
-import { forUpdate } from '../../db/dialect.ts'
+import { dialectOf, forUpdate } from '../../db/dialect.ts'
 import type { ModelCallsTable, Schema } from '../../db/schema.ts'
 
 type Db = Kysely<Schema>
 export type CallRow = Selectable<ModelCallsTable>
 
-/** An attempt with its ticket, as the gateway needs them to decide whether it may call. */
+/**
+ * An attempt with its ticket, as the gateway needs them to decide whether it may call. On PostgreSQL the attempt's row is
+ * locked against its end, and many calls may hold it: no money is set aside for an attempt that ends in the same moment.
+ */
 export async function attemptForCall(db: Db, attemptId: string) {
-  return db.selectFrom('attempts').innerJoin('tickets', 'tickets.id', 'attempts.ticket_id')
+  const query = db.selectFrom('attempts').innerJoin('tickets', 'tickets.id', 'attempts.ticket_id')
     .select(['attempts.id', 'attempts.state', 'attempts.fence', 'attempts.number', 'attempts.project_id', 'attempts.correlation_id', 'tickets.id as ticket_id', 'tickets.fence as ticket_fence', 'tickets.key', 'tickets.title', 'tickets.session_id'])
-    .where('attempts.id', '=', attemptId).executeTakeFirst()
+    .where('attempts.id', '=', attemptId)
+  return (dialectOf(db) === 'postgres' ? query.forShare('attempts') : query).executeTakeFirst()
 }
 
 /** The session's ceiling, with its row locked on PostgreSQL, so that calls under one ceiling decide one after the other. */

@@ -10,12 +10,12 @@ import type { Trx } from '../../db/unit.ts'
 import type { RepositoryAccess, WorkSource } from '../../ports.ts'
 import { claimTicket } from './claim.ts'
 import type { ClaimRules } from './claim.ts'
-import { moveAttempt, requireTicket } from './commands.ts'
+import { moveAttempt, requireAttempt } from './commands.ts'
 import type { TicketDependencies } from './commands.ts'
 import { afterFailedAttempt } from './failures.ts'
 import { handIn } from './hand-in.ts'
 import { attemptById, attemptsOf, expiredAttempts, runningOn, ticketById } from './queries.ts'
-import type { AttemptRow } from './queries.ts'
+import type { AttemptRow, TicketRow } from './queries.ts'
 import { answeredBefore, resumeOf } from './questions.ts'
 
 /** Where nobody says otherwise (the setting `lease.checkpointMs`). */
@@ -102,7 +102,10 @@ export function createAttemptSource(deps: AttemptSourceDependencies): WorkSource
     },
 
     async reconcile(trx, runnerId) {
-      for (const attempt of await runningOn(trx, runnerId)) await loseAttempt(trx, deps, attempt, 'runner_restarted')
+      for (const { id } of await runningOn(trx, runnerId)) {
+        const { attempt, ticket } = await requireAttempt(trx, id)
+        if (attempt.state === 'running' && attempt.runner_id === runnerId) await loseAttempt(trx, deps, attempt, ticket, 'runner_restarted')
+      }
     },
 
     expire: (trx, now) => expireAttempts(trx, deps, now),
@@ -112,8 +115,11 @@ export function createAttemptSource(deps: AttemptSourceDependencies): WorkSource
 /** Ends the attempts whose lease or deadline is over. Returns how many. */
 export async function expireAttempts(trx: Trx, deps: TicketDependencies, now: number): Promise<number> {
   const expired = await expiredAttempts(trx, now, 50)
-  for (const attempt of expired) {
-    await loseAttempt(trx, deps, attempt, attempt.deadline_at < now ? 'time_limit' : 'lease_expired')
+  for (const { id } of expired) {
+    const { attempt, ticket } = await requireAttempt(trx, id)
+    // Reported, or beaten for, in the moment before the lock.
+    if (attempt.state !== 'running' || ((attempt.lease_expires_at ?? now) >= now && attempt.deadline_at >= now)) continue
+    await loseAttempt(trx, deps, attempt, ticket, attempt.deadline_at < now ? 'time_limit' : 'lease_expired')
   }
   return expired.length
 }
@@ -122,7 +128,7 @@ export async function expireAttempts(trx: Trx, deps: TicketDependencies, now: nu
  * Ends an attempt that nobody carries out any more. Its last step was done when the final push is journaled: then only the
  * word of it was lost, and the attempt is complete. Else the next one starts from what it pushed, if it did (`lostWork`).
  */
-async function loseAttempt(trx: Trx, deps: TicketDependencies, attempt: AttemptRow, reason: string): Promise<void> {
+async function loseAttempt(trx: Trx, deps: TicketDependencies, attempt: AttemptRow, ticket: TicketRow, reason: string): Promise<void> {
   const now = deps.now()
   const headSha = await publishedHead(trx, attempt)
   if (headSha !== null) {
@@ -132,7 +138,6 @@ async function loseAttempt(trx: Trx, deps: TicketDependencies, attempt: AttemptR
   const failureClass = reason === 'time_limit' ? 'agent' as const : 'infrastructure' as const
   const message = reason === 'time_limit' ? 'The attempt ran longer than its limit.' : 'The runner was not heard from within the lease, or was started anew.'
   const evidence: AttemptEvidence = { attemptId: attempt.id, number: attempt.number, failureClass, reason, findings: [], checkOutput: '', conflict: '' }
-  const ticket = await requireTicket(trx, attempt.ticket_id)
   if (ticket.state !== 'claimed' && ticket.state !== 'in_progress') {
     await moveAttempt(trx, attempt, 'cancelled', { ended_at: now, failure_class: failureClass, failure_reason: reason, failure_message: message })
     return

@@ -12,7 +12,7 @@ import { appendEvents } from '../../events/events.ts'
 import type { Evidence, ModelFacts, TicketCommands } from '../../ports.ts'
 import { afterFailedAttempt, withEvidence } from './failures.ts'
 import { learnFrom, storedFiles } from './file-history.ts'
-import { attemptById, attemptInState, attemptsOf, insertDependencies, insertTicket, moveAttemptRow, patchTicket, ticketById, ticketsOfAttempts, unfinishedAmong } from './queries.ts'
+import { attemptById, attemptInState, attemptsOf, insertDependencies, insertTicket, lockTicket, moveAttemptRow, patchTicket, ticketsOfAttempts, unfinishedAmong } from './queries.ts'
 import type { AttemptRow, TicketRow } from './queries.ts'
 import { moveTicket } from './transition.ts'
 
@@ -23,10 +23,20 @@ export interface TicketDependencies {
   readonly modelFacts?: ModelFacts
 }
 
+/** The ticket that this unit is going to change, locked (queries.ts `lockTicket`). @throws not_found */
 export async function requireTicket(trx: Trx, id: string): Promise<TicketRow> {
-  const ticket = await ticketById(trx, id)
+  const ticket = await lockTicket(trx, id)
   if (!ticket) throw new DomainError('not_found', { kind: 'ticket', id })
   return ticket
+}
+
+/** An attempt and its ticket as they are once the ticket is locked. @throws not_found */
+export async function requireAttempt(trx: Trx, id: string): Promise<{ attempt: AttemptRow; ticket: TicketRow }> {
+  const found = await attemptById(trx, id)
+  const ticket = found && await requireTicket(trx, found.ticket_id)
+  const attempt = ticket && await attemptById(trx, id)
+  if (!attempt) throw new DomainError('not_found', { kind: 'attempt', id })
+  return { attempt, ticket }
 }
 
 /** The only writer of an attempt's state: table, compare-and-set on state and fence, and event. */
@@ -46,11 +56,6 @@ export async function moveAttempt(trx: Trx, attempt: AttemptRow, to: AttemptStat
 
 /** What the features around tickets may do to them (ports.ts). */
 export function createTicketCommands(deps: TicketDependencies): TicketCommands {
-  const attemptAndTicket = async (trx: Trx, attemptId: string): Promise<{ attempt: AttemptRow; ticket: TicketRow }> => {
-    const attempt = await attemptById(trx, attemptId)
-    if (!attempt) throw new DomainError('not_found', { kind: 'attempt', id: attemptId })
-    return { attempt, ticket: await requireTicket(trx, attempt.ticket_id) }
-  }
   /** What was really written is the best prediction of what its next attempt writes. */
   const written = (paths: readonly string[] | undefined) => (paths === undefined ? {} : { predicted_files: JSON.stringify(paths) })
   const evidenceOf = (attempt: AttemptRow, evidence: Evidence): AttemptEvidence => ({ ...evidence, attemptId: attempt.id, number: attempt.number })
@@ -88,7 +93,7 @@ export function createTicketCommands(deps: TicketDependencies): TicketCommands {
     },
 
     async verificationFailed(trx, input) {
-      const { attempt, ticket } = await attemptAndTicket(trx, input.attemptId)
+      const { attempt, ticket } = await requireAttempt(trx, input.attemptId)
       const evidence = evidenceOf(attempt, input.evidence)
       const now = deps.now()
       await moveAttempt(trx, attempt, 'failed', {
@@ -104,12 +109,12 @@ export function createTicketCommands(deps: TicketDependencies): TicketCommands {
     },
 
     async gatePassed(trx, input) {
-      const { attempt } = await attemptAndTicket(trx, input.attemptId)
+      const { attempt } = await requireAttempt(trx, input.attemptId)
       await moveAttempt(trx, attempt, 'verifying', { gate: input.gate })
     },
 
     async verified(trx, input) {
-      const { attempt, ticket } = await attemptAndTicket(trx, input.attemptId)
+      const { attempt, ticket } = await requireAttempt(trx, input.attemptId)
       const now = deps.now()
       await moveAttempt(trx, attempt, 'succeeded', { ended_at: now })
       await moveTicket(trx, ticket, 'in_review', {
@@ -152,7 +157,8 @@ export function createTicketCommands(deps: TicketDependencies): TicketCommands {
 
     async resumeHeld(trx, input) {
       const resumed: string[] = []
-      const tickets = await ticketsOfAttempts(trx, input.attemptIds)
+      const tickets: TicketRow[] = []
+      for (const { id } of await ticketsOfAttempts(trx, input.attemptIds)) tickets.push(await requireTicket(trx, id))
       for (const ticket of tickets.filter(({ state }) => state === 'claimed' || state === 'in_progress')) {
         // Its agent has met the cause already and is saving its work: the failure that it reports next is forgiven.
         const last = (await attemptsOf(trx, ticket.id)).at(-1)

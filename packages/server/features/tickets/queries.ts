@@ -3,7 +3,7 @@ import type { TicketState } from '@swarm/core/tickets/machine.ts'
 import { REVIEW_PATIENCE_MS } from '@swarm/core/tickets/predicted-files.ts'
 import type { ExpectedFiles } from '@swarm/core/tickets/predicted-files.ts'
 import type { Insertable, Kysely, Selectable, Updateable } from 'kysely'
-import { dialectOf, forUpdate, forUpdateSkipLocked } from '../../db/dialect.ts'
+import { dialectOf, forUpdate } from '../../db/dialect.ts'
 import type { AttemptsTable, Schema, TicketsTable } from '../../db/schema.ts'
 import { sql } from 'kysely'
 import { storedFiles } from './file-history.ts'
@@ -18,6 +18,16 @@ export async function ticketById(db: Db, id: string): Promise<TicketRow | undefi
 
 export async function attemptById(db: Db, id: string): Promise<AttemptRow | undefined> {
   return db.selectFrom('attempts').selectAll().where('id', '=', id).executeTakeFirst()
+}
+
+/**
+ * The ticket with its row locked on PostgreSQL. Whoever is going to change a ticket, or an attempt of it, takes this lock
+ * before it looks at either: what it has seen then holds until it commits.
+ */
+export async function lockTicket(db: Db, id: string): Promise<TicketRow | undefined> {
+  const query = db.selectFrom('tickets').selectAll().where('id', '=', id)
+  // No key changes: rows that refer to the ticket may be written meanwhile.
+  return (dialectOf(db) === 'postgres' ? query.forNoKeyUpdate() : query).executeTakeFirst()
 }
 
 export async function insertTicket(db: Db, row: Insertable<TicketsTable>): Promise<void> {
@@ -140,13 +150,12 @@ export async function attemptInState(db: Db, ticketId: string, state: string): P
 }
 
 export async function expiredAttempts(db: Db, now: number, limit: number): Promise<AttemptRow[]> {
-  const query = db.selectFrom('attempts').selectAll().where('state', '=', 'running')
-    .where((eb) => eb.or([eb('lease_expires_at', '<', now), eb('deadline_at', '<', now)])).limit(limit)
-  return forUpdateSkipLocked(db, query).execute()
+  return db.selectFrom('attempts').selectAll().where('state', '=', 'running')
+    .where((eb) => eb.or([eb('lease_expires_at', '<', now), eb('deadline_at', '<', now)])).orderBy('ticket_id').limit(limit).execute()
 }
 
 export async function runningOn(db: Db, runnerId: string): Promise<AttemptRow[]> {
-  return db.selectFrom('attempts').selectAll().where('runner_id', '=', runnerId).where('state', '=', 'running').execute()
+  return db.selectFrom('attempts').selectAll().where('runner_id', '=', runnerId).where('state', '=', 'running').orderBy('ticket_id').execute()
 }
 
 /** When the next lease or deadline of a running attempt ends. */

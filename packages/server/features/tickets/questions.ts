@@ -55,6 +55,7 @@ export async function answer(trx: Trx, deps: TicketDependencies, input: { questi
     if (question.answer === input.answer) return question
     throw new DomainError('already_decided', { kind: 'question', id: question.id, by: question.answered_by, decision: question.answer })
   }
+  const ticket = await requireTicket(trx, question.ticket_id)
   const attempt = await attemptById(trx, question.attempt_id)
   if (attempt?.state !== 'parked') throw new DomainError('question_moot', { id: question.id, state: attempt?.state ?? 'gone' })
   const now = deps.now()
@@ -64,7 +65,6 @@ export async function answer(trx: Trx, deps: TicketDependencies, input: { questi
     type: 'ticket:progress', projectId: question.project_id, subject: { kind: 'ticket', id: question.ticket_id }, correlationId: input.correlationId,
     data: { questionId: question.id, attemptId: question.attempt_id, answered: true, answer: input.answer },
   }])
-  const ticket = await requireTicket(trx, question.ticket_id)
   if (ticket.state === 'on_hold') await moveTicket(trx, ticket, 'ready', { reason: 'answered', correlationId: input.correlationId, now, attemptId: question.attempt_id })
   return { ...question, answer: input.answer, answered_by: input.by, answered_at: now }
 }

@@ -1,11 +1,13 @@
+import { sql } from 'kysely'
 import { expect, test } from 'vitest'
 import type { Database } from '../../db/database.ts'
 import { eachDialect } from '../../db/testing.ts'
 import { createAttemptSource } from './attempt-source.ts'
 import { retryTicket, stopTicket } from './people.ts'
 import { attemptById, ticketById } from './queries.ts'
+import type { AttemptRow } from './queries.ts'
 import { answer, questions } from './questions.ts'
-import { completeAttempt, failAttempt, releaseAttempt } from './reports.ts'
+import { completeAttempt, failAttempt, recordStatus, releaseAttempt } from './reports.ts'
 import { engineOver } from './testing.ts'
 import type { EngineForTests } from './testing.ts'
 
@@ -38,7 +40,34 @@ async function parked(db: Database, engine: EngineForTests) {
   return { ticketId: ids.get('a')!, attempt, questionId: question!.id }
 }
 
-eachDialect((_dialect, make) => {
+eachDialect((dialect, make) => {
+  if (dialect === 'postgres') test('what a runner says in the very moment in which its attempt ends is refused as a whole', async () => {
+    await using place = await make()
+    await using db = await place.open()
+    const engine = await engineOver(db)
+    for (const say of [
+      (held: AttemptRow) => db.write((trx) => recordStatus(trx, engine.deps, held.runner_id!, { id: held.id, fence: held.fence, sequence: 1, activity: [{ type: 'text', text: 'late' }], egressRefusals: [] })),
+      (held: AttemptRow) => db.write((trx) => completeAttempt(trx, engine.deps, held.runner_id!, { id: held.id, fence: held.fence, headSha: WORK, summary: 'late' })),
+      (held: AttemptRow) => db.write((trx) => releaseAttempt(trx, engine.deps, held.runner_id!, { id: held.id, fence: held.fence, reason: 'shutdown', wipSha: WORK })),
+    ]) {
+      await engine.plan([{ key: 'a' }])
+      const attempt = (await engine.claim())!
+      let saying: Promise<unknown> = Promise.resolve()
+      let settled = false
+      await db.read.transaction().execute(async (ending) => {
+        await ending.selectFrom('tickets').select('id').where('id', '=', attempt.ticket_id).forNoKeyUpdate().execute()
+        await ending.updateTable('attempts').set({ state: 'failed', ended_at: engine.clock.now }).where('id', '=', attempt.id).execute()
+        saying = say(attempt).then(() => 'taken', (error: unknown) => error).finally(() => { settled = true })
+        // Either it waits for this transaction, or it is through already.
+        const waiting = sql<{ n: number }>`select count(*) as n from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`
+        while (!settled && (await waiting.execute(db.read)).rows[0]?.n === 0);
+      })
+      expect(await saying).toMatchObject({ code: 'stale_fence' })
+      expect(await db.read.selectFrom('events').select('type').where('correlation_id', '=', attempt.id).where('type', '=', 'ticket:activity').execute()).toEqual([])
+      expect(await engine.state(attempt.ticket_id)).toBe('claimed')
+    }
+  })
+
   test('a ticket that is held and retried is not claimed before its runner gave back what it has', async () => {
     await using place = await make()
     await using db = await place.open()

@@ -1,36 +1,38 @@
 import type { AttemptEvidence } from '@swarm/contract/agent-protocol.ts'
 import type { FailureClass } from '@swarm/contract/runner-protocol.ts'
 import { DomainError } from '@swarm/core/errors.ts'
+import type { AttemptState } from '@swarm/core/tickets/attempts.ts'
 import type { Trx } from '../../db/unit.ts'
 import { appendEvents } from '../../events/events.ts'
 import { continueFrom, earlierWork } from './attempt-source.ts'
-import { moveAttempt, requireTicket } from './commands.ts'
+import { moveAttempt, requireAttempt } from './commands.ts'
 import type { TicketDependencies } from './commands.ts'
 import { afterFailedAttempt } from './failures.ts'
 import { attemptById } from './queries.ts'
-import type { AttemptRow } from './queries.ts'
+import type { AttemptRow, TicketRow } from './queries.ts'
 import { handIn } from './hand-in.ts'
 import { insertQuestion } from './questions.ts'
 import { moveTicket } from './transition.ts'
 
-/** The attempt, if this runner holds it under this fence. @throws stale_fence otherwise; nothing has changed then */
-async function held(trx: Trx, runnerId: string, key: { id: string; fence: number }): Promise<AttemptRow> {
-  const attempt = await attemptById(trx, key.id)
-  if (!attempt || attempt.fence !== key.fence || attempt.runner_id !== runnerId || attempt.state !== 'running') {
-    throw new DomainError('stale_fence', { attemptId: key.id, fence: key.fence })
-  }
-  return attempt
+/**
+ * The attempt and its ticket, if this runner holds it under this fence; null when it got by exactly this report where it is
+ * (`ledTo`): the answer was lost, and is given again.
+ * @throws stale_fence otherwise; nothing has changed then
+ */
+async function heldOrReported(trx: Trx, runnerId: string, key: { id: string; fence: number }, ledTo: readonly AttemptState[]): Promise<{ attempt: AttemptRow; ticket: TicketRow } | null> {
+  const held = await requireAttempt(trx, key.id).catch((error: unknown) => { throw error instanceof DomainError && error.code === 'not_found' ? staleFence(key) : error })
+  const { attempt } = held
+  if (attempt.fence !== key.fence || attempt.runner_id !== runnerId) throw staleFence(key)
+  if (ledTo.includes(attempt.state as AttemptState)) return null
+  if (attempt.state !== 'running') throw staleFence(key)
+  return held
 }
+
+const staleFence = (key: { id: string; fence: number }): DomainError => new DomainError('stale_fence', { attemptId: key.id, fence: key.fence })
 
 /** The newest of what the attempt pushed: at its end, at its last checkpoint, or before it began. */
 function savedWork(attempt: AttemptRow, wipSha: string | null): string | null {
   return wipSha ?? attempt.wip_sha ?? earlierWork(attempt)
-}
-
-/** True when exactly this report was made before: the answer to it was lost, and is given again. */
-async function repeated(trx: Trx, runnerId: string, key: { id: string; fence: number }, state: string): Promise<boolean> {
-  const attempt = await attemptById(trx, key.id)
-  return attempt?.fence === key.fence && attempt.runner_id === runnerId && attempt.state === state
 }
 
 /** Journals progress. Returns false for a report that was already recorded. */
@@ -42,8 +44,9 @@ export async function recordStatus(trx: Trx, deps: TicketDependencies, runnerId:
   egressRefusals: readonly Record<string, unknown>[]
   wipSha?: string | undefined
 }): Promise<boolean> {
-  const attempt = await held(trx, runnerId, report)
-  if (report.sequence <= attempt.status_sequence) return false
+  const held = await heldOrReported(trx, runnerId, report, [])
+  if (held === null || report.sequence <= held.attempt.status_sequence) return false
+  const { attempt, ticket } = held
   const now = deps.now()
   // What the agent says at its end is kept with its work, so that a lost word of completion loses neither.
   const summary = report.activity.findLast((event) => event['type'] === 'finished')?.['summary']
@@ -68,23 +71,22 @@ export async function recordStatus(trx: Trx, deps: TicketDependencies, runnerId:
     ...report.activity.map((event) => ({ ...about, type: 'ticket:activity', data: { attemptId: attempt.id, event } })),
     ...report.egressRefusals.map((refusal) => ({ ...about, type: 'ticket:activity', data: { attemptId: attempt.id, egressRefused: refusal } })),
   ])
-  const ticket = await requireTicket(trx, attempt.ticket_id)
   if (ticket.state === 'claimed') await moveTicket(trx, ticket, 'in_progress', { correlationId: attempt.correlation_id, now, attemptId: attempt.id })
   return true
 }
 
 /** The agent's work is pushed: from here the gate and the checks decide. */
 export async function completeAttempt(trx: Trx, deps: TicketDependencies, runnerId: string, report: { id: string; fence: number; headSha: string; summary: string }): Promise<void> {
-  if (await repeated(trx, runnerId, report, 'gating') || await repeated(trx, runnerId, report, 'verifying')) return
-  await handIn(trx, deps, await held(trx, runnerId, report), report)
+  const held = await heldOrReported(trx, runnerId, report, ['gating', 'verifying'])
+  if (held !== null) await handIn(trx, deps, held.attempt, report)
 }
 
 export async function failAttempt(trx: Trx, deps: TicketDependencies, runnerId: string, report: {
   id: string; fence: number; failureClass: FailureClass; reason: string; message: string; wipSha: string | null
 }): Promise<void> {
-  if (await repeated(trx, runnerId, report, 'failed') || await repeated(trx, runnerId, report, 'cancelled')) return
-  const attempt = await held(trx, runnerId, report)
-  const ticket = await requireTicket(trx, attempt.ticket_id)
+  const held = await heldOrReported(trx, runnerId, report, ['failed', 'cancelled'])
+  if (held === null) return
+  const { attempt, ticket } = held
   const now = deps.now()
   const evidence: AttemptEvidence = {
     attemptId: attempt.id, number: attempt.number, failureClass: report.failureClass, reason: report.reason, findings: [], checkOutput: report.message, conflict: '',
@@ -113,9 +115,9 @@ export async function releaseAttempt(trx: Trx, deps: TicketDependencies, runnerI
   id: string; fence: number; reason: 'question' | 'shutdown'; wipSha: string | null
   question?: { text: string; options: string[]; toolUseId: string; transcriptDigest: string } | undefined
 }): Promise<void> {
-  for (const state of ['parked', 'released', 'cancelled']) if (await repeated(trx, runnerId, report, state)) return
-  const attempt = await held(trx, runnerId, report)
-  const ticket = await requireTicket(trx, attempt.ticket_id)
+  const held = await heldOrReported(trx, runnerId, report, ['parked', 'released', 'cancelled'])
+  if (held === null) return
+  const { attempt, ticket } = held
   const now = deps.now()
   const working = ticket.state === 'claimed' || ticket.state === 'in_progress'
   if (report.question && working) {
