@@ -22,9 +22,9 @@ test('forty and more faults of most kinds leave every promise kept and every tic
   expect(Object.values(result.byState).reduce((sum, count) => sum + count, 0)).toBe(result.tickets)
 }, 300_000)
 
-const { seeds } = JSON.parse(readFileSync(new URL('seeds.json', import.meta.url), 'utf8')) as { seeds: { seed: number; seconds: number; found: string }[] }
-test.each(seeds)('seed $seed is clean, which once showed: $found', async ({ seed, seconds }) => {
-  const result = await runChaos({ seed, seconds, driver: 'process', signal, onNote })
+const { seeds } = JSON.parse(readFileSync(new URL('seeds.json', import.meta.url), 'utf8')) as { seeds: { seed: number; seconds: number; database?: 'postgres'; found: string }[] }
+test.each(seeds)('seed $seed is clean, which once showed: $found', async ({ seed, seconds, database }) => {
+  const result = await runChaos({ seed, seconds, database, driver: 'process', signal, onNote })
   expect(result).toMatchObject({ violations: [], unsettled: [] })
 }, 300_000)
 
