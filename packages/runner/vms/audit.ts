@@ -29,11 +29,15 @@ export function auditHost(home: string, cache?: string): HostAudit {
   const leftovers: Leftover[] = []
   const liveVms: string[] = []
   const recorded = new Set<string>()
+  /** Of the names of what the runners of this home make: other installations on this host have their own. */
+  const prefixes: string[] = []
   for (const name of existsSync(runners) ? readdirSync(runners) : []) {
     const folder = join(runners, name)
     const lastSign = modified(join(home, 'logs', `runner-${name}.log`))
     if (existsSync(join(folder, 'vms'))) {
-      for (const record of openVmJournal(join(folder, 'vms')).records()) {
+      const journal = openVmJournal(join(folder, 'vms'))
+      prefixes.push(journal.slotPrefix)
+      for (const record of journal.records()) {
         recorded.add(record.slot)
         const about = { slot: record.slot, vmId: record.vmId, recorded: true, sinceMs: Math.max(lastSign, modified(join(folder, 'vms', `${record.slot}.json`))) }
         const alive = named.get(record.slot) ?? []
@@ -54,7 +58,7 @@ export function auditHost(home: string, cache?: string): HostAudit {
     for (const { pid, argv, at } of owners) if (at === slot || argv.some((word) => word.includes(`${runners}/`))) leftovers.push({ kind: 'process', id: String(pid), slot, vmId: null, recorded: false, sinceMs: modified(`/proc/${pid}`), problem: `it runs as ${slot}, of which there is no record` })
   }
   for (const folder of [...CGROUPS, ...cache === undefined ? [] : [join(volatileFolder(cache), 'slots')]]) {
-    for (const slot of existsSync(folder) ? readdirSync(folder).filter((each) => SLOT.test(each)) : []) {
+    for (const slot of existsSync(folder) ? readdirSync(folder).filter((each) => SLOT.test(each) && prefixes.some((prefix) => each.startsWith(prefix))) : []) {
       if (named.has(slot) || recorded.has(slot)) continue
       leftovers.push({ kind: folder.startsWith('/sys') ? 'cgroup' : 'socket', id: join(folder, slot), slot, vmId: null, recorded: false, sinceMs: modified(join(folder, slot)), problem: 'no process of this name runs' })
     }

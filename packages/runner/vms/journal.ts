@@ -1,4 +1,5 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { createHash, randomBytes } from 'node:crypto'
+import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { ownIdentity, type ProcessIdentity } from '../host/processes.ts'
@@ -22,6 +23,10 @@ export type VmRecord = z.infer<typeof VmRecord>
 /** A folder with one JSON file per record; every write is a rename, so a kill leaves the old or the new one. */
 export interface VmJournal {
   readonly directory: string
+  /** With it begin the names of all slots of this journal: what is found on a host (a cgroup, a socket) tells whose it is. */
+  readonly slotPrefix: string
+  /** A name that no slot has had. */
+  newSlot(): string
   add(slot: string, folders: string[]): void
   update(slot: string, change: Partial<Pick<VmRecord, 'vmId' | 'process' | 'cgroups'>>): void
   remove(slot: string): void
@@ -35,8 +40,10 @@ export function openVmJournal(directory: string, owner: ProcessIdentity = ownIde
     writeFileSync(`${path(record.slot)}.new`, JSON.stringify(record))
     renameSync(`${path(record.slot)}.new`, path(record.slot))
   }
+  const slotPrefix = `swarm-slot-${createHash('sha256').update(realpathSync(directory)).digest('hex').slice(0, 4)}`
   return {
-    directory,
+    directory, slotPrefix,
+    newSlot: () => `${slotPrefix}${randomBytes(4).toString('hex')}`,
     add: (slot, folders) => write({ slot, vmId: null, owner, process: null, folders, cgroups: [], createdAtMs: Date.now() }),
     update: (slot, change) => write({ ...VmRecord.parse(JSON.parse(readFileSync(path(slot), 'utf8'))), ...change }),
     remove: (slot) => rmSync(path(slot), { force: true }),

@@ -45,7 +45,7 @@ export async function createProcessDriver({ stateDir, onNotice = () => {} }: Pro
   async function restore(template: Template, options: RestoreOptions): Promise<Vm> {
     const startedAt = performance.now()
     // Journaled before any of it exists, and the mark of all its processes: what a killed runner leaves is found by it.
-    const slot = `swarm-slot-${randomBytes(6).toString('hex')}`
+    const slot = journal.newSlot()
     const folder = join(base, slot)
     journal.add(slot, [folder])
     journal.update(slot, { vmId: options.id })

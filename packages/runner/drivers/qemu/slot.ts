@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { DomainError } from '@swarm/core/errors.ts'
@@ -20,7 +19,7 @@ export interface Slot {
 export interface SlotPlaces { journal: VmJournal; volatile: string; disks: string; accelerator: 'tcg' | 'kvm' }
 
 export async function startSlot(template: Template, places: SlotPlaces): Promise<Slot> {
-  const name = `swarm-slot-${randomBytes(6).toString('hex')}`
+  const name = places.journal.newSlot()
   const [sockets, disks] = [join(places.volatile, 'slots', name), join(places.disks, name)]
   places.journal.add(name, [sockets, disks])
   const removeFiles = () => {
