@@ -15,7 +15,7 @@ export interface Database extends AsyncDisposable {
   /**
    * Runs one unit of writing: all of it is committed, durably, when the promise resolves, or none of it when it rejects.
    * Inside `fn` await `trx` alone: no network, no files, no timers, no `db.read`. On PostgreSQL `fn` runs again after a
-   * serialization failure or deadlock, so it must have no effect but its queries, `afterCommit` and `signal`.
+   * serialization failure, a deadlock, or a key that another unit took meanwhile, so it must have no effect but its queries, `afterCommit` and `signal`.
    */
   write<T>(fn: (trx: Trx) => Promise<T>): Promise<T>
   readonly wake: Wake

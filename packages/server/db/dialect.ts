@@ -30,7 +30,10 @@ function codeOf(error: unknown): string {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : ''
 }
 
-/** Serialization failure or deadlock: PostgreSQL undid the whole transaction, and asks that it be run again. */
+/**
+ * Serialization failure or deadlock: PostgreSQL undid the whole transaction, and asks that it be run again. Or a key that another
+ * one took since this one looked whether it is free: run again, it sees that.
+ */
 export function isRetryable(error: unknown): boolean {
-  return ['40001', '40P01'].includes(codeOf(error))
+  return ['40001', '40P01', '23505'].includes(codeOf(error))
 }

@@ -6,6 +6,9 @@ import { hasZodFastifySchemaValidationErrors, isResponseSerializationError } fro
 /** Codes of PostgreSQL and of its sockets that say that it stops, starts or is not there. */
 const DATABASE_GONE = new Set(['ECONNREFUSED', '57P01', '57P02', '57P03', '08000', '08003', '08006'])
 
+/** Codes of a request whose client went away in its middle. */
+const CLIENT_LEFT = new Set(['ECONNRESET', 'ERR_STREAM_PREMATURE_CLOSE'])
+
 /** The one place where errors become answers: our own by their code, the framework's by its code, anything else `internal`. */
 export function toDomainError(error: unknown, request: Pick<FastifyRequest, 'id' | 'headers'>, bodyLimitBytes: number): DomainError {
   if (error instanceof DomainError) return error
@@ -50,7 +53,9 @@ export function sendError(error: unknown, request: FastifyRequest, reply: Fastif
   if (domain.status >= 500) {
     // The framework's test looks into the value: a cause that is no object makes it throw.
     const cause = domain.cause instanceof Error && isResponseSerializationError(domain.cause) ? domain.cause.cause : domain.cause
-    request.log.error({ err: cause ?? domain, code: domain.code }, domain.message)
+    const left = request.socket.destroyed && cause instanceof Error && 'code' in cause && CLIENT_LEFT.has(String(cause.code))
+    if (left) request.log.info('the client left before its request was answered')
+    else request.log.error({ err: cause ?? domain, code: domain.code }, domain.message)
   }
   if (domain.code === 'unauthenticated') {
     // git asks its user for a password only when it is offered Basic.

@@ -227,6 +227,18 @@ describe('whatever the database', () => {
     await closed
   })
 
+  test('a client that leaves in the middle of what it sends is no failure of ours', async () => {
+    await using place = await make()
+    await using server = await startTestServer(place, { features: [feature] })
+    const request = httpRequest(`${server.url}/api/test/x?times=1`, { method: 'POST', headers: { authorization: `Bearer ${server.adminToken}`, 'content-type': 'application/json', 'content-length': '100' } })
+    request.on('error', () => undefined)
+    request.write('{')
+    await expect.poll(async () => new Promise((resolve) => { server.context.http.app.server.getConnections((_, count) => resolve(count)) })).toBe(1)
+    request.destroy()
+    await expect.poll(() => server.log.some(({ msg }) => msg === 'the client left before its request was answered')).toBe(true)
+    expect(server.log.filter(({ level }) => level === 'error')).toEqual([])
+  })
+
   test('a request that never ends is cut at the deadline', async () => {
     await using place = await make()
     const stuck: Feature = ({ http }) => { http.app.get('/api/stuck', async () => new Promise<never>(() => undefined)) }

@@ -8,6 +8,16 @@ import { eachDialect } from '../../db/testing.ts'
 import { startTestServer } from '../../testing.ts'
 
 eachDialect((_dialect, make) => {
+  test('one name that many register at the same time is one runner; one project that many make is made once', async () => {
+    await using place = await make()
+    await using server = await startTestServer(place)
+    const registered = await Promise.all(Array.from({ length: 12 }, () => server.admin.call(registerRunner, { body: { name: 'local' } })))
+    expect(new Set(registered.map(({ id }) => id)).size).toBe(1)
+    const made = await Promise.allSettled(Array.from({ length: 12 }, () => server.admin.call(createProject, { body: { slug: 'p' } })))
+    expect(made.filter(({ status }) => status === 'fulfilled')).toHaveLength(1)
+    for (const each of made) if (each.status === 'rejected') expect(each.reason).toMatchObject({ code: 'name_taken' })
+  })
+
   test('what a person answered one attempt is told to those after it', async () => {
     await using place = await make()
     await using server = await startTestServer(place)
