@@ -131,6 +131,8 @@ export const heartbeat = endpoint({
     })),
     /** Every microVM that the runner has now: those recorded as alive and not named here are over. */
     vms: z.array(z.string()).max(10_000),
+    /** Why the host has room for no further microVM, in words; null while it has, or nobody asks. */
+    noRoom: Text.max(300).nullable().default(null),
   }),
   response: z.object({ stop: z.array(Stop) }),
 })

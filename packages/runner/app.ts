@@ -55,12 +55,13 @@ export function startRunner(options: RunnerOptions): Runner {
     },
   })
   const holding = new Holding(link, {
-    bootId, beatMs: options.beatMs ?? BEAT_MS, vms: () => options.machines.driver.live(),
+    bootId, beatMs: options.beatMs ?? BEAT_MS, vms: () => options.machines.driver.live(), noRoom: () => options.machines.noRoom(),
     onError: (error) => {
       logger.warn({ err: error }, 'heartbeat failed')
       if (error instanceof ApiError && error.code === 'runner_superseded') superseded(error)
     },
   })
+  options.machines.onNoRoom(() => { if (!closing.signal.aborted) holding.tell() })
   const working = new Set<Promise<void>>()
 
   async function carryOut(work: Work, lease: Lease): Promise<void> {
@@ -72,6 +73,9 @@ export function startRunner(options: RunnerOptions): Runner {
       log.warn({ err: lost.signal.reason }, 'its lease is gone')
       stop.abort(lost.signal.reason)
     }, { once: true })
+    // At once, so that this work has its turn before any that is claimed after it.
+    const place = options.machines.acquire(work, AbortSignal.any([stop.signal, lost.signal]))
+    place.catch(() => undefined) // the work fails with it
     const permit = (): void => { requireLease({ key, lease, lost }) }
     const reporter = new Reporter(link, key, {
       signal: lost.signal, permit,
@@ -83,13 +87,14 @@ export function startRunner(options: RunnerOptions): Runner {
     holding.add(held)
     log.info({ work: work.kind }, 'claimed')
     try {
-      const deps = { link, machines: options.machines, reporter, stop: stop.signal, lost: lost.signal, permit, onTrouble: (error: unknown, what: string) => { log.warn({ err: error }, what) } }
+      const deps = { link, machines: options.machines, place, reporter, stop: stop.signal, lost: lost.signal, permit, onTrouble: (error: unknown, what: string) => { log.warn({ err: error }, what) } }
       await (work.kind === 'attempt' ? runAttempt(work, deps) : runCheck(work, deps))
       log.info('ended')
     } catch (error) {
       // The report itself was refused or cannot be made: the lease runs out and the server decides.
       log.error({ err: error }, 'ended without a report')
     } finally {
+      await place.then((room) => { room[Symbol.dispose]() }, () => undefined)
       holding.remove(held)
     }
   }
@@ -115,6 +120,8 @@ export function startRunner(options: RunnerOptions): Runner {
         await Promise.race(busy)
         continue
       }
+      // Work that would only wait for room here is left to other hosts.
+      await options.machines.untilRoom(closing.signal)
       const body = {
         waitMs: CLAIM_WAIT_MS, kinds: [kind], driver: options.machines.driver.name, isolates: options.machines.driver.isolates,
         capacity: options.attemptSlots + options.checkSlots, bootId, claimKey: randomUUID(),

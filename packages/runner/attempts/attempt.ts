@@ -34,7 +34,7 @@ export async function runAttempt(work: AttemptWork, deps: WorkDependencies): Pro
   const toPush = { attemptId: work.attemptId, ticketId: work.ticketId, title: ticket.title }
   let provisioned: Provisioned | null = null
   try {
-    provisioned = await reporter.during('provision', () => provision(deps.machines, work, reporter, permit))
+    provisioned = await reporter.during('provision', () => provision(deps, work))
     const { vm: machine, proxy } = provisioned
     await reporter.during('workspace', async () => {
       await fetchWorkspace(machine, { ...work, ref: `refs/swarm/attempts/${work.attemptId}/start`, author: work.agentName, signal: stop })

@@ -14,7 +14,7 @@ export async function runCheck(work: CheckWork, deps: WorkDependencies): Promise
   const key = { kind: 'check' as const, id: work.checkId, fence: work.fence }
   let provisioned: Provisioned | null = null
   try {
-    provisioned = await reporter.during('provision', () => provision(deps.machines, work, reporter, permit))
+    provisioned = await reporter.during('provision', () => provision(deps, work))
     const machine = provisioned.vm
     await reporter.during('workspace', () => fetchWorkspace(machine, { ...work, ref: `refs/swarm/checks/${work.checkId}`, author: 'Swarm', signal: stop }))
     const results = await reporter.during('checks', () => runAll(machine, work, stop))

@@ -1,8 +1,9 @@
 import { createAgent } from '@swarm/contract/endpoints/agents.ts'
 import { createProject } from '@swarm/contract/endpoints/projects.ts'
 import { createRepository } from '@swarm/contract/endpoints/repositories.ts'
+import { listRunners } from '@swarm/contract/endpoints/runners.ts'
 import { answerQuestion, createTicket, listQuestions, showTicket } from '@swarm/contract/endpoints/tickets.ts'
-import { claim, fail, registerRunner, release } from '@swarm/contract/runner-protocol.ts'
+import { claim, fail, heartbeat, registerRunner, release } from '@swarm/contract/runner-protocol.ts'
 import { expect, test } from 'vitest'
 import { eachDialect } from '../../db/testing.ts'
 import { startTestServer } from '../../testing.ts'
@@ -32,6 +33,29 @@ eachDialect((_dialect, make) => {
     const next = await take('key-00003')
     expect(next.task.resume).toBeUndefined()
     expect(next.task.ticket.description).toMatch(/^Write it\.[^]*Tabs or spaces\?[^]*Spaces, two\./)
+  })
+
+  test('a ticket that only waits for room says which host lacks what, until that host has room', async () => {
+    await using place = await make()
+    await using server = await startTestServer(place)
+    const { admin } = server
+    const project = await admin.call(createProject, { body: { slug: 'p' } })
+    const repository = await admin.call(createRepository, { body: { projectId: project.id, slug: 'r', swarmYml: 'checks: { test: "true" }\n' } })
+    await admin.call(createAgent, { body: { name: 'writer', definition: { config: { template: 'shell', commands: ['true'] } } } })
+    const ticket = await admin.call(createTicket, { body: { projectId: project.id, repositoryId: repository.id, title: 'Write', agent: 'writer' } })
+    const runner = server.as((await admin.call(registerRunner, { body: { name: 'local' } })).token)
+    const beat = (bootId: string, noRoom: string | null) => runner.call(heartbeat, { body: { bootId, vms: [], holding: [], noRoom } })
+    const shown = async () => [(await admin.call(listRunners)).items[0]?.noRoom, (await admin.call(showTicket, { params: { ticketId: ticket.id } })).waitsFor]
+    const problem = '2.1 GB of memory free, 2.6 GB needed'
+    const full = [problem, `room for a microVM: host local has room for no further one (${problem})`]
+    await beat('boot-0001', problem)
+    expect(await shown()).toEqual(full)
+    await beat('boot-0001', null)
+    expect(await shown()).toEqual([null, 'a free microVM'])
+    await beat('boot-0001', problem)
+    // A new process of the host has not looked yet; what the old one said is not true of it.
+    await runner.call(claim, { body: { waitMs: 0, kinds: ['check'], driver: 'process', isolates: false, capacity: 1, bootId: 'boot-0002', claimKey: 'key-00001' } })
+    expect(await shown()).toEqual([null, 'a free microVM'])
   })
 
   test('the first claims of a new runner process, made at once, do not take back what one of them was just given', async () => {
