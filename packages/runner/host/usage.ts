@@ -12,6 +12,18 @@ export function readCpuMs(pid: number): number {
   return ((Number(fields[11]) + Number(fields[12])) * 1_000) / TICKS_PER_SECOND
 }
 
+/** CPU time of a process, and how long its threads have waited for a CPU that others had (/proc/<pid>/task/<tid>/schedstat), ms. */
+export function readScheduling(pid: number): { usedMs: number; waitedMs: number } {
+  let threads: string[] = []
+  try {
+    threads = readdirSync(`/proc/${pid}/task`)
+  } catch {
+    return { usedMs: 0, waitedMs: 0 } // it is over
+  }
+  const waitedNs = threads.reduce((sum, thread) => sum + Number((readOrNull(`/proc/${pid}/task/${thread}/schedstat`) ?? '').split(' ')[1] ?? 0), 0)
+  return { usedMs: readCpuMs(pid), waitedMs: waitedNs / 1e6 }
+}
+
 /** Resident and proportional memory of a process, and the pages that it has written itself, bytes. */
 export function readMemory(pid: number): { rssBytes: number; pssBytes: number; privateBytes: number } {
   const rollup = readOrNull(`/proc/${pid}/smaps_rollup`) ?? ''

@@ -18,6 +18,8 @@ export interface GuestConnection {
   hello(): Promise<void>
   prepare(header: Omit<PrepareHeader, 'kind' | 'nowMs'>): Promise<PrepareAcknowledgement>
   exec(options: ExecOptions): Promise<ExecResult>
+  /** Resolves with a sign of life of the guest: at once when it has sent anything since this was asked last. Never, when there is none. */
+  ping(): Promise<void>
   onForward(handler: (stream: MuxStream) => void): void
   /** How the channel ended: by the peer's close or by a violation. */
   readonly closed: Promise<{ violation: string | null }>
@@ -28,6 +30,8 @@ export function connectGuest(id: string, socket: Duplex): GuestConnection {
   const closed = Promise.withResolvers<{ violation: string | null }>()
   let onBytes: (bytes: Buffer) => void = () => {}
   let forwardHandler: ((stream: MuxStream) => void) | null = null
+  /** Something came from the guest since it was asked for a sign of life. */
+  let heard = false
   const violate = (reason: string) => {
     mux.fail(reason)
     closed.resolve({ violation: reason })
@@ -42,7 +46,10 @@ export function connectGuest(id: string, socket: Duplex): GuestConnection {
     },
     onFailure: violate,
   })
-  socket.on('data', (bytes: Buffer) => onBytes(bytes))
+  socket.on('data', (bytes: Buffer) => {
+    heard = true
+    onBytes(bytes)
+  })
   socket.on('error', () => socket.destroy()) // 'close' follows
   socket.on('close', () => {
     mux.fail('the channel is closed')
@@ -106,6 +113,16 @@ export function connectGuest(id: string, socket: Duplex): GuestConnection {
         onReset: (reason) => answer.reject(new DomainError('vm_start_failed', { problem: `it could not be prepared: ${reason}` })),
       }).end()
       return answer.promise
+    },
+    ping() {
+      const alive = Promise.withResolvers<void>()
+      if (heard) alive.resolve()
+      else {
+        const ends = () => { if (mux.failed === null) alive.resolve() }
+        mux.open({ kind: 'ping' }, { onEnd: ends, onReset: ends }).end()
+      }
+      heard = false
+      return alive.promise
     },
     exec(options) {
       options.signal?.throwIfAborted()
