@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { ApiError } from '@swarm/contract/errors.ts'
 import { claim } from '@swarm/contract/runner-protocol.ts'
-import type { Work } from '@swarm/contract/runner-protocol.ts'
+import type { VmLimits, Work } from '@swarm/contract/runner-protocol.ts'
+import { tightestLimits } from '@swarm/core/checks/limits.ts'
 import type { Logger } from 'pino'
 import type { z } from 'zod'
 import { runAttempt } from './attempts/attempt.ts'
@@ -30,6 +31,8 @@ export interface RunnerOptions {
   /** MicroVMs at once, for attempts and for checks. */
   readonly attemptSlots: number
   readonly checkSlots: number
+  /** What a microVM of this host gets at most. */
+  readonly ceilings?: { readonly [Name in keyof VmLimits]?: VmLimits[Name] | undefined }
   readonly logger: Logger
 }
 
@@ -104,7 +107,7 @@ export function startRunner(options: RunnerOptions): Runner {
     try {
       // The answer may have been long on its way: a beat confirms the lease at once (Holding.add).
       const answer = await link.call(claim, { body }, closing.signal)
-      return answer.work && { work: answer.work, lease: new Lease(answer.work.leaseTtlMs, instant()) }
+      return answer.work && { work: { ...answer.work, limits: tightestLimits(answer.work.limits, answer.work.limits, options.ceilings ?? {}) }, lease: new Lease(answer.work.leaseTtlMs, instant()) }
     } catch (error) {
       if (!(error instanceof ApiError) || error.status < 500) throw error
       logger.error({ err: error }, 'the server cannot give work')

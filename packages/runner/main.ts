@@ -51,7 +51,7 @@ async function main(): Promise<void> {
     ...(settings.caFile === undefined ? {} : { ca: readFileSync(settings.caFile, 'utf8') }),
   })
   const checkSlots = Math.max(1, Math.floor(settings.concurrency / 2))
-  await using runner = startRunner({ serverUrl, token: token.reveal(), machines, attemptSlots: settings.concurrency, checkSlots, beatMs: settings.lease.beatMs, logger })
+  await using runner = startRunner({ serverUrl, token: token.reveal(), machines, attemptSlots: settings.concurrency, checkSlots, ceilings: settings.vm.ceilings, beatMs: settings.lease.beatMs, logger })
   process.stdout.write(`${JSON.stringify({ ready: true, driver: driver.name, isolates: driver.isolates, unenforced: driver.unenforced })}\n`)
   await Promise.race([stopped, runner.running])
   logger.info('stopping')

@@ -4,6 +4,7 @@ import { DomainError } from '@swarm/core/errors.ts'
 import { createMux, type Mux, type MuxStream } from '@swarm/contract/channel.ts'
 import { HELLO_PREFIX, PrepareAcknowledgement, READY_LINE, type PrepareHeader } from '@swarm/contract/guest-protocol.ts'
 import type { ExecOptions, ExecResult } from '../drivers/driver.ts'
+import { throttle } from './channel-rate.ts'
 import { collectExec, DEFAULT_OUTPUT_BYTES } from './guest-exec.ts'
 
 /** How long after its own timeout an exec may stay unanswered before the host gives it up. */
@@ -91,9 +92,10 @@ export function connectGuest(id: string, socket: Duplex): GuestConnection {
         seen = Buffer.concat([seen, bytes])
         const at = seen.indexOf(line)
         if (at < 0) return seen.length > MAX_PREAMBLE_BYTES ? violate('the guest does not say hello') : undefined
-        onBytes = (frames) => mux.receive(frames)
+        const spend = throttle(socket)
+        onBytes = (bytes) => spend(bytes.length, mux.receive(bytes))
         done.resolve()
-        mux.receive(seen.subarray(at + line.length))
+        onBytes(seen.subarray(at + line.length))
       }
       socket.write(line)
       return Promise.race([done.promise, lost()])

@@ -36,7 +36,7 @@ export async function mergePathOver(db: Database, home: string, swarmYml: string
   }
   const checks = createChecks({ http, db }, {
     now, makeId: newId, leaseTtlMs: 30_000, beatMs: 10_000, setRef: repositories.setRef,
-    place: async () => ({ projectSlug: 'p', repositorySlug: 'r', egressAllow: [] }),
+    place: async () => ({ projectSlug: 'p', repositorySlug: 'r', settings: { egressAllow: [], vm: {} } }),
   })
   const changeDeps = {
     db, now, makeId: newId, tickets, approvals, locate, batchSize: options.batchSize ?? 8,
