@@ -10,7 +10,7 @@ import type { Duplex } from 'node:stream'
 const BYTES_PER_SECOND = 64 * 1024 ** 2
 /** At once. */
 const BURST_BYTES = 16 * 1024 ** 2
-/** What a frame counts besides its bytes: so at most 16,000 a second, of which the smallest cost 5 to 20 µs each to deal with. */
+/** What a frame counts besides its bytes: so at most 16,000 a second. On a 2-core host the cheapest takes 0.7 µs, one that opens a stream 19 µs: a third of a core at worst. */
 const FRAME_BYTES = 4 * 1024
 /** Bytes that wait for a guest which does not read: above this much it is not read from either, or its requests alone would fill the memory. */
 const UNREAD_BYTES = 4 * 1024 ** 2

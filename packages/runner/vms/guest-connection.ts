@@ -19,7 +19,7 @@ export interface GuestConnection {
   hello(): Promise<void>
   prepare(header: Omit<PrepareHeader, 'kind' | 'nowMs'>): Promise<PrepareAcknowledgement>
   exec(options: ExecOptions): Promise<ExecResult>
-  /** Resolves with a sign of life of the guest: at once when it has sent anything since this was asked last. Never, when there is none. */
+  /** Resolves with a sign of life of the guest: at once when it has sent a frame since this was asked last. Never, when there is none. */
   ping(): Promise<void>
   onForward(handler: (stream: MuxStream) => void): void
   /** How the channel ended: by the peer's close or by a violation. */
@@ -31,7 +31,7 @@ export function connectGuest(id: string, socket: Duplex): GuestConnection {
   const closed = Promise.withResolvers<{ violation: string | null }>()
   let onBytes: (bytes: Buffer) => void = () => {}
   let forwardHandler: ((stream: MuxStream) => void) | null = null
-  /** Something came from the guest since it was asked for a sign of life. */
+  /** A whole frame came from the guest since it was asked for a sign of life. */
   let heard = false
   const violate = (reason: string) => {
     mux.fail(reason)
@@ -47,10 +47,7 @@ export function connectGuest(id: string, socket: Duplex): GuestConnection {
     },
     onFailure: violate,
   })
-  socket.on('data', (bytes: Buffer) => {
-    heard = true
-    onBytes(bytes)
-  })
+  socket.on('data', (bytes: Buffer) => onBytes(bytes))
   socket.on('error', () => socket.destroy()) // 'close' follows
   socket.on('close', () => {
     mux.fail('the channel is closed')
@@ -93,7 +90,12 @@ export function connectGuest(id: string, socket: Duplex): GuestConnection {
         const at = seen.indexOf(line)
         if (at < 0) return seen.length > MAX_PREAMBLE_BYTES ? violate('the guest does not say hello') : undefined
         const spend = throttle(socket)
-        onBytes = (bytes) => spend(bytes.length, mux.receive(bytes))
+        onBytes = (bytes) => {
+          const frames = mux.receive(bytes)
+          // Parts of one are no sign of life: a guest could drip them for ever.
+          heard ||= frames > 0
+          spend(bytes.length, frames)
+        }
         done.resolve()
         onBytes(seen.subarray(at + line.length))
       }
