@@ -6,7 +6,7 @@ import { createAdmission, type Admission, type AdmissionOptions } from './admiss
 import { readHostRoom } from './room.ts'
 
 const MB = 1024 ** 2
-/** A process that waits takes 20 to 30 MB, and its microVM more as soon as it is used: none is started for less. */
+/** A process that waits takes 35 MB, and its microVM more as soon as it is used: none is started for less. */
 const WARM_BYTES = 256 * MB
 
 /** Admission to this host by its settings: scratch disks in the home folder, templates in memory. */
