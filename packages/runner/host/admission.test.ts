@@ -79,6 +79,13 @@ test('memory that is short is asked back once from what only waits, and room fro
   expect(relieved).toBe(1)
 })
 
+test('what is promised nothing has room on a host that has less than its reserve', async () => {
+  const admission = createAdmission({ readRoom: () => room({ memoryFreeBytes: GB / 2, scratchFreeBytes: 0 }), rules: RULES })
+  const nothing = { memoryBytes: 0, cores: 0, scratchBytes: 0, templateBytes: 0 }
+  await admission.untilRoom(nothing, signal)
+  await admission.acquire(nothing, signal)
+})
+
 test('work is not asked for while somebody waits for room, nor without room', async () => {
   const admission = createAdmission({ readRoom: () => room(), rules: RULES })
   const place = await admission.acquire(needs({ memoryBytes: 6 * GB }), signal)
@@ -95,7 +102,7 @@ test('work is not asked for while somebody waits for room, nor without room', as
 type Step = { kind: 'request'; needs: Needs } | { kind: 'release'; which: number } | { kind: 'abandon'; which: number } | { kind: 'grow'; which: number; bytes: number }
 const amount = (most: number) => fc.integer({ min: 1, max: most })
 const step: fc.Arbitrary<Step> = fc.oneof(
-  { weight: 4, arbitrary: fc.record({ kind: fc.constant('request' as const), needs: fc.record({ memoryBytes: amount(8).map((n) => n * GB), cores: fc.double({ min: 0.1, max: 8, noNaN: true }), scratchBytes: amount(100).map((n) => n * GB), templateBytes: fc.constantFrom(0, 0, 0) }) }) },
+  { weight: 4, arbitrary: fc.record({ kind: fc.constant('request' as const), needs: fc.record({ memoryBytes: amount(8).map((n) => n * GB), cores: fc.double({ min: 0.1, max: 8, noNaN: true }), scratchBytes: amount(100).map((n) => n * GB), templateBytes: fc.constantFrom(0, 0, GB) }) }) },
   { weight: 4, arbitrary: fc.record({ kind: fc.constant('release' as const), which: fc.nat(20) }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('abandon' as const), which: fc.nat(20) }) },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant('grow' as const), which: fc.nat(20), bytes: amount(4).map((n) => n * GB) }) },
@@ -111,7 +118,8 @@ test('whatever is asked for, released, abandoned and taken, and in whatever orde
     let [number, abandoned] = [0, 0]
     const check = () => {
       const sum = (what: keyof Needs) => running.reduce((all, each) => all + each.needs[what], 0)
-      expect(sum('memoryBytes')).toBeLessThanOrEqual(8 * GB)
+      expect(sum('memoryBytes') + sum('templateBytes')).toBeLessThanOrEqual(8 * GB)
+      expect(sum('templateBytes')).toBeLessThanOrEqual(4 * GB)
       expect(sum('cores')).toBeLessThanOrEqual(8 + 1e-6)
       expect(sum('scratchBytes')).toBeLessThanOrEqual(100 * GB)
       expect(served).toEqual(served.toSorted((a, b) => a - b))

@@ -225,10 +225,11 @@ function most(room: HostRoom, rules: AdmissionRules): Needs {
 /** What there is too little of, in words to follow "room for no further microVM"; null when there is enough. */
 function lacking(needs: Needs, left: Needs): string | null {
   const memoryBytes = needs.memoryBytes + needs.templateBytes
-  if (memoryBytes > left.memoryBytes) return `${gigabytes(left.memoryBytes)} of memory free, ${gigabytes(memoryBytes)} needed`
+  // What needs nothing has room on the fullest host: there may be less than the reserve.
+  if (memoryBytes > Math.max(0, left.memoryBytes)) return `${gigabytes(left.memoryBytes)} of memory free, ${gigabytes(memoryBytes)} needed`
   // Sums of fractions of cores are not exact.
   if (needs.cores > left.cores + 1e-9) return `${cores(left.cores)} of CPU time left to promise, ${cores(needs.cores)} needed`
-  if (needs.scratchBytes > left.scratchBytes) return `${gigabytes(left.scratchBytes)} of disk free, ${gigabytes(needs.scratchBytes)} needed`
+  if (needs.scratchBytes > Math.max(0, left.scratchBytes)) return `${gigabytes(left.scratchBytes)} of disk free, ${gigabytes(needs.scratchBytes)} needed`
   if (needs.templateBytes > left.templateBytes) return `${gigabytes(left.templateBytes)} free for templates, ${gigabytes(needs.templateBytes)} needed`
   return null
 }
