@@ -11,6 +11,8 @@ import { WorkFailure } from './work-failure.ts'
 
 /** Past the work's own limit, for saving what it did: only then the microVM is killed. */
 const SAVING_MS = 300_000
+/** A wait for room that is shorter is not worth a word. */
+const NOTICED_MS = 1_000
 
 export interface Machines {
   readonly driver: VmDriver
@@ -51,9 +53,26 @@ export interface Provisioned {
   readonly ended: Promise<void>
 }
 
+/** Waits for room; a wait that people could notice is a step of its own, with the reason. */
+async function untilPlaced({ machines, place, reporter }: WorkDependencies): Promise<Place> {
+  const startedAt = performance.now()
+  let told = false
+  const timer = setTimeout(() => {
+    told = true
+    reporter.step({ name: 'room', state: 'started', detail: `waits for room: ${machines.noRoom() ?? 'its turn'}` })
+  }, NOTICED_MS)
+  try {
+    return await place
+  } finally {
+    clearTimeout(timer)
+    if (told) reporter.step({ name: 'room', state: 'done', wallMs: performance.now() - startedAt })
+  }
+}
+
 /** Restores a microVM for a piece of work, with its way out, once there is room for it. The caller disposes it. */
-export async function provision({ machines, place, reporter, permit }: WorkDependencies, work: Work): Promise<Provisioned> {
-  const held = await place
+export async function provision(deps: WorkDependencies, work: Work): Promise<Provisioned> {
+  const { machines, reporter, permit } = deps
+  const held = await untilPlaced(deps)
   const [template, proxy] = await Promise.all([machines.template(work), machines.proxy(work, (refusal) => { reporter.refusal(refusal) }, permit)])
   held.templateMade()
   const id = makeId('vm', randomBytes(8))
