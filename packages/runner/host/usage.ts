@@ -12,7 +12,7 @@ export function readCpuMs(pid: number): number {
   return ((Number(fields[11]) + Number(fields[12])) * 1_000) / TICKS_PER_SECOND
 }
 
-/** CPU time of a process, and how long its threads have waited for a CPU that others had (/proc/<pid>/task/<tid>/schedstat), ms. */
+/** CPU time of a process, and how long that of its threads which waited most for a CPU that others had has waited (/proc/<pid>/task/<tid>/schedstat), ms. */
 export function readScheduling(pid: number): { usedMs: number; waitedMs: number } {
   let threads: string[] = []
   try {
@@ -20,7 +20,7 @@ export function readScheduling(pid: number): { usedMs: number; waitedMs: number 
   } catch {
     return { usedMs: 0, waitedMs: 0 } // it is over
   }
-  const waitedNs = threads.reduce((sum, thread) => sum + Number((readOrNull(`/proc/${pid}/task/${thread}/schedstat`) ?? '').split(' ')[1] ?? 0), 0)
+  const waitedNs = Math.max(0, ...threads.map((thread) => Number((readOrNull(`/proc/${pid}/task/${thread}/schedstat`) ?? '').split(' ')[1] ?? 0)))
   return { usedMs: readCpuMs(pid), waitedMs: waitedNs / 1e6 }
 }
 

@@ -52,10 +52,12 @@ test('a VMM that does not answer is stuck', async () => {
 
 test.each([
   ['it waits for a CPU that others have', { uses: 0.1, waits: 0.85 }], ['it uses all that it may', { uses: 0.09, cores: 0.1 }],
-])('a guest whose answer is late is merely slow while %s', async (_why, load) => {
+])('a guest whose answer is late is merely slow while %s, for ten minutes', async (_why, load) => {
   using vm = microVm({ answers: false, ...load })
-  await seconds(600)
+  await seconds(590)
   expect(vm.ends).toEqual([])
+  await seconds(30)
+  expect(vm.ends).toEqual(['its guest gave no sign of life for 10 minutes'])
 })
 
 test('a guest that had two minutes of CPU time and did not answer in it is stuck, however busy', async () => {

@@ -10,6 +10,8 @@ const BEAT_MS = 5_000
 const MISSES = 6
 /** CPU time that a guest may have without an answer, ms: with 512 processes that want it, a reply needs some 10 s of it under emulation. */
 const UNANSWERED_CPU_MS = 120_000
+/** Without any answer for so long a microVM is of no use to anybody, whatever else the host does, ms. */
+const UNANSWERED_MS = 10 * 60_000
 /** This process was held up itself when it comes so late to a beat, ms. */
 const LATE_MS = 1_000
 /** A VMM that ran or waited to run for so much of what it may have is busy. */
@@ -20,7 +22,7 @@ export interface HealthProbes {
   ping(): Promise<void>
   /** What the VMM says that it does. Anything but the words below means that it stands still because somebody asked it to. */
   vmmState(): Promise<string>
-  /** CPU time of the VMM so far, and how long its threads have waited for a CPU, ms. */
+  /** CPU time of the VMM so far, and how long its busiest thread has waited for a CPU, ms: each of the others waits a little at every turn on a busy host. */
   cpu(): { usedMs: number; waitedMs: number }
 }
 
@@ -37,7 +39,7 @@ interface Question { asked: boolean; missed: number; ask(): Promise<void> }
 export function watchHealth(probes: HealthProbes, options: { cores: number; onStuck: (detail: string) => void }): Disposable {
   let timer: NodeJS.Timeout | undefined
   let [lastMs, lastCpu] = [performance.now(), probes.cpu()]
-  let unansweredCpuMs = 0
+  let [unansweredCpuMs, unansweredMs] = [0, 0]
   let standsStill = false
   let over = false
 
@@ -51,7 +53,7 @@ export function watchHealth(probes: HealthProbes, options: { cores: number; onSt
     asked: false, missed: 0,
     async ask() {
       await probes.ping()
-      unansweredCpuMs = 0
+      unansweredCpuMs = unansweredMs = 0
     },
   }
   const vmm: Question = {
@@ -79,12 +81,16 @@ export function watchHealth(probes: HealthProbes, options: { cores: number; onSt
     ;[lastMs, lastCpu] = [now, cpu]
     const heldUp = wallMs > BEAT_MS + LATE_MS
     const busy = usedMs + waitedMs >= BUSY * options.cores * wallMs
-    if (standsStill) [guest.missed, unansweredCpuMs] = [0, 0]
-    else if (guest.asked) unansweredCpuMs += usedMs
+    if (standsStill) guest.missed = unansweredCpuMs = unansweredMs = 0
+    else if (guest.asked && !heldUp) {
+      unansweredCpuMs += usedMs
+      unansweredMs += wallMs
+    }
     if (!heldUp && !busy) for (const question of standsStill ? [vmm] : [vmm, guest]) if (question.asked) question.missed += 1
     if (vmm.missed >= MISSES) return stuck(`its VMM did not answer for ${MISSES * BEAT_MS / 1_000} s, while the host had CPU for it`)
     if (guest.missed >= MISSES) return stuck(`its guest gave no sign of life for ${MISSES * BEAT_MS / 1_000} s, while the host had CPU for it`)
     if (unansweredCpuMs >= UNANSWERED_CPU_MS) return stuck(`its guest gave no sign of life in ${UNANSWERED_CPU_MS / 1_000} s of CPU time`)
+    if (unansweredMs >= UNANSWERED_MS) return stuck(`its guest gave no sign of life for ${UNANSWERED_MS / 60_000} minutes`)
     for (const question of [vmm, guest]) put(question)
     timer = setTimeout(look, BEAT_MS)
     timer.unref()

@@ -31,4 +31,4 @@ test('work whose microVM freezes goes on in another one from what was saved, and
   expect((await admin.call(listVms)).items.map((vm) => vm.endReason)).toContain('stuck')
   const { path } = await admin.call(showRepository, { params: { repositoryId: repository.id } })
   expect((await git(path, ['show', `refs/heads/swarm/${ticket.id}:first.txt`])).stdout).toBe('one\n')
-})
+}, 480_000)
