@@ -8,12 +8,10 @@ import { expect, test } from 'vitest'
 import { startTestPlatform } from './platform.ts'
 import { until } from './until.ts'
 
-/** Works in two parts; the first microVM freezes after the first part was saved. */
+/** Works in two parts; the first microVM freezes when the first part was saved, which its agent sees at the server. */
 const FREEZES_ONCE = `[ -f first.txt ] && { echo two > second.txt; exit 0; }
 echo one > first.txt
-# The file that a checkpoint makes is there before its push is over.
-while [ ! -f .git/swarm-checkpoint ]; do sleep 0.2; done
-sleep 10
+until git ls-remote origin 'refs/swarm/attempts/*/work' | grep -q work; do sleep 1; done
 kill -STOP $(pgrep -f ^/usr/local/bin/node./opt/swarm/supervisor)
 sleep 1000`
 
