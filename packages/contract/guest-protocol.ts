@@ -19,7 +19,7 @@ import { z } from 'zod'
  * discards everything up to the echo of its own digits, and may send frames right behind its hello.
  */
 
-export const GUEST_PROTOCOL_VERSION = 1
+export const GUEST_PROTOCOL_VERSION = 2
 export const FRAME = { OPEN: 1, DATA: 2, END: 3, RESET: 4, CREDIT: 5 } as const
 export const FRAME_HEADER_BYTES = 9
 /** Largest payload of one frame, bytes. */
@@ -73,7 +73,10 @@ export const ExecHeader = z.object({
 /** Guest → host: bytes of a TCP connection that a process in the guest made to the proxy listener on 127.0.0.1. */
 export const ForwardHeader = z.object({ kind: z.literal('forward'), listener: z.literal('proxy') })
 
-export const OpenHeader = z.discriminatedUnion('kind', [PrepareHeader, ExecHeader, ForwardHeader])
+/** Host → guest: are you there? The guest ends the stream at once; a RESET of it is a sign of life as well. No DATA. */
+export const PingHeader = z.object({ kind: z.literal('ping') })
+
+export const OpenHeader = z.discriminatedUnion('kind', [PrepareHeader, ExecHeader, ForwardHeader, PingHeader])
 export type OpenHeader = z.infer<typeof OpenHeader>
 export type PrepareAcknowledgement = z.infer<typeof PrepareAcknowledgement>
 export type PrepareHeader = z.infer<typeof PrepareHeader>

@@ -83,6 +83,7 @@ already_decided: { status: 409, fault: 'user', message: '{kind} {id} was already
   vm_ended: { status: 409, fault: 'ours', message: 'microVM {id} is over ({reason}): {detail}', remedy: 'Work goes on in a new microVM.' },
   vm_refused: { status: 500, fault: 'ours', message: 'microVM {id} refused a request: {problem}', remedy: 'Try again in a new microVM.' },
   vm_limit_unenforceable: { status: 500, fault: 'user', message: 'This host cannot enforce the limit {limit}: {problem}', remedy: 'Give the runner a writable cgroup, or leave that limit out.' },
+  vm_too_large: { status: 409, fault: 'user', message: 'A microVM of this size never has room on this host: {problem}.', remedy: 'Ask for less in swarm.yml, the agent or the project, or run it on a larger host; "swarm runner list" says what each has.' },
   // model gateway
   model_not_configured: { status: 503, fault: 'user', message: 'No model is configured: there is no key of the model API, and no rehearsal script.', remedy: 'Set ANTHROPIC_API_KEY, or give a script with --rehearsal FILE ("swarm rehearsal init SPEC" writes one to start from).' },
   model_unpriced: { status: 400, fault: 'user', message: 'There is no price for the model {model}, so no budget can hold it.', remedy: 'Use one that has a price: {known}.' },

@@ -20,6 +20,7 @@ await listenForForwards(() => (prepared ? mux : null))
 function onOpen(stream: MuxStream): void {
   const header = stream.header
   if (header.kind === 'prepare') return preparer.prepare(stream, header, process.hrtime.bigint(), () => { prepared = true })
+  if (header.kind === 'ping') return stream.end()
   if (header.kind === 'exec' && prepared) return runExec(stream, header)
   stream.reset(prepared ? 'the guest does not open such streams' : 'not prepared yet')
 }

@@ -44,7 +44,7 @@ export type ExecResult = ExecExit & { stdout: string; stderr: string; truncated:
 
 export interface VmEnd {
   /** Only `disposed` and `killed` were asked for. */
-  reason: 'disposed' | 'killed' | 'wall_clock' | 'crashed' | 'protocol_violation'
+  reason: 'disposed' | 'killed' | 'wall_clock' | 'crashed' | 'protocol_violation' | 'stuck'
   detail: string
 }
 
@@ -54,6 +54,8 @@ export interface VmStats {
   /** Resident and proportional memory of the VMM on the host (clones share their template's pages). */
   rssBytes: number
   pssBytes: number
+  /** Of these, what is its alone and gone for others: pages that it has written. */
+  privateBytes: number
   /** What the scratch disk (with the process driver, its folder) takes on the host's disk. */
   scratchBytes: number
   /** Bytes of forwards that left the guest. */
@@ -115,4 +117,8 @@ export interface VmDriver extends AsyncDisposable {
   restore(template: Template, options: RestoreOptions): Promise<Vm>
   /** Ids of the microVMs that it has now. */
   live(): readonly string[]
+  /** Memory of the host that a microVM may take for good besides its guest's, bytes; 0 unless given. */
+  readonly overheadBytes?: number
+  /** Ends the processes that wait for restores: their memory is needed for work. */
+  letGo?(): Promise<void>
 }

@@ -4,6 +4,7 @@ import { DomainError } from '@swarm/core/errors.ts'
 import { createMux, type Mux, type MuxStream } from '@swarm/contract/channel.ts'
 import { HELLO_PREFIX, PrepareAcknowledgement, READY_LINE, type PrepareHeader } from '@swarm/contract/guest-protocol.ts'
 import type { ExecOptions, ExecResult } from '../drivers/driver.ts'
+import { throttle } from './channel-rate.ts'
 import { collectExec, DEFAULT_OUTPUT_BYTES } from './guest-exec.ts'
 
 /** How long after its own timeout an exec may stay unanswered before the host gives it up. */
@@ -18,6 +19,8 @@ export interface GuestConnection {
   hello(): Promise<void>
   prepare(header: Omit<PrepareHeader, 'kind' | 'nowMs'>): Promise<PrepareAcknowledgement>
   exec(options: ExecOptions): Promise<ExecResult>
+  /** Resolves with a sign of life of the guest: at once when it has sent a frame since this was asked last. Never, when there is none. */
+  ping(): Promise<void>
   onForward(handler: (stream: MuxStream) => void): void
   /** How the channel ended: by the peer's close or by a violation. */
   readonly closed: Promise<{ violation: string | null }>
@@ -28,6 +31,8 @@ export function connectGuest(id: string, socket: Duplex): GuestConnection {
   const closed = Promise.withResolvers<{ violation: string | null }>()
   let onBytes: (bytes: Buffer) => void = () => {}
   let forwardHandler: ((stream: MuxStream) => void) | null = null
+  /** A whole frame came from the guest since it was asked for a sign of life. */
+  let heard = false
   const violate = (reason: string) => {
     mux.fail(reason)
     closed.resolve({ violation: reason })
@@ -84,9 +89,15 @@ export function connectGuest(id: string, socket: Duplex): GuestConnection {
         seen = Buffer.concat([seen, bytes])
         const at = seen.indexOf(line)
         if (at < 0) return seen.length > MAX_PREAMBLE_BYTES ? violate('the guest does not say hello') : undefined
-        onBytes = (frames) => mux.receive(frames)
+        const spend = throttle(socket)
+        onBytes = (bytes) => {
+          const frames = mux.receive(bytes)
+          // Parts of one are no sign of life: a guest could drip them for ever.
+          heard ||= frames > 0
+          spend(bytes.length, frames)
+        }
         done.resolve()
-        mux.receive(seen.subarray(at + line.length))
+        onBytes(seen.subarray(at + line.length))
       }
       socket.write(line)
       return Promise.race([done.promise, lost()])
@@ -106,6 +117,16 @@ export function connectGuest(id: string, socket: Duplex): GuestConnection {
         onReset: (reason) => answer.reject(new DomainError('vm_start_failed', { problem: `it could not be prepared: ${reason}` })),
       }).end()
       return answer.promise
+    },
+    ping() {
+      const alive = Promise.withResolvers<void>()
+      if (heard) alive.resolve()
+      else {
+        const ends = () => { if (mux.failed === null) alive.resolve() }
+        mux.open({ kind: 'ping' }, { onEnd: ends, onReset: ends }).end()
+      }
+      heard = false
+      return alive.promise
     },
     exec(options) {
       options.signal?.throwIfAborted()

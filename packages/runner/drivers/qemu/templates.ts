@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { z } from 'zod'
 import { GUEST_PROTOCOL_VERSION } from '@swarm/contract/guest-protocol.ts'
 import { DomainError } from '@swarm/core/errors.ts'
+import { lockFile } from '../../host/lock.ts'
 import { isAlive, ownIdentity } from '../../host/processes.ts'
 import type { MachineFacts } from '../../host/machine.ts'
 import type { Image } from '../../images/image.ts'
@@ -105,6 +106,15 @@ export function removeTemplates(cache: string, which: 'all' | 'stale' = 'all'): 
   const empty = !existsSync(slots) || readdirSync(slots).length === 0
   if (which === 'all' && inUse.length === 0 && empty && existsSync(root)) rmSync(root, { recursive: true, force: true })
   return { removed, inUse }
+}
+
+/** Removes a template that no living runner uses any more. @returns false when one does, or it is gone already */
+export async function removeUnused(cache: string, template: Template): Promise<boolean> {
+  if (!existsSync(template.directory)) return false
+  await using _lock = await lockFile(join(volatileFolder(cache), 'lock'))
+  if (isInUse(template.directory)) return false
+  rmSync(template.directory, { recursive: true, force: true })
+  return true
 }
 
 /** Removes the folder of the sockets once no runner of this cache has any in it. */

@@ -4,9 +4,10 @@ import { DomainError } from '@swarm/core/errors.ts'
 import { GUEST_AGENT_PROGRAM, GUEST_WORKSPACE } from '@swarm/contract/guest-protocol.ts'
 import type { MuxStream } from '@swarm/contract/channel.ts'
 import { wasOutOfMemory } from '../../host/cgroup.ts'
-import { readCpuMs, readMemory } from '../../host/usage.ts'
+import { readCpuMs, readMemory, readScheduling } from '../../host/usage.ts'
 import { forwardDuplex } from '../../vms/forward-duplex.ts'
 import type { GuestConnection } from '../../vms/guest-connection.ts'
+import { watchHealth } from '../../vms/health.ts'
 import type { RestoreOptions, Template, Vm, VmEnd } from '../driver.ts'
 import type { Slot } from './slot.ts'
 
@@ -23,6 +24,7 @@ export function qemuVm(slot: Slot, guest: GuestConnection, template: Template, o
   const end = (reason: VmEnd['reason'], detail: string): Promise<void> => {
     ending ??= (async () => {
       clearTimeout(wallClock)
+      health[Symbol.dispose]()
       const outOfMemory = reason === 'crashed' && cgroups.some(wasOutOfMemory)
       await slot.release(cgroups)
       ended.resolve({ reason, detail: outOfMemory ? `the VMM exceeded its memory limit: ${detail}` : detail })
@@ -31,6 +33,12 @@ export function qemuVm(slot: Slot, guest: GuestConnection, template: Template, o
   }
   const wallClock = limits.wallMs === undefined ? undefined : setTimeout(() => void end('wall_clock', `it ran for ${limits.wallMs} ms`), limits.wallMs)
   wallClock?.unref()
+
+  const health = watchHealth({
+    ping: () => guest.ping(),
+    vmmState: async () => (await slot.qemu.qmp.command('query-status') as { status: string }).status,
+    cpu: () => readScheduling(slot.qemu.identity.pid),
+  }, { cores: Math.min(template.size.vcpus, limits.cpuShare ?? template.size.vcpus), onStuck: (detail) => void end('stuck', detail) })
 
   // A VMM that ends by itself has crashed, whatever it says: the guest is never asked to power off.
   void slot.qemu.exited.then((detail) => end('crashed', detail))
