@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync, readlinkSync, realpathSync, statSync } from 'node:fs'
 import { join, sep } from 'node:path'
 import type { HostAudit } from '@swarm/contract/integrity.ts'
-import { volatileFolder } from '../drivers/qemu/templates.ts'
+import { volatileFolder } from './templates.ts'
 import { identifyProcess, isAlive, MARK_VARIABLE } from '../host/processes.ts'
 import { openVmJournal } from './journal.ts'
 

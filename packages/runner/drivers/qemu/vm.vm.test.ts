@@ -11,7 +11,7 @@ import { connectGuest } from '../../vms/guest-connection.ts'
 import { openTestDriver, testCache } from '../../vms/testing.ts'
 import type { ExecOptions, Vm, VmLimits } from '../driver.ts'
 import { startSlot } from './slot.ts'
-import { volatileFolder } from './templates.ts'
+import { volatileFolder } from '../../vms/templates.ts'
 
 let host: Awaited<ReturnType<typeof openTestDriver>>
 let count = 0
