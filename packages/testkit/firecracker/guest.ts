@@ -10,6 +10,8 @@ import type { Fault } from './plan.ts'
 
 const HELLO = new RegExp(`${HELLO_PREFIX} [0-9a-f]{32}\\n`)
 
+let connections = 0
+
 export function serveGuest(socket: Socket, fault: (at: string) => Fault | undefined): void {
   let seen = Buffer.alloc(0)
   let prepared = false
@@ -27,7 +29,6 @@ export function serveGuest(socket: Socket, fault: (at: string) => Fault | undefi
 
   function prepare(stream: MuxStream, mountScratch: boolean): void {
     const planned = fault('prepare')
-    if (planned?.how === 'silent') return
     if (planned !== undefined) return stream.reset('the scratch disk cannot be mounted')
     prepared = true
     stream.write(Buffer.from(JSON.stringify({ done: ['clock', 'reseed', 'machine_id', 'hostname', ...(mountScratch ? ['scratch'] : [])], guestNowMs: Date.now() })))
@@ -69,7 +70,8 @@ export function serveGuest(socket: Socket, fault: (at: string) => Fault | undefi
     if (hello === null) return
     const planned = fault('hello')
     if (planned?.how === 'die') process.exit(1)
-    if (planned !== undefined) return void socket.destroy()
+    connections += 1
+    if (planned !== undefined && (planned.how !== 'drop-first' || connections === 1)) return void socket.destroy()
     greeted = true
     socket.write(hello[0])
     mux.receive(seen.subarray(hello.index + hello[0].length))

@@ -5,8 +5,8 @@ import { fileURLToPath } from 'node:url'
 /** What goes wrong, and where: at a request (`PUT /snapshot/load`), at `start` (before it listens), or at the guest's `hello` or `prepare`. */
 export interface Fault {
   at: string
-  /** `refuse`: an answer with `status`; `die`: the process ends, `after` its answer or before; `slow`: `delayMs` before the answer; `deaf`: no guest listens. */
-  how: 'refuse' | 'die' | 'die-after' | 'slow' | 'deaf' | 'silent'
+  /** `refuse`: an answer with `status`; `die`: the process ends, `after` its answer or before; `slow`: `delayMs` before the answer; `deaf`: no guest listens; `drop-first`: the guest drops its first connection. */
+  how: 'refuse' | 'die' | 'die-after' | 'slow' | 'deaf' | 'drop-first'
   status?: number
   delayMs?: number
 }

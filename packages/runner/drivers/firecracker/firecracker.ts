@@ -1,5 +1,5 @@
 import { mkdirSync } from 'node:fs'
-import { release } from 'node:os'
+import { availableParallelism, release } from 'node:os'
 import { join } from 'node:path'
 import { DomainError } from '@swarm/core/errors.ts'
 import { probeCgroups, removeSharedCgroups } from '../../host/cgroup.ts'
@@ -8,6 +8,7 @@ import { readCpuModel } from '../../host/machine.ts'
 import type { BuildProgress, Image } from '../../images/image.ts'
 import { FIRECRACKER_TOOLS, requireRoot, requireTools } from '../../images/tools.ts'
 import { journalFolder, openVmJournal } from '../../vms/journal.ts'
+import { createSlotPool, type SlotPool } from '../../vms/pool.ts'
 import { describeOrphan, reclaimOrphans, type ReclaimedOrphan } from '../../vms/reclaim.ts'
 import type { VmmSlot } from '../../vms/slot.ts'
 import { startVm, vmmMemoryBytes } from '../../vms/start-vm.ts'
@@ -24,8 +25,10 @@ export interface FirecrackerDriverOptions {
   cache: string
   /** Folder of the runner's own state: the journal of microVMs. */
   stateDir: string
-  /** Processes kept waiting per template. */
+  /** Processes that wait for restores at most; how many do follows the demand (vms/pool.ts). */
   warm?: number
+  /** Whether the host has memory for another one that waits. */
+  mayWarm?: () => boolean
   paths?: FirecrackerPaths
   uids?: UidRange
   /** MiB a second that each disk of a microVM may read and write; no limit when 0. */
@@ -39,6 +42,8 @@ export interface FirecrackerDriver extends VmDriver {
   readonly reclaimed: readonly ReclaimedOrphan[]
   /** Returns when at least `count` processes wait for restores of this template. */
   prewarm(template: Template, count: number): Promise<void>
+  /** Ends the processes that wait for restores: their memory is needed for work. */
+  letGo(): Promise<void>
 }
 
 /** What the VMM needs beside the guest's memory, bytes: itself, its device buffers and the page cache of the scratch disk. */
@@ -51,7 +56,7 @@ const MAX_VCPUS = 32
  * @throws DomainError root_needed, tools_missing; driver_unavailable when the programs are not there, too old, or of two releases
  */
 export async function createFirecrackerDriver(options: FirecrackerDriverOptions): Promise<FirecrackerDriver> {
-  const { cache, stateDir, warm = 2, paths = {}, uids = { first: 1_900_000_000, count: 1_000 }, diskMbPerS = 0, onNotice = () => {} } = options
+  const { cache, stateDir, warm = 2, paths = {}, uids = { first: 1_900_000_000, count: 1_000 }, diskMbPerS = 0, mayWarm, onNotice = () => {} } = options
   requireRoot('The Firecracker driver')
   requireTools(FIRECRACKER_TOOLS, 'The Firecracker driver')
   const [binaries, cgroups] = [await readBinaries(paths), probeCgroups()]
@@ -64,42 +69,41 @@ export async function createFirecrackerDriver(options: FirecrackerDriverOptions)
   const vmHost = { driver: 'firecracker', journal, cgroups, vmmOverheadBytes: VMM_OVERHEAD_BYTES } as const
 
   const marks = new Map<string, Disposable>()
-  const pools = new Map<string, Promise<VmmSlot | null>[]>()
   const live = new Set<Vm>()
   let disposed = false
 
-  const start = (template: Template) => startSlot(host, template, { memoryBytes: vmmMemoryBytes(template, vmHost), diskMbPerS })
-
-  function refill(template: Template, count = warm): void {
-    const pool = pools.get(template.key) ?? []
-    pools.set(template.key, pool)
-    while (!disposed && pool.length < count) {
-      // A failure here is no one's yet: the restore that would have used it tries again and reports.
-      pool.push(start(template).catch((error: unknown) => {
-        onNotice(`a waiting microVM could not be started: ${error instanceof Error ? error.message : String(error)}`)
-        return null
-      }))
-    }
-  }
+  const pool: SlotPool<VmmSlot> = createSlotPool({
+    start: (template) => startSlot(host, template, { memoryBytes: vmmMemoryBytes(template, vmHost), diskMbPerS }),
+    end: (slot) => slot.release([]),
+    gone: (slot) => slot.exited,
+    most: warm, startsAtOnce: Math.max(1, Math.floor(availableParallelism() / 2)), ...(mayWarm === undefined ? {} : { mayGrow: mayWarm }),
+    // It takes disk, not memory: it is removed with the stale ones.
+    onIdleTemplate: async () => {},
+    onNotice,
+  })
 
   async function restore(template: Template, request: RestoreOptions): Promise<Vm> {
     if (disposed) throw new DomainError('driver_unavailable', { driver: 'firecracker', problem: 'it is shut down' })
     const startedAt = performance.now()
-    const slot = await pools.get(template.key)?.shift() ?? await start(template)
-    const vm = await startVm(vmHost, slot, template, request, startedAt)
-    live.add(vm)
-    void vm.ended.then(() => live.delete(vm))
-    refill(template)
-    return vm
+    const slot = await pool.take(template)
+    try {
+      const vm = await startVm(vmHost, slot, template, request, startedAt)
+      live.add(vm)
+      void vm.ended.then(() => {
+        live.delete(vm)
+        pool.use(template) // a check follows most attempts
+      })
+      return vm
+    } finally {
+      pool.replenish(template)
+    }
   }
 
   return {
     name: 'firecracker', isolates: true, unenforced, reclaimed, restore,
     live: () => [...live].map(({ id }) => id),
-    async prewarm(template, count) {
-      refill(template, count)
-      await Promise.all(pools.get(template.key) ?? [])
-    },
+    prewarm: pool.prewarm,
+    letGo: pool.trim,
     async buildTemplate(given: Image | null, size: VmSize, onProgress: (progress: BuildProgress) => void = () => {}) {
       if (given === null) throw new TypeError('the Firecracker driver boots an image')
       if (size.vcpus > MAX_VCPUS) throw new DomainError('invalid_input', { field: 'vm.vcpus', problem: `Firecracker has at most ${MAX_VCPUS}.` })
@@ -110,7 +114,7 @@ export async function createFirecrackerDriver(options: FirecrackerDriverOptions)
       const template = known() ?? await build()
       // Anew each time: the folder that the last mark was in may have been removed from under us.
       marks.set(key, markTemplateUsed(template))
-      refill(template)
+      pool.use(template)
       return template
 
       /** One of this key was saved here, unless the cache came from elsewhere. */
@@ -139,8 +143,7 @@ export async function createFirecrackerDriver(options: FirecrackerDriverOptions)
     },
     async [Symbol.asyncDispose]() {
       disposed = true
-      const waiting = (await Promise.all([...pools.values()].flat())).filter((slot) => slot !== null)
-      await Promise.all([...[...live].map((vm) => vm[Symbol.asyncDispose]()), ...waiting.map((slot) => slot.release([]))])
+      await Promise.all([...[...live].map((vm) => vm[Symbol.asyncDispose]()), pool[Symbol.asyncDispose]()])
       for (const mark of marks.values()) mark[Symbol.dispose]()
       removeSharedCgroups(cgroups)
       removeEmptySlots(cache, 'firecracker')

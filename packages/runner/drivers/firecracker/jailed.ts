@@ -114,9 +114,9 @@ const logOf = (jail: Jail) => {
   return log === '' ? '' : `; its log ends with: ${log}`
 }
 
-/** An error of the API with the end of the log, where Firecracker gives the cause. */
+/** An error of the API, or a guest that was lost before it was anybody's, with the end of the log, where Firecracker gives the cause. */
 export function explained(error: unknown, jail: Jail): unknown {
-  if (error instanceof DomainError) return error
+  if (error instanceof DomainError && error.code !== 'vm_ended') return error
   return new DomainError('vm_start_failed', { problem: `${error instanceof Error ? error.message : String(error)}${logOf(jail)}` }, { cause: error })
 }
 
