@@ -3,7 +3,11 @@ import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Template, VmSize } from '../drivers/driver.ts'
 import { createQemuDriver, type QemuDriver } from '../drivers/qemu/qemu.ts'
+import { startSlot } from '../drivers/qemu/slot.ts'
 import { ensureImage } from '../images/images.ts'
+import { openVmJournal } from './journal.ts'
+import type { VmmSlot } from './slot.ts'
+import { volatileFolder } from './templates.ts'
 
 /** The one size that tests and benchmarks use, so that they share a template. */
 export const TEST_SIZE: VmSize = { vcpus: 1, memoryMb: 512, scratchMb: 1024 }
@@ -11,7 +15,7 @@ export const TEST_SIZE: VmSize = { vcpus: 1, memoryMb: 512, scratchMb: 1024 }
 export const testCache = () => process.env['SWARM_CACHE'] ?? join(homedir(), '.cache', 'swarm')
 
 /** A QEMU driver with a state folder of its own, on the shared image and template of the cache. */
-export async function openTestDriver(options: { warm?: number } = {}): Promise<AsyncDisposable & { driver: QemuDriver; template: Template; stateDir: string }> {
+export async function openTestDriver(options: { warm?: number } = {}): Promise<AsyncDisposable & { driver: QemuDriver; template: Template; stateDir: string; startBareSlot(): Promise<VmmSlot> }> {
   const cache = testCache()
   mkdirSync(cache, { recursive: true })
   const image = await ensureImage({ cache })
@@ -20,6 +24,7 @@ export async function openTestDriver(options: { warm?: number } = {}): Promise<A
   const template = await driver.buildTemplate(image, TEST_SIZE)
   return {
     driver, template, stateDir,
+    startBareSlot: () => startSlot(template, { journal: openVmJournal(join(stateDir, 'bare')), volatile: volatileFolder(cache), disks: join(stateDir, 'bare-disks'), accelerator: 'tcg' }),
     async [Symbol.asyncDispose]() {
       await driver[Symbol.asyncDispose]()
       rmSync(stateDir, { recursive: true, force: true })
