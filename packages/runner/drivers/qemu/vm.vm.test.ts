@@ -1,4 +1,4 @@
 import { behavesLikeADriver } from '../testing-behaviour.ts'
 import { openTestDriver } from '../../vms/testing.ts'
 
-behavesLikeADriver(openTestDriver, 'SIGKILL')
+behavesLikeADriver(openTestDriver, { killed: 'SIGKILL', sysrq: 'o' })

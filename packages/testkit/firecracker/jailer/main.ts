@@ -31,7 +31,8 @@ const { id, 'exec-file': execFile } = values
 if (id === undefined || !/^[A-Za-z0-9-]{1,64}$/.test(id)) refuse(`InvalidInstanceId(${id})`)
 if (execFile === undefined || !basename(execFile).includes('firecracker') || !existsSync(execFile)) refuse(`ExecFileName(${execFile})`)
 for (const number of [values.uid, values.gid]) if (number === undefined || !/^\d+$/.test(number)) refuse('the uid or gid is no number')
-if (values['new-pid-ns'] !== true) refuse('this one leaves the pid namespace alone only when it is told to')
+// Without it the jailer would become Firecracker instead of ending: that is not played here.
+if (values['new-pid-ns'] !== true) refuse('this stand-in knows --new-pid-ns alone')
 
 const root = join(values['chroot-base-dir'], basename(execFile), id, 'root')
 mkdirSync(root, { recursive: true })

@@ -32,14 +32,14 @@ interface Machine { version: string; memoryMb: number; drives: Record<string, { 
 const api = readApi(fileURLToPath(new URL('../firecracker.yaml', import.meta.url)))
 const order = createStateMachine()
 let machine: Machine = { version: plan.version, memoryMb: 128, drives: {}, vsock: null, balloon: false }
-let files: { log: string | null; metrics: string | null } = { log: null, metrics: null }
+const files: { log: string | null; metrics: string | null } = { log: null, metrics: null }
 const connections = new Set<Socket>()
 
 const log = (line: string) => { if (files.log !== null) appendFileSync(files.log, `${new Date().toISOString()} [${id}:main] ${line}\n`) }
 
 /** @throws Error in the words of a refusal */
 const OPERATIONS: Record<string, (body: Record<string, unknown>) => object | null> = {
-  getFirecrackerVersion: () => ({ firecracker_version: machineVersion() }),
+  getFirecrackerVersion: () => ({ firecracker_version: plan.version }),
   putLogger: ({ log_path }) => { files.log = writable(log_path); return null },
   putMetrics: ({ metrics_path }) => { files.metrics = writable(metrics_path); return null },
   putSerialDevice: ({ serial_out_path }) => { appendFileSync(writable(serial_out_path), 'SWARM console of a machine that is none\n'); return null },
@@ -76,9 +76,6 @@ const OPERATIONS: Record<string, (body: Record<string, unknown>) => object | nul
     return { target_pages: 0, actual_pages: 0, target_mib: 0, actual_mib: 0, total_memory: 500_000_000, available_memory: 400_000_000, free_memory: 300_000_000, disk_caches: 50_000_000 }
   },
 }
-
-/** What a running process says of itself may be another version than the program on the disk by now. */
-const machineVersion = () => plan.version
 
 /** The user of the jail is the owner of its root: this one runs as root and looks at the modes instead. */
 const user = () => statSync(process.cwd()).uid
