@@ -36,6 +36,8 @@ export interface FakeInstallation {
   readonly jailer: string
   plan(plan: Partial<Plan>): void
   requests(): SeenRequest[]
+  /** Whatever the jailer was called for. */
+  slots(): string[]
 }
 
 const DEFAULT_PLAN: Plan = { version: '1.17.0', faults: [] }
@@ -54,9 +56,12 @@ export function installFake(folder: string): FakeInstallation {
   plan({})
   return {
     firecracker: write('firecracker', './vmm/main.ts'), jailer: write('jailer', './jailer/main.ts'), plan,
-    requests: () => !existsSync(join(folder, 'requests.jsonl')) ? [] : readFileSync(join(folder, 'requests.jsonl'), 'utf8').split('\n').filter((line) => line !== '').map((line) => JSON.parse(line) as SeenRequest),
+    requests: () => linesOf(join(folder, 'requests.jsonl')).map((line) => JSON.parse(line) as SeenRequest),
+    slots: () => linesOf(join(folder, 'slots')),
   }
 }
 
 export const readPlan = (folder: string): Plan => JSON.parse(readFileSync(join(folder, 'plan.json'), 'utf8')) as Plan
+const linesOf = (path: string) => !existsSync(path) ? [] : readFileSync(path, 'utf8').split('\n').filter((line) => line !== '')
+export const noteSlot = (folder: string, slot: string): void => { appendFileSync(join(folder, 'slots'), `${slot}\n`) }
 export const noteRequest = (folder: string, seen: SeenRequest): void => { appendFileSync(join(folder, 'requests.jsonl'), `${JSON.stringify(seen)}\n`) }

@@ -43,14 +43,13 @@ function left(kept: readonly string[] = []): string[] {
     const words = read(`/proc/${pid}/cmdline`).split('\0')
     return words.includes(join(folder, 'fake')) && !kept.some((slot) => words.includes(slot)) ? [`process ${words.join(' ')}`] : []
   })
+  // Other runners of this host may have groups beside.
+  const known = new Set(fake.slots())
   const groups = ['/sys/fs/cgroup/swarm', '/sys/fs/cgroup/cpu/swarm', '/sys/fs/cgroup/memory/swarm'].filter((path) => existsSync(path)).flatMap((path) => readdirSync(path).filter((name) => known.has(name)).map((name) => join(path, name)))
   const jails = existsSync(jailsFolder(join(folder, 'cache'))) ? readdirSync(jailsFolder(join(folder, 'cache'))) : []
   const building = readdirSync(templatesFolder(join(folder, 'cache'), 'firecracker')).filter((name) => name.startsWith('.'))
   return [...processes, ...groups, ...jails.filter((name) => !kept.includes(name)), ...records().map(({ slot }) => slot).filter((slot) => !kept.includes(slot)), ...building]
 }
-/** Names of all slots that a request came from: other runners of this host may have groups beside. */
-const known = { has: (name: string) => fake.requests().some(({ slot }) => slot === name) }
-
 function read(path: string): string {
   try {
     return readFileSync(path, 'utf8')

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { copyFileSync, existsSync, mkdirSync, openSync, statfsSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { readPlan } from '../plan.ts'
+import { noteSlot, readPlan } from '../plan.ts'
 
 /* Stands in for Firecracker's jailer (see README.md): its command line, its folders and cgroups, its end once the child has begun. */
 
@@ -26,6 +26,7 @@ if (values.version === true) {
   process.stdout.write(`Jailer v${plan.jailerVersion ?? plan.version}\n`)
   process.exit(0)
 }
+noteSlot(values.fake, values.id ?? '')
 if (plan.jailerFailure !== undefined) refuse(plan.jailerFailure)
 const { id, 'exec-file': execFile } = values
 if (id === undefined || !/^[A-Za-z0-9-]{1,64}$/.test(id)) refuse(`InvalidInstanceId(${id})`)
