@@ -20,6 +20,8 @@ import { jailerArguments } from './jailer.ts'
 const START_TIMEOUT_MS = 30_000
 /** Nothing tells when the socket of the API is there: it is looked for this often. */
 const SOCKET_POLL_MS = 5
+/** Between two looks for what is left of one that ends, ms. */
+const SWEEP_MS = 50
 /** Kept of what jailer and Firecracker say on stderr, to explain their end. */
 const STDERR_BYTES = 4_096
 
@@ -82,9 +84,11 @@ export async function startJailed(host: JailHost, name: string, limits: { memory
       child.once('close', () => resolve(`Firecracker has ended${stderr.trim() === '' ? '' : `: ${stderr.trim()}`}${logOf(jail)}`))
     })
     undo.push(async () => {
-      // Not known yet when the jailer has not come that far: then it is found by its name.
-      for (const each of identity === null ? processesMarked(name) : [identity]) killProcess(each)
-      await exited
+      // Not known yet when the jailer has not come that far: then it is found by its name, again and again, since that may just be starting it.
+      for (let over = false; !over;) {
+        for (const each of identity === null ? processesMarked(name) : [identity]) killProcess(each)
+        over = await Promise.race([exited.then(() => true), delay(SWEEP_MS, false)])
+      }
     })
     const died = exited.then((detail): never => { throw new DomainError('vm_start_failed', { problem: detail }) })
     died.catch(() => {}) // it is raced below; later ends are `exited`
@@ -99,10 +103,10 @@ export async function startJailed(host: JailHost, name: string, limits: { memory
       await untilListening(jail.socket('apiSocket'), exited)
       return identity
     })(), START_TIMEOUT_MS, () => `Firecracker did not listen within ${START_TIMEOUT_MS} ms${logOf(jail)}`)
-    const process_ = await Promise.race([started, died])
+    const running = await Promise.race([started, died])
     const api = connectApi(jail.socket('apiSocket'))
     undo.push(() => api[Symbol.dispose]())
-    return { name, jail, identity: process_, api, exited, release }
+    return { name, jail, identity: running, api, exited, release }
   } catch (error) {
     await release([])
     throw error
