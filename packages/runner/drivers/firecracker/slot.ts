@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { CHANNEL_VSOCK_PORT } from '@swarm/contract/guest-protocol.ts'
@@ -38,7 +37,7 @@ export async function startSlot(host: JailHost, template: Template, options: Slo
   const madeOn = templateMadeOn(template)
   const cpuModel = readCpuModel()
   if (cpuModel !== madeOn.cpuModel) throw new DomainError('template_incompatible', { problem: `it was saved on the CPU ${madeOn.cpuModel}, and this is ${cpuModel}` })
-  const name = `swarm-slot-${randomBytes(6).toString('hex')}`
+  const name = host.journal.newSlot()
   const vmm = await startJailed(host, name, { memoryBytes: options.memoryBytes, fileBytes: template.size.scratchMb * 1024 * 1024 }, async (jail) => {
     for (const file of ['memory', 'state'] as const) jail.link(file, join(template.directory, file))
     jail.link('root', image.root)
