@@ -11,7 +11,7 @@ import { parseArgs } from 'node:util'
 import { openVmJournal } from '../packages/runner/vms/journal.ts'
 import { connectGuest } from '../packages/runner/vms/guest-connection.ts'
 import { startSlot, type Slot } from '../packages/runner/drivers/qemu/slot.ts'
-import { volatileFolder } from '../packages/runner/drivers/qemu/templates.ts'
+import { volatileFolder } from '../packages/runner/vms/templates.ts'
 import { openTestDriver, testCache, TEST_SIZE } from '../packages/runner/vms/testing.ts'
 
 const { values } = parseArgs({ options: { runs: { type: 'string', default: '7' }, parallel: { type: 'string', default: '10' } } })

@@ -101,7 +101,12 @@ export const Settings = z.strictObject({
     logFiles: setting(z.number().int().min(0).max(100).default(5), 'SWARM_RETENTION_LOG_FILES', 'Log files set aside that are kept, of each log', number),
   }).prefault({}),
   vm: z.strictObject({
-    driver: setting(z.enum(['auto', 'qemu', 'process']).default('auto'), 'SWARM_VM_DRIVER', 'What runs microVMs; auto = probed; process isolates nothing and is for development only'),
+    driver: setting(z.enum(['auto', 'firecracker', 'qemu', 'process']).default('auto'), 'SWARM_VM_DRIVER', 'What runs microVMs; auto = Firecracker where it works, else QEMU; process isolates nothing and is for development only'),
+    firecracker: setting(z.string().startsWith('/').optional(), 'SWARM_VM_FIRECRACKER', 'Absolute path of the program firecracker; the one on PATH unless given'),
+    jailer: setting(z.string().startsWith('/').optional(), 'SWARM_VM_JAILER', 'Absolute path of the program jailer, of the same release; the one on PATH unless given'),
+    uidFirst: setting(positive.max(4_000_000_000).default(1_900_000_000), 'SWARM_VM_UID_FIRST', 'First of the user and group ids that microVMs of Firecracker get, one each; no account may have one of them', number),
+    uidCount: setting(positive.max(100_000).default(1_000), 'SWARM_VM_UID_COUNT', 'How many such ids there are: microVMs of Firecracker on this host at most', number),
+    diskMbPerS: setting(z.number().int().min(0).default(256), 'SWARM_VM_DISK_MB_PER_S', 'What each disk of a microVM may read and write, MiB a second; 0 = no limit; only Firecracker limits it', number),
     vcpus: setting(positive.max(64).default(1), 'SWARM_VM_VCPUS', 'Virtual CPUs of a microVM', number),
     memoryMb: setting(positive.min(128).default(1024), 'SWARM_VM_MEMORY_MB', 'Memory of a microVM, MiB', number),
     scratchMb: setting(positive.min(64).default(2048), 'SWARM_VM_SCRATCH_MB', 'Writable disk of a microVM, MiB', number),

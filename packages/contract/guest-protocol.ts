@@ -13,8 +13,9 @@ import { z } from 'zod'
  * Each side of each stream starts with INITIAL_CREDIT_BYTES. A frame that breaks these rules ends the channel, and with it
  * the microVM: a channel is never reconnected.
  *
- * Opening: while nobody is connected the guest sits in a blocking write of READY_LINE (that wait is the state in which a
- * template is saved; it costs no CPU, and what it wrote before the snapshot comes out first in every clone). The host
+ * Opening: while nobody is connected the guest sits in a blocking write of READY_LINE, or, on a vsock, in a wait for a connection
+ * that it then writes it to (that wait is the state in which a template is saved; it costs no CPU, and what a blocked write holds
+ * comes out first in every clone). The host
  * connects and sends `HELLO_PREFIX <32 hex digits>\n`; the guest echoes that line and both sides go over to frames. The host
  * discards everything up to the echo of its own digits, and may send frames right behind its hello.
  */
@@ -30,8 +31,10 @@ export const INITIAL_CREDIT_BYTES = 256 * 1024
 /** Written by the guest whenever it starts to wait for a host. */
 export const READY_LINE = `SWARM-READY ${GUEST_PROTOCOL_VERSION}\n`
 export const HELLO_PREFIX = 'SWARM-HELLO'
-/** Name of the virtio-serial port that carries the channel. */
+/** Name of the virtio-serial port that carries the channel (QEMU). */
 export const CHANNEL_PORT_NAME = 'swarm.control'
+/** Port of the guest's vsock that carries it where there is no such virtio-serial port (Firecracker); the host connects. */
+export const CHANNEL_VSOCK_PORT = 1024
 /** More open streams than this on one channel are refused with a RESET. */
 export const MAX_OPEN_STREAMS = 512
 

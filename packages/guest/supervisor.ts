@@ -26,8 +26,9 @@ function onOpen(stream: MuxStream): void {
 }
 
 for (;;) {
-  const behindHello = waitForHost(port)
-  await serveChannel(port, behindHello, (next) => { mux = next }, onOpen)
+  const { files, behindHello } = waitForHost(port)
+  await serveChannel(files, behindHello, (next) => { mux = next }, onOpen)
+  port.close(files)
   mux = null
   prepared = false
 }

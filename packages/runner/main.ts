@@ -6,8 +6,8 @@ import { DomainError } from '@swarm/core/errors.ts'
 import { startRunner } from './app.ts'
 import { createMachines } from './attempts/machines.ts'
 import { loadRunnerConfig } from './config.ts'
+import { firecrackerSettings, selectDriver } from './drivers/select.ts'
 import { createHostAdmission } from './host/host-admission.ts'
-import { selectDriver } from './drivers/select.ts'
 import { createRunnerLogger } from './logger.ts'
 import { describeOrphan, startReclaiming } from './vms/reclaim.ts'
 
@@ -40,7 +40,7 @@ async function main(): Promise<void> {
   })
   admission.onProblem((problem) => { if (problem !== null) logger.warn({ problem }, 'no room for a further microVM') })
   await using driver = await selectDriver({
-    driver: settings.vm.driver, cache: settings.cache, stateDir: join(runners, name), warm: settings.vm.warm, mayWarm: admission.mayWarm,
+    driver: settings.vm.driver, cache: settings.cache, stateDir: join(runners, name), warm: settings.vm.warm, mayWarm: admission.mayWarm, firecracker: firecrackerSettings(settings),
     onNotice: (notice) => { logger.warn(notice) },
   })
   await using _reclaiming = startReclaiming(runners, {

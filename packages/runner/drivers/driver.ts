@@ -62,6 +62,10 @@ export interface VmStats {
   egressBytes: number
   openForwards: number
   uptimeMs: number
+  /** Memory as the guest itself tells it, bytes; an indication, since a guest may lie. Only of a VMM with a balloon device (Firecracker). */
+  guestMemory?: { totalBytes: number; availableBytes: number; freeBytes: number; cachesBytes: number }
+  /** What the VMM has read from and written to the disks since the restore, and how often it made the guest wait for a rate limit. Only where it says so (Firecracker). */
+  disk?: { readBytes: number; writtenBytes: number; throttled: number }
 }
 
 export interface Vm extends AsyncDisposable {

@@ -1,7 +1,7 @@
 import { mkdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { Config } from '@swarm/contract/config.ts'
-import { volatileFolder } from '../drivers/qemu/templates.ts'
+import { volatileFolder } from '../vms/templates.ts'
 import { createAdmission, type Admission, type AdmissionOptions } from './admission.ts'
 import { readHostRoom } from './room.ts'
 

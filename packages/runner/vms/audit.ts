@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync, readlinkSync, realpathSync, statSync } from 'node:fs'
 import { join, sep } from 'node:path'
 import type { HostAudit } from '@swarm/contract/integrity.ts'
-import { volatileFolder } from '../drivers/qemu/templates.ts'
+import { jailsFolder, volatileFolder } from './templates.ts'
 import { identifyProcess, isAlive, MARK_VARIABLE } from '../host/processes.ts'
 import { openVmJournal } from './journal.ts'
 
@@ -11,7 +11,7 @@ const SLOT = /^swarm-slot-[0-9a-f]{12}$/
 const CGROUPS = ['/sys/fs/cgroup/swarm', '/sys/fs/cgroup/cpu/swarm', '/sys/fs/cgroup/memory/swarm']
 
 /**
- * `slots`: names of records that it was started for, as an argument (QEMU) or as a mark in its environment. `at`: the slot in
+ * `slots`: names of records that it was started for, as an argument (QEMU, Firecracker) or as a mark in its environment. `at`: the slot in
  * whose folder it works (the process driver), which a cleared environment does not hide.
  */
 interface HostProcess { readonly pid: number; readonly argv: readonly string[]; readonly slots: readonly string[]; readonly at: string | null }
@@ -19,7 +19,7 @@ interface HostProcess { readonly pid: number; readonly argv: readonly string[]; 
 /**
  * What is on this host of microVMs of the runners under `home`, and belongs to nobody who lives: processes, cgroups, folders,
  * sockets, records. Changes nothing; `reclaimOrphans` takes away what records name.
- * @param cache whose sockets in memory are looked at; none unless given
+ * @param cache whose sockets in memory and jails are looked at; none unless given
  */
 export function auditHost(home: string, cache?: string): HostAudit {
   const runners = join(home, 'runner')
@@ -57,10 +57,10 @@ export function auditHost(home: string, cache?: string): HostAudit {
     if (recorded.has(slot)) continue
     for (const { pid, argv, at } of owners) if (at === slot || argv.some((word) => word.includes(`${runners}/`))) leftovers.push({ kind: 'process', id: String(pid), slot, vmId: null, recorded: false, sinceMs: modified(`/proc/${pid}`), problem: `it runs as ${slot}, of which there is no record` })
   }
-  for (const folder of [...CGROUPS, ...cache === undefined ? [] : [join(volatileFolder(cache), 'slots')]]) {
+  for (const folder of [...CGROUPS, ...cache === undefined ? [] : [join(volatileFolder(cache), 'slots'), jailsFolder(cache)]]) {
     for (const slot of existsSync(folder) ? readdirSync(folder).filter((each) => SLOT.test(each) && prefixes.some((prefix) => each.startsWith(prefix))) : []) {
       if (named.has(slot) || recorded.has(slot)) continue
-      leftovers.push({ kind: folder.startsWith('/sys') ? 'cgroup' : 'socket', id: join(folder, slot), slot, vmId: null, recorded: false, sinceMs: modified(join(folder, slot)), problem: 'no process of this name runs' })
+      leftovers.push({ kind: folder.startsWith('/sys') ? 'cgroup' : folder.endsWith('jails') ? 'folder' : 'socket', id: join(folder, slot), slot, vmId: null, recorded: false, sinceMs: modified(join(folder, slot)), problem: 'no process of this name runs' })
     }
   }
   return { leftovers, liveVms, processes: processes.length }

@@ -48,6 +48,7 @@ export function connectGuest(id: string, socket: Duplex): GuestConnection {
     onFailure: violate,
   })
   socket.on('data', (bytes: Buffer) => onBytes(bytes))
+  socket.resume() // it may have been given to us paused
   socket.on('error', () => socket.destroy()) // 'close' follows
   socket.on('close', () => {
     mux.fail('the channel is closed')

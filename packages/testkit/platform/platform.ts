@@ -19,7 +19,7 @@ export interface TestPlatform extends AsyncDisposable {
 
 /** A server and a runner in this process, over a fresh database, with real microVMs (or plain processes, by `driver`). */
 export async function startTestPlatform(options: {
-  driver?: 'auto' | 'qemu' | 'process'; slots?: number; settings?: Record<string, unknown>; place?: TestDatabase
+  driver?: 'auto' | 'firecracker' | 'qemu' | 'process'; slots?: number; settings?: Record<string, unknown>; place?: TestDatabase
 } = {}): Promise<TestPlatform> {
   await using started = new AsyncDisposableStack()
   const place = options.place ?? started.use(await sqlitePlace())

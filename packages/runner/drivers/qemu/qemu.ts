@@ -1,23 +1,21 @@
-import { randomBytes } from 'node:crypto'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { DomainError } from '@swarm/core/errors.ts'
-import { createCgroups, probeCgroups, removeSharedCgroups } from '../../host/cgroup.ts'
+import { probeCgroups, removeSharedCgroups } from '../../host/cgroup.ts'
 import { lockFile } from '../../host/lock.ts'
 import { readMachine } from '../../host/machine.ts'
 import type { BuildProgress, Image } from '../../images/image.ts'
 import { findTool, QEMU_TOOLS, requireTools } from '../../images/tools.ts'
-import { connectGuest } from '../../vms/guest-connection.ts'
 import { journalFolder, openVmJournal } from '../../vms/journal.ts'
 import { createSlotPool, type SlotPool } from '../../vms/pool.ts'
 import { describeOrphan, reclaimOrphans, type ReclaimedOrphan } from '../../vms/reclaim.ts'
+import { startVm } from '../../vms/start-vm.ts'
+import { buildingFolder, finishTemplate, markTemplateUsed, readTemplate, removeEmptySlots, removeTemplates, removeUnused, requireTemplateSpace, templateKey, volatileFolder } from '../../vms/templates.ts'
 import type { RestoreOptions, Template, Vm, VmDriver, VmSize } from '../driver.ts'
 import { TRANSLATION_CACHE_MB } from './arguments.ts'
-import { bootTemplate, withTimeout } from './boot.ts'
+import { bootTemplate } from './boot.ts'
 import { probeKvm } from './kvm.ts'
 import { startSlot, type Slot, type SlotPlaces } from './slot.ts'
-import { buildingFolder, finishTemplate, markTemplateUsed, readTemplate, removeEmptySlots, removeTemplates, removeUnused, requireTemplateSpace, templateKey, volatileFolder } from './templates.ts'
-import { qemuVm } from './vm.ts'
 
 export interface QemuDriverOptions {
   /** SWARM_CACHE: images, probes; its hash names the folder of templates in memory. */
@@ -43,7 +41,6 @@ export interface QemuDriver extends VmDriver {
 const VMM_OVERHEAD_BYTES = (TRANSLATION_CACHE_MB + 384) * 1024 * 1024
 /** What of that cannot be taken back from it (page cache can): what a host must have for it. */
 const TAKEN_OVERHEAD_BYTES = (TRANSLATION_CACHE_MB + 64) * 1024 * 1024
-const PREPARE_TIMEOUT_MS = 60_000
 
 /**
  * microVMs by QEMU: with KVM where a probe has booted a kernel on it, else under software emulation. Reclaims what dead
@@ -71,7 +68,7 @@ export async function createQemuDriver(options: QemuDriverOptions): Promise<Qemu
   const pool: SlotPool<Slot> = createSlotPool({
     start: (template) => startSlot(template, places(template)),
     end: (slot) => slot.release([]),
-    gone: (slot) => slot.qemu.exited,
+    gone: (slot) => slot.exited,
     most: warm, startsAtOnce: Math.max(1, Math.floor(availableParallelism() / 2)), ...(mayWarm === undefined ? {} : { mayGrow: mayWarm }),
     async onIdleTemplate(template): Promise<void> {
       if ([...live].some(({ templateKey: key }) => key === template.key)) return pool.use(template)
@@ -86,35 +83,14 @@ export async function createQemuDriver(options: QemuDriverOptions): Promise<Qemu
     if (disposed) throw new DomainError('driver_unavailable', { driver: 'qemu', problem: 'it is shut down' })
     const startedAt = performance.now()
     const slot = await pool.take(template)
-    const { limits, id } = request
-    const groups = createCgroups(cgroups, slot.name, { ...(limits.cpuShare === undefined ? {} : { cpuShare: limits.cpuShare }), memoryBytes: template.size.memoryMb * 1024 * 1024 + VMM_OVERHEAD_BYTES })
     try {
-      if (limits.cpuShare !== undefined && !cgroups.cpu) throw new DomainError('vm_limit_unenforceable', { limit: 'cpu', problem: cgroups.problems.cpu })
-      journal.update(slot.name, { vmId: id, cgroups: groups.paths })
-      groups.admit(slot.qemu.identity.pid)
-      const guest = connectGuest(id, slot.qemu.channel)
-      const prepared = (async () => {
-        await slot.qemu.qmp.command('cont')
-        await guest.hello()
-        const done = await guest.prepare({
-          entropy: randomBytes(32).toString('base64'), machineId: randomBytes(16).toString('hex'), hostname: hostnameOf(id), mountScratch: true,
-          ...(limits.pids === undefined ? {} : { pids: limits.pids }),
-        })
-        const missing = (['clock', 'reseed', 'machine_id', 'hostname', 'scratch'] as const).filter((step) => !done.done.includes(step))
-        if (missing.length > 0) throw new DomainError('vm_start_failed', { problem: `it did not acknowledge ${missing.join(', ')}` })
-      })()
-      const died = slot.qemu.exited.then((detail): never => { throw new DomainError('vm_start_failed', { problem: detail }) })
-      await withTimeout(Promise.race([prepared, died]), PREPARE_TIMEOUT_MS, () => `it did not answer within ${PREPARE_TIMEOUT_MS} ms`)
-      const vm = qemuVm(slot, guest, template, request, groups.paths, performance.now() - startedAt)
+      const vm = await startVm({ driver: 'qemu', journal, cgroups, vmmOverheadBytes: VMM_OVERHEAD_BYTES }, slot, template, request, startedAt)
       live.add(vm)
       void vm.ended.then(() => {
         live.delete(vm)
         pool.use(template) // a check follows most attempts
       })
       return vm
-    } catch (error) {
-      await slot.release(groups.paths)
-      throw error
     } finally {
       pool.replenish(template)
     }
@@ -154,7 +130,7 @@ export async function createQemuDriver(options: QemuDriverOptions): Promise<Qemu
         journal.add(name, [folder])
         try {
           await bootTemplate(folder, image, size, accelerator, name)
-          const built = finishTemplate(cache, folder, key, image, size)
+          const built = finishTemplate(cache, folder, key, image, size, { vmmVersion: machine.qemuVersion, cpuModel: machine.cpuModel })
           onProgress({ phase: 'ready', detail: `template booted in ${Math.round(performance.now() - startedAt)} ms` })
           return built
         } finally {
@@ -171,8 +147,3 @@ export async function createQemuDriver(options: QemuDriverOptions): Promise<Qemu
     },
   }
 }
-
-function hostnameOf(id: string): string {
-  return id.toLowerCase().replace(/[^a-z0-9-]+/g, '-').replace(/^-+|-+$/g, '').slice(0, 63) || 'vm'
-}
-

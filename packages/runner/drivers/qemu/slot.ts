@@ -1,19 +1,17 @@
 import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { DomainError } from '@swarm/core/errors.ts'
-import { run } from '../../host/run.ts'
 import { removeCgroup } from '../../host/cgroup.ts'
+import { connectGuest } from '../../vms/guest-connection.ts'
 import type { VmJournal } from '../../vms/journal.ts'
+import type { VmmSlot } from '../../vms/slot.ts'
+import { copyScratchDisk } from '../../vms/template-boot.ts'
 import type { Template } from '../driver.ts'
 import { startQemu, type QemuProcess } from './process.ts'
 
 /** A clone of a template that has loaded its state and waits, stopped, to become a microVM. */
-export interface Slot {
-  readonly name: string
+export interface Slot extends VmmSlot {
   readonly qemu: QemuProcess
-  readonly scratchDisk: string
-  /** Removes process, files, cgroups and the record. Idempotent. */
-  release(cgroups: readonly string[]): Promise<void>
 }
 
 export interface SlotPlaces { journal: VmJournal; volatile: string; disks: string; accelerator: 'tcg' | 'kvm' }
@@ -31,15 +29,27 @@ export async function startSlot(template: Template, places: SlotPlaces): Promise
     const scratchDisk = join(disks, 'scratch')
     const { image } = template
     if (image === null) throw new TypeError('a template of the QEMU driver has an image')
-    const copied = await run(['cp', '--sparse=always', '--reflink=auto', join(template.directory, 'scratch'), scratchDisk])
-    if (copied.code !== 0) throw new DomainError('vm_start_failed', { problem: copied.stderr.trim() })
+    await copyScratchDisk(join(template.directory, 'scratch'), scratchDisk)
     const qemu = await startQemu({
       name, accelerator: places.accelerator, image, size: template.size, memoryFile: join(template.directory, 'memory'), scratchDisk,
       qmpSocket: join(sockets, 'qmp'), channelSocket: join(sockets, 'channel'), role: 'clone',
     }, join(template.directory, 'state'), (process) => places.journal.update(name, { process }))
     let released: Promise<void> | null = null
     const slot: Slot = {
-      name, qemu, scratchDisk,
+      name, qemu, scratchDisk, pid: qemu.identity.pid, exited: qemu.exited,
+      async wake(vmId) {
+        const guest = connectGuest(vmId, qemu.channel)
+        await qemu.qmp.command('cont')
+        await guest.hello()
+        return guest
+      },
+      state: async () => (await qemu.qmp.command('query-status') as { status: string }).status,
+      async pause() {
+        await qemu.qmp.command('stop')
+      },
+      async resume() {
+        await qemu.qmp.command('cont')
+      },
       release(cgroups) {
         released ??= (async () => {
           qemu.qmp[Symbol.dispose]()

@@ -3,16 +3,16 @@ import type { Duplex } from 'node:stream'
 import { DomainError } from '@swarm/core/errors.ts'
 import { GUEST_AGENT_PROGRAM, GUEST_WORKSPACE } from '@swarm/contract/guest-protocol.ts'
 import type { MuxStream } from '@swarm/contract/channel.ts'
-import { wasOutOfMemory } from '../../host/cgroup.ts'
-import { readCpuMs, readMemory, readScheduling } from '../../host/usage.ts'
-import { forwardDuplex } from '../../vms/forward-duplex.ts'
-import type { GuestConnection } from '../../vms/guest-connection.ts'
-import { watchHealth } from '../../vms/health.ts'
-import type { RestoreOptions, Template, Vm, VmEnd } from '../driver.ts'
-import type { Slot } from './slot.ts'
+import type { RestoreOptions, Template, Vm, VmDriver, VmEnd } from '../drivers/driver.ts'
+import { wasOutOfMemory } from '../host/cgroup.ts'
+import { readCpuMs, readMemory, readScheduling } from '../host/usage.ts'
+import { forwardDuplex } from './forward-duplex.ts'
+import type { GuestConnection } from './guest-connection.ts'
+import { watchHealth } from './health.ts'
+import type { VmmSlot } from './slot.ts'
 
 /** Makes the Vm of a slot whose guest has been prepared. It ends once, for the first reason there is. */
-export function qemuVm(slot: Slot, guest: GuestConnection, template: Template, options: RestoreOptions, cgroups: readonly string[], restoreMs: number): Vm {
+export function runningVm(driver: VmDriver['name'], slot: VmmSlot, guest: GuestConnection, template: Template, options: RestoreOptions, cgroups: readonly string[], restoreMs: number): Vm {
   const { id, limits } = options
   const startedMs = Date.now()
   const ended = Promise.withResolvers<VmEnd>()
@@ -36,16 +36,16 @@ export function qemuVm(slot: Slot, guest: GuestConnection, template: Template, o
 
   const health = watchHealth({
     ping: () => guest.ping(),
-    vmmState: async () => (await slot.qemu.qmp.command('query-status') as { status: string }).status,
-    cpu: () => readScheduling(slot.qemu.identity.pid),
+    vmmState: () => slot.state(),
+    cpu: () => readScheduling(slot.pid),
   }, { cores: Math.min(template.size.vcpus, limits.cpuShare ?? template.size.vcpus), onStuck: (detail) => void end('stuck', detail) })
 
   // A VMM that ends by itself has crashed, whatever it says: the guest is never asked to power off.
-  void slot.qemu.exited.then((detail) => end('crashed', detail))
+  void slot.exited.then((detail) => end('crashed', detail))
   void guest.closed.then(async ({ violation }) => {
     if (violation !== null) return end('protocol_violation', violation)
     // The channel closes with the process; if that lives on, the VM is unreachable and over all the same.
-    return end('crashed', await Promise.race([slot.qemu.exited, nextTurn().then(() => 'the channel was closed')]))
+    return end('crashed', await Promise.race([slot.exited, nextTurn().then(() => 'the channel was closed')]))
   })
 
   guest.onForward((stream: MuxStream) => {
@@ -61,7 +61,7 @@ export function qemuVm(slot: Slot, guest: GuestConnection, template: Template, o
   })
 
   return {
-    id, driver: 'qemu', templateKey: template.key, startedMs, restoreMs,
+    id, driver, templateKey: template.key, startedMs, restoreMs,
     workspace: GUEST_WORKSPACE, agentProgram: GUEST_AGENT_PROGRAM,
     ended: ended.promise,
     async exec(request) {
@@ -77,16 +77,12 @@ export function qemuVm(slot: Slot, guest: GuestConnection, template: Template, o
     },
     async stats() {
       if (ending !== null) throw new DomainError('vm_ended', { id, ...(await ended.promise) })
-      const { pid } = slot.qemu.identity
       const scratchBytes = statSync(slot.scratchDisk, { throwIfNoEntry: false })?.blocks ?? 0
-      return { cpuMs: readCpuMs(pid), ...readMemory(pid), scratchBytes: scratchBytes * 512, egressBytes, openForwards: forwards, uptimeMs: Date.now() - startedMs }
+      const host = { cpuMs: readCpuMs(slot.pid), ...readMemory(slot.pid), scratchBytes: scratchBytes * 512, egressBytes, openForwards: forwards, uptimeMs: Date.now() - startedMs }
+      return { ...host, ...await slot.vmmStats?.() }
     },
-    async pause() {
-      await slot.qemu.qmp.command('stop')
-    },
-    async resume() {
-      await slot.qemu.qmp.command('cont')
-    },
+    pause: () => slot.pause(),
+    resume: () => slot.resume(),
     kill: (reason) => end('killed', reason),
     [Symbol.asyncDispose]: () => end('disposed', 'it was no longer needed'),
   }
