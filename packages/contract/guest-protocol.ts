@@ -19,7 +19,7 @@ import { z } from 'zod'
  * discards everything up to the echo of its own digits, and may send frames right behind its hello.
  */
 
-export const GUEST_PROTOCOL_VERSION = 1
+export const GUEST_PROTOCOL_VERSION = 2
 export const FRAME = { OPEN: 1, DATA: 2, END: 3, RESET: 4, CREDIT: 5 } as const
 export const FRAME_HEADER_BYTES = 9
 /** Largest payload of one frame, bytes. */
@@ -57,6 +57,13 @@ export const PrepareAcknowledgement = z.object({
   guestNowMs: z.number(),
 })
 
+/**
+ * Host → guest: move the wall clock by `stepMs` (0: leave it) and say what it shows, as the one DATA of the stream: JSON
+ * ClockAnswer. A step is relative, so that it is right however long it was on its way.
+ */
+export const ClockHeader = z.object({ kind: z.literal('clock'), stepMs: z.number() })
+export const ClockAnswer = z.object({ guestNowMs: z.number() })
+
 /** Host → guest: run a process. DATA host→guest is its stdin (END closes it); DATA guest→host are ExecOutput chunks. */
 export const ExecHeader = z.object({
   kind: z.literal('exec'),
@@ -73,10 +80,11 @@ export const ExecHeader = z.object({
 /** Guest → host: bytes of a TCP connection that a process in the guest made to the proxy listener on 127.0.0.1. */
 export const ForwardHeader = z.object({ kind: z.literal('forward'), listener: z.literal('proxy') })
 
-export const OpenHeader = z.discriminatedUnion('kind', [PrepareHeader, ExecHeader, ForwardHeader])
+export const OpenHeader = z.discriminatedUnion('kind', [PrepareHeader, ClockHeader, ExecHeader, ForwardHeader])
 export type OpenHeader = z.infer<typeof OpenHeader>
 export type PrepareAcknowledgement = z.infer<typeof PrepareAcknowledgement>
 export type PrepareHeader = z.infer<typeof PrepareHeader>
+export type ClockHeader = z.infer<typeof ClockHeader>
 export type ExecHeader = z.infer<typeof ExecHeader>
 export type ForwardHeader = z.infer<typeof ForwardHeader>
 

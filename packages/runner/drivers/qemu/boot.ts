@@ -60,6 +60,7 @@ export async function bootTemplate(directory: string, image: Image, size: VmSize
 async function warmUp(guest: ReturnType<typeof connectGuest>): Promise<void> {
   await guest.hello()
   await guest.prepare({ entropy: randomBytes(32).toString('base64'), machineId: randomBytes(16).toString('hex'), hostname: 'template', mountScratch: false })
+  await guest.setClock()
   for (const argv of WARM_UP) {
     const { code, stderr } = await guest.exec({ argv, cwd: '/' })
     if (code !== 0) throw new DomainError('vm_start_failed', { problem: `${argv.join(' ')} failed in the template: ${stderr.trim()}` })

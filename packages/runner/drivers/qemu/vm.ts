@@ -78,6 +78,7 @@ export function qemuVm(slot: Slot, guest: GuestConnection, template: Template, o
     },
     async resume() {
       await slot.qemu.qmp.command('cont')
+      await guest.setClock()
     },
     kill: (reason) => end('killed', reason),
     [Symbol.asyncDispose]: () => end('disposed', 'it was no longer needed'),
