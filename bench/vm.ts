@@ -12,9 +12,13 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { loadavg, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { probeKvm } from '../packages/runner/drivers/qemu/kvm.ts'
 import { selectDriver, type DriverConfig } from '../packages/runner/drivers/select.ts'
 import { volatileFolder } from '../packages/runner/drivers/qemu/templates.ts'
+import { readMachine } from '../packages/runner/host/machine.ts'
+import type { Image } from '../packages/runner/images/image.ts'
 import { ensureImage } from '../packages/runner/images/images.ts'
+import { findTool } from '../packages/runner/images/tools.ts'
 import { testCache, TEST_SIZE } from '../packages/runner/vms/testing.ts'
 import { tableOf, type Benchmark } from './measure.ts'
 import { startBare } from './vm-bench/bare.ts'
@@ -47,18 +51,14 @@ const benchmarks: Benchmark[] = []
 try {
   await using driver = await selectDriver({ driver: values.driver as DriverConfig['driver'], cache, stateDir: state, warm: 0, onNotice: note })
   if (!('prewarm' in driver)) throw new Error(`the driver ${driver.name} keeps no processes waiting: there is nothing to measure`)
-  const template = await driver.buildTemplate(await ensureImage({ cache }), TEST_SIZE, ({ detail }) => { note(detail) })
-  await using bare = driver.name === 'qemu' ? startBare(template, join(state, 'bare'), readAccelerator()) : null
+  const image = await ensureImage({ cache })
+  const template = await driver.buildTemplate(image, TEST_SIZE, ({ detail }) => { note(detail) })
+  await using bare = driver.name === 'qemu' ? startBare(template, join(state, 'bare'), await accelerator(image)) : null
   const subject: Subject = { driver: driver as unknown as Subject['driver'], template, bare, note }
   note(`${driver.name}, ${TEST_SIZE.memoryMb} MiB each; load average before: ${load?.toFixed(2)}`)
   await oneByOne({ ...subject, note: () => {} }, 1) // what is read for the first time is in the page cache from now on
   benchmarks.push(...await oneByOne(subject, runs))
   benchmarks.push(...await allAtOnce(subject, count, count > 30 ? 2 : 3))
-
-  /** The bare script boots nothing: it goes by what the template was made with, which the driver's probe has decided. */
-  function readAccelerator(): 'tcg' | 'kvm' {
-    return readFileSync(join(template.directory, 'console'), 'latin1').includes('Hypervisor detected: KVM') ? 'kvm' : 'tcg'
-  }
 } finally {
   const left = await leftovers()
   for (const each of left) note(`left behind: ${each}`)
@@ -66,3 +66,9 @@ try {
   rmSync(state, { recursive: true, force: true })
 }
 process.stdout.write(values.json ? `${JSON.stringify({ benchmarks })}\n` : `${tableOf(benchmarks)}\n`)
+
+/** As the driver has found it out; the answer is in the cache. */
+async function accelerator(image: Image): Promise<'tcg' | 'kvm'> {
+  const qemu = findTool('qemu-system-x86_64') ?? 'qemu-system-x86_64'
+  return (await probeKvm(cache, await readMachine(qemu), image, qemu)).works ? 'kvm' : 'tcg'
+}

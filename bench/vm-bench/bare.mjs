@@ -22,7 +22,7 @@ let number = 0
 function argumentsOf(folder) {
   const { template, kernel, initrd, root, memoryMb, vcpus, accelerator } = machine
   return [
-    '-machine', 'q35,memory-backend=memory,vmport=off,hpet=off', '-accel', accelerator === 'kvm' ? 'kvm' : 'tcg,tb-size=256', '-cpu', accelerator === 'kvm' ? 'host' : 'max', '-smp', String(vcpus), '-m', `${memoryMb}M`,
+    '-machine', 'q35,memory-backend=memory,vmport=off,hpet=off,sata=off,smbus=off,usb=off', '-accel', accelerator === 'kvm' ? 'kvm' : 'tcg,tb-size=256', '-cpu', accelerator === 'kvm' ? 'host' : 'max', '-smp', String(vcpus), '-m', `${memoryMb}M`,
     '-object', `memory-backend-file,id=memory,size=${memoryMb}M,mem-path=${join(template, 'memory')},share=off`, '-kernel', kernel, '-initrd', initrd,
     '-append', 'console=ttyS0 reboot=t panic=-1 quiet loglevel=4 random.trust_cpu=off', '-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot',
     '-chardev', 'null,id=console', '-serial', 'chardev:console', '-qmp', `unix:${join(folder, 'qmp')},server=off`,

@@ -8,8 +8,8 @@ import { encodings, hidden, SEARCH } from './search.ts'
 
 /** Hardware that a guest has, as PCI vendor:device; each is code of the VMM that a guest can talk to. */
 const DEVICES: Record<string, string[]> = {
-  // Host bridge, ISA bridge, SATA and SMBus of q35; two disks, the channel.
-  qemu: ['1af4:1001', '1af4:1001', '1af4:1003', '8086:2918', '8086:2922', '8086:2930', '8086:29c0'],
+  // Two disks, the channel; ISA bridge and host bridge of q35.
+  qemu: ['1af4:1001', '1af4:1001', '1af4:1003', '8086:2918', '8086:29c0'],
   firecracker: [],
 }
 
@@ -35,15 +35,17 @@ eachIsolatingDriver((driver) => {
 
     test('are nowhere that root in the guest can read: kernel memory, memory of processes, environments, files, disks', async () => {
       const mine = randomBytes(16).toString('hex')
-      await host.sh('first', 'cat > /root/mine', { stdin: mine })
+      await host.sh('first', 'cat > /root/mine; sync', { stdin: mine })
       const patterns = [mine, ...Object.values(host.facts.secrets).flatMap(encodings)]
       const { code, stdout, stderr } = await host.exec('first', ['perl', '-e', SEARCH], { stdin: patterns.map((text) => `${hidden(text)}\n`).join(''), timeoutMs: 200_000 })
       expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
       const result = JSON.parse(stdout) as { searched: Record<string, number>; found: { pattern: number; place: string }[] }
       // Each source was read, and what is there was found in it.
-      for (const source of ['files', 'environments', 'processes', 'disks']) expect(result.searched[source], source).toBeGreaterThan(100)
+      for (const source of ['files', 'environments']) expect(result.searched[source], source).toBeGreaterThan(100)
       expect(result.searched['disks']).toBeGreaterThan(1_000_000_000)
-      expect(new Set(result.found.filter(({ pattern }) => pattern === 0).map(({ place }) => place))).toContain('/root/mine')
+      expect(result.searched['kernel'] ?? result.searched['processes']).toBeGreaterThan(100_000_000)
+      const places = new Set(result.found.filter(({ pattern }) => pattern === 0).map(({ place }) => place))
+      expect([...places]).toEqual(expect.arrayContaining(['/root/mine', '/dev/vdb', '/proc/kcore']))
       expect(result.found.filter(({ pattern }) => pattern > 0)).toEqual([])
     })
 

@@ -51,16 +51,6 @@ while (defined(my $folder = pop @folders)) {
     if (S_ISDIR($stat[2])) { push @folders, $path } elsif (S_ISREG($stat[2])) { open(my $f, '<:raw', $path) or next; stream('files', $path, $f, 1e9) }
   }
 }
-for my $process (glob('/proc/[0-9]*')) {
-  for my $name ('environ', 'cmdline', 'stack', 'comm') { open(my $f, '<:raw', "$process/$name") or next; stream('environments', "$process/$name", $f, 1e7) }
-  next if $process eq "/proc/$$";
-  open(my $maps, '<', "$process/maps") or next; open(my $memory, '<:raw', "$process/mem") or next;
-  while (<$maps>) {
-    my ($from, $to) = /^([0-9a-f]+)-([0-9a-f]+) r/ or next; next if /\[v/ || m{r..[ps] \S+ \S+ [1-9]\d* .*\.so|/usr/(lib|bin)|/usr/local/bin};
-    my ($at, $end, $rest) = (hex $from, hex $to, '');
-    while ($at < $end) { sysseek($memory, $at, 0) or last; my $n = sysread($memory, my $bytes, $end - $at > 1048576 ? 1048576 : $end - $at) or last; $rest = search('processes', "$process/mem", $bytes, $rest); $at += $n }
-  }
-}
 # All of physical memory, where this kernel shows it to root.
 if (open(my $core, '<:raw', '/proc/kcore')) {
   sysread($core, my $head, 64); my ($offset, $size, $count) = (unpack('Q', substr($head, 32, 8)), unpack('S', substr($head, 54, 2)), unpack('S', substr($head, 56, 2)));
@@ -70,6 +60,17 @@ if (open(my $core, '<:raw', '/proc/kcore')) {
     next if $type != 1 || $length > 2**33 || !sysseek($core, $at, 0);
     my ($left, $rest) = ($length, '');
     while ($left > 0) { my $n = sysread($core, my $bytes, $left > 1048576 ? 1048576 : $left) or last; $rest = search('kernel', '/proc/kcore', $bytes, $rest); $left -= $n }
+  }
+}
+for my $process (glob('/proc/[0-9]*')) {
+  for my $name ('environ', 'cmdline', 'stack', 'comm') { open(my $f, '<:raw', "$process/$name") or next; stream('environments', "$process/$name", $f, 1e7) }
+  # Which holds the memory of every process: only without it they are read one by one.
+  next if ($searched{kernel} // 0) > 300_000_000 || $process eq "/proc/$$";
+  open(my $maps, '<', "$process/maps") or next; open(my $memory, '<:raw', "$process/mem") or next;
+  while (<$maps>) {
+    my ($from, $to) = /^([0-9a-f]+)-([0-9a-f]+) r/ or next; next if /\[v/ || m{r..[ps] \S+ \S+ [1-9]\d* .*\.so|/usr/(lib|bin)|/usr/local/bin};
+    my ($at, $end, $rest) = (hex $from, hex $to, '');
+    while ($at < $end) { sysseek($memory, $at, 0) or last; my $n = sysread($memory, my $bytes, $end - $at > 1048576 ? 1048576 : $end - $at) or last; $rest = search('processes', "$process/mem", $bytes, $rest); $at += $n }
   }
 }
 if (open(my $memory, '<:raw', '/dev/mem')) { stream('physical', '/dev/mem', $memory, 2**30) }

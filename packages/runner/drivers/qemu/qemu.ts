@@ -10,11 +10,13 @@ import { connectGuest } from '../../vms/guest-connection.ts'
 import { journalFolder, openVmJournal } from '../../vms/journal.ts'
 import { describeOrphan, reclaimOrphans, type ReclaimedOrphan } from '../../vms/reclaim.ts'
 import type { RestoreOptions, Template, Vm, VmDriver, VmSize } from '../driver.ts'
-import { TRANSLATION_CACHE_MB } from './arguments.ts'
+import { TRANSLATION_CACHE_MB, type Accelerator } from './arguments.ts'
 import { bootTemplate, withTimeout } from './boot.ts'
 import { probeKvm } from './kvm.ts'
+import { createSealedMemories } from './sealed-memory.ts'
 import { startSlot, type Slot, type SlotPlaces } from './slot.ts'
 import { buildingFolder, finishTemplate, markTemplateUsed, readTemplate, removeTemplates, removeEmptySlots, requireTemplateSpace, templateKey, volatileFolder } from './templates.ts'
+import { DEFAULT_UIDS, type UidRange } from './users.ts'
 import { qemuVm } from './vm.ts'
 
 export interface QemuDriverOptions {
@@ -24,6 +26,8 @@ export interface QemuDriverOptions {
   stateDir: string
   /** Processes kept waiting per template. */
   warm?: number
+  /** Users for QEMU processes, one each, where this process is root. */
+  uids?: UidRange
   /** Told of everything that somebody should know: what could not be limited, what was reclaimed. */
   onNotice?: (notice: string) => void
 }
@@ -58,10 +62,14 @@ export async function createQemuDriver(options: QemuDriverOptions): Promise<Qemu
   const marks = new Map<string, Disposable>()
   const pools = new Map<string, Promise<Slot | null>[]>()
   const live = new Set<Vm>()
-  const accelerators = new Map<string, 'tcg' | 'kvm'>()
+  const accelerators = new Map<string, Accelerator>()
+  const memories = createSealedMemories()
   let disposed = false
 
-  const places = (template: Template): SlotPlaces => ({ journal, volatile: volatileFolder(cache), disks: join(stateDir, 'disks'), accelerator: accelerators.get(template.key) ?? 'tcg' })
+  const places = (template: Template): SlotPlaces => ({
+    journal, disks: join(stateDir, 'disks'), accelerator: accelerators.get(template.key) ?? 'tcg', users: process.getuid?.() === 0 ? options.uids ?? DEFAULT_UIDS : null,
+    memory: ({ directory }) => memories.of(directory, join(directory, 'memory')),
+  })
 
   function refill(template: Template, count = warm): void {
     const pool = pools.get(template.key) ?? []
@@ -164,6 +172,7 @@ export async function createQemuDriver(options: QemuDriverOptions): Promise<Qemu
       disposed = true
       const waiting = (await Promise.all([...pools.values()].flat())).filter((slot) => slot !== null)
       await Promise.all([...[...live].map((vm) => vm[Symbol.asyncDispose]()), ...waiting.map((slot) => slot.release([]))])
+      await memories[Symbol.asyncDispose]()
       for (const mark of marks.values()) mark[Symbol.dispose]()
       removeSharedCgroups(cgroups)
       removeEmptySlots(cache)

@@ -8,10 +8,10 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { isAlive, processesWithArgument } from '../../host/processes.ts'
 import { openVmJournal } from '../../vms/journal.ts'
 import { connectGuest } from '../../vms/guest-connection.ts'
-import { openTestDriver, testCache } from '../../vms/testing.ts'
-import type { ExecOptions, Vm, VmLimits } from '../driver.ts'
+import { openTestDriver } from '../../vms/testing.ts'
+import type { ExecOptions, Template, Vm, VmLimits } from '../driver.ts'
+import { createSealedMemories } from './sealed-memory.ts'
 import { startSlot } from './slot.ts'
-import { volatileFolder } from './templates.ts'
 
 let host: Awaited<ReturnType<typeof openTestDriver>>
 let count = 0
@@ -167,8 +167,9 @@ test('two clones of one template draw different randomness, machine ids and host
 })
 
 test('nothing runs in a clone before it has acknowledged its reseed', async () => {
-  const { journal, ...places } = { journal: openVmJournal(join(host.stateDir, 'bare')), volatile: volatileFolder(testCache()), disks: join(host.stateDir, 'bare-disks'), accelerator: 'tcg' as const }
-  const slot = await startSlot(host.template, { journal, ...places })
+  await using memories = createSealedMemories()
+  const memory = ({ directory }: Template) => memories.of(directory, join(directory, 'memory'))
+  const slot = await startSlot(host.template, { journal: openVmJournal(join(host.stateDir, 'bare')), disks: join(host.stateDir, 'bare-disks'), accelerator: 'tcg', users: null, memory })
   try {
     const guest = connectGuest('VM-BARE0001', slot.qemu.channel)
     await slot.qemu.qmp.command('cont')
@@ -243,8 +244,8 @@ test('a disposed driver leaves only the template', async () => {
   await other.driver.restore(other.template, { id: 'VM-LEFT0001', limits: {}, correlationId: 'test' })
   const slots = openVmJournal(join(other.stateDir, 'vms')).records().map(({ slot }) => slot)
   expect(slots.length).toBeGreaterThanOrEqual(1)
-  await other[Symbol.asyncDispose]()
+  await other.driver[Symbol.asyncDispose]()
   expect(slots.flatMap(processesWithArgument)).toEqual([])
-  const left = readdirSync(join(volatileFolder(testCache()), 'slots'))
-  expect(left.filter((name) => slots.includes(name))).toEqual([])
+  expect(readdirSync(join(other.stateDir, 'disks'))).toEqual([])
+  await other[Symbol.asyncDispose]()
 })
