@@ -105,6 +105,8 @@ export const Settings = z.strictObject({
     memoryMb: setting(positive.min(128).default(1024), 'SWARM_VM_MEMORY_MB', 'Memory of a microVM, MiB', number),
     scratchMb: setting(positive.min(64).default(2048), 'SWARM_VM_SCRATCH_MB', 'Writable disk of a microVM, MiB', number),
     warm: setting(z.number().int().min(0).max(100).default(2), 'SWARM_VM_WARM', 'MicroVMs kept waiting', number),
+    uidFirst: setting(positive.max(4_000_000_000).default(1_900_000_000), 'SWARM_VM_UID_FIRST', 'First of the user and group ids that microVMs get, one each, where the runner is root; no account may have one of them', number),
+    uidCount: setting(positive.max(100_000).default(1_000), 'SWARM_VM_UID_COUNT', 'How many such ids there are: microVMs on this host at most', number),
   }).prefault({}),
 })
 export type Config = z.output<typeof Settings>

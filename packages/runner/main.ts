@@ -35,7 +35,7 @@ async function main(): Promise<void> {
   const runners = join(settings.home, 'runner')
   const logger = createRunnerLogger(settings.logLevel, settings.logTo === 'file' ? join(settings.home, 'logs', `runner-${name}.log`) : undefined, { maxBytes: settings.retention.logMb * 1024 ** 2, files: settings.retention.logFiles })
   await using driver = await selectDriver({
-    driver: settings.vm.driver, cache: settings.cache, stateDir: join(runners, name), warm: settings.vm.warm,
+    driver: settings.vm.driver, cache: settings.cache, stateDir: join(runners, name), warm: settings.vm.warm, uids: { first: settings.vm.uidFirst, count: settings.vm.uidCount },
     onNotice: (notice) => { logger.warn(notice) },
   })
   await using _reclaiming = startReclaiming(runners, {
