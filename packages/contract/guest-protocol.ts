@@ -60,6 +60,13 @@ export const PrepareAcknowledgement = z.object({
   guestNowMs: z.number(),
 })
 
+/**
+ * Host → guest: move the wall clock by `stepMs` (0: leave it) and say what it shows, as the one DATA of the stream: JSON
+ * ClockAnswer. A step is relative, so that it is right however long it was on its way.
+ */
+export const ClockHeader = z.object({ kind: z.literal('clock'), stepMs: z.number() })
+export const ClockAnswer = z.object({ guestNowMs: z.number() })
+
 /** Host → guest: run a process. DATA host→guest is its stdin (END closes it); DATA guest→host are ExecOutput chunks. */
 export const ExecHeader = z.object({
   kind: z.literal('exec'),
@@ -79,10 +86,11 @@ export const ForwardHeader = z.object({ kind: z.literal('forward'), listener: z.
 /** Host → guest: are you there? The guest ends the stream at once; a RESET of it is a sign of life as well. No DATA. */
 export const PingHeader = z.object({ kind: z.literal('ping') })
 
-export const OpenHeader = z.discriminatedUnion('kind', [PrepareHeader, ExecHeader, ForwardHeader, PingHeader])
+export const OpenHeader = z.discriminatedUnion('kind', [PrepareHeader, ClockHeader, ExecHeader, ForwardHeader, PingHeader])
 export type OpenHeader = z.infer<typeof OpenHeader>
 export type PrepareAcknowledgement = z.infer<typeof PrepareAcknowledgement>
 export type PrepareHeader = z.infer<typeof PrepareHeader>
+export type ClockHeader = z.infer<typeof ClockHeader>
 export type ExecHeader = z.infer<typeof ExecHeader>
 export type ForwardHeader = z.infer<typeof ForwardHeader>
 

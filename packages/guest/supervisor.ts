@@ -21,6 +21,7 @@ function onOpen(stream: MuxStream): void {
   const header = stream.header
   if (header.kind === 'prepare') return preparer.prepare(stream, header, process.hrtime.bigint(), () => { prepared = true })
   if (header.kind === 'ping') return stream.end()
+  if (header.kind === 'clock' && prepared) return preparer.moveClock(stream, header)
   if (header.kind === 'exec' && prepared) return runExec(stream, header)
   stream.reset(prepared ? 'the guest does not open such streams' : 'not prepared yet')
 }

@@ -11,7 +11,8 @@ import { HELLO_PREFIX } from '@swarm/contract/guest-protocol.ts'
 
 // The bridge and the supervisor's end of the channel as they are in a guest, in mount and pid namespaces of their own. Only the listening
 // socket is another one (three lines of the bridge): nothing can connect to a vsock of this machine from within.
-const here = (path: string) => fileURLToPath(new URL(path, import.meta.url))
+const BRIDGE = fileURLToPath(new URL('./init/vsock.pl', import.meta.url))
+const SUPERVISED = fileURLToPath(new URL('./testing-channel.ts', import.meta.url))
 const isRoot = process.getuid?.() === 0
 let folder: string
 let guest: ChildProcess | undefined
@@ -20,13 +21,13 @@ beforeAll(async () => {
   if (!isRoot) return
   folder = mkdtempSync(join(tmpdir(), 'swarm-vsock-test-'))
   const socket = join(folder, 'socket')
-  const bridge = readFileSync(here('./init/vsock.pl'), 'utf8')
+  const bridge = readFileSync(BRIDGE, 'utf8')
     .replace(/^socket\(my \$listener.*$/m, 'use Socket; socket(my $listener, AF_UNIX, SOCK_STREAM, 0) or die;')
     .replace(/^bind\(\$listener.*$/m, `bind($listener, pack_sockaddr_un('${socket}')) or die;`).replace(/^ +next unless \$cid == 2;$/m, '')
   expect(bridge.match(/AF_UNIX|pack_sockaddr_un|\$cid == 2/g)).toEqual(['AF_UNIX', 'pack_sockaddr_un'])
   writeFileSync(join(folder, 'vsock.pl'), bridge)
   const script = 'for place in /run /opt /dev; do mount -t tmpfs swarm-test $place; done && mknod /dev/null c 1 3 && mknod /dev/urandom c 1 9 && touch /dev/vsock && mkdir /opt/swarm && cp "$0/vsock.pl" /opt/swarm/ && mkfifo /run/swarm-channel-in /run/swarm-channel-out && exec "$1" "$2"'
-  guest = spawn('unshare', ['--mount', '--pid', '--fork', '--mount-proc', '--kill-child=KILL', 'sh', '-c', script, folder, process.execPath, here('./testing-channel.ts')], { stdio: ['ignore', 'inherit', 'inherit'] })
+  guest = spawn('unshare', ['--mount', '--pid', '--fork', '--mount-proc', '--kill-child=KILL', 'sh', '-c', script, folder, process.execPath, SUPERVISED], { stdio: ['ignore', 'inherit', 'inherit'] })
   await vi.waitFor(() => { expect(existsSync(socket)).toBe(true) }, { timeout: 20_000 })
 })
 afterAll(() => {

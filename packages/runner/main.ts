@@ -40,7 +40,8 @@ async function main(): Promise<void> {
   })
   admission.onProblem((problem) => { if (problem !== null) logger.warn({ problem }, 'no room for a further microVM') })
   await using driver = await selectDriver({
-    driver: settings.vm.driver, cache: settings.cache, stateDir: join(runners, name), warm: settings.vm.warm, mayWarm: admission.mayWarm, firecracker: firecrackerSettings(settings),
+    driver: settings.vm.driver, cache: settings.cache, stateDir: join(runners, name), warm: settings.vm.warm, mayWarm: admission.mayWarm,
+    uids: { first: settings.vm.uidFirst, count: settings.vm.uidCount }, firecracker: firecrackerSettings(settings),
     onNotice: (notice) => { logger.warn(notice) },
   })
   await using _reclaiming = startReclaiming(runners, {

@@ -90,7 +90,7 @@ export interface Vm extends AsyncDisposable {
   readonly ended: Promise<VmEnd>
   /** @throws DomainError vm_ended */
   stats(): Promise<VmStats>
-  /** The guest stands still, and so do its clocks: after a pause they are late by its length. */
+  /** The guest stands still, and so do its clocks; its wall clock is set again by `resume`. */
   pause(): Promise<void>
   resume(): Promise<void>
   kill(reason: string): Promise<void>

@@ -16,14 +16,14 @@ export interface DriverConfig extends QemuDriverOptions {
    * and must be asked for.
    */
   driver: 'auto' | 'firecracker' | 'qemu' | 'process'
-  firecracker?: Pick<FirecrackerDriverOptions, 'paths' | 'uids' | 'diskMbPerS'>
+  firecracker?: Pick<FirecrackerDriverOptions, 'paths' | 'diskMbPerS'>
 }
 
 export interface DriverOffer { name: VmDriver['name']; usable: boolean; detail: string }
 
 /** What the settings say to Firecracker's driver. */
 export function firecrackerSettings({ vm }: Config): NonNullable<DriverConfig['firecracker']> {
-  return { paths: { firecracker: vm.firecracker, jailer: vm.jailer }, uids: { first: vm.uidFirst, count: vm.uidCount }, diskMbPerS: vm.diskMbPerS }
+  return { paths: { firecracker: vm.firecracker, jailer: vm.jailer }, diskMbPerS: vm.diskMbPerS }
 }
 
 /** What this machine offers, without starting anything; for doctor. */

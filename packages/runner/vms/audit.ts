@@ -12,7 +12,7 @@ const CGROUPS = ['/sys/fs/cgroup/swarm', '/sys/fs/cgroup/cpu/swarm', '/sys/fs/cg
 
 /**
  * `slots`: names of records that it was started for, as an argument (QEMU, Firecracker) or as a mark in its environment. `at`: the slot in
- * whose folder it works (the process driver), which a cleared environment does not hide.
+ * whose folder it stands, which a cleared environment does not hide.
  */
 interface HostProcess { readonly pid: number; readonly argv: readonly string[]; readonly slots: readonly string[]; readonly at: string | null }
 
@@ -78,11 +78,11 @@ function hostProcesses(runners: string): HostProcess[] {
   })
 }
 
-/** The slot in whose folder (drivers/process) a process works. */
+/** The slot in whose folder a process stands: of the process driver, or of a disk of QEMU. */
 function slotAt(root: string, folder: string): string | null {
   if (!folder.startsWith(root)) return null
-  const [, processes, slot] = folder.slice(root.length).replace(/ \(deleted\)$/, '').split(sep)
-  return processes === 'processes' && slot !== undefined && SLOT.test(slot) ? slot : null
+  const [, kind, slot] = folder.slice(root.length).replace(/ \(deleted\)$/, '').split(sep)
+  return (kind === 'processes' || kind === 'disks') && slot !== undefined && SLOT.test(slot) ? slot : null
 }
 
 /** Empty when the process ended meanwhile, or is another user's. */

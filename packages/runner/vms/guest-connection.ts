@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import type { Duplex } from 'node:stream'
+import type { z } from 'zod'
 import { DomainError } from '@swarm/core/errors.ts'
 import { createMux, type Mux, type MuxStream } from '@swarm/contract/channel.ts'
-import { HELLO_PREFIX, PrepareAcknowledgement, READY_LINE, type PrepareHeader } from '@swarm/contract/guest-protocol.ts'
+import { ClockAnswer, HELLO_PREFIX, PrepareAcknowledgement, READY_LINE, type OpenHeader, type PrepareHeader } from '@swarm/contract/guest-protocol.ts'
 import type { ExecOptions, ExecResult } from '../drivers/driver.ts'
 import { throttle } from './channel-rate.ts'
 import { collectExec, DEFAULT_OUTPUT_BYTES } from './guest-exec.ts'
@@ -12,12 +13,21 @@ const EXEC_GRACE_MS = 15_000
 /** What a guest may have said before its hello: a few ready lines. */
 const MAX_PREAMBLE_BYTES = 64 * 1024
 
+/**
+ * How exactly a guest's clock is set, and how often it is asked for that at most: the time that `prepare` sends is late by its
+ * way (50 to 120 ms in a clone that runs for the first time, under emulation).
+ */
+const CLOCK = { withinMs: 10, rounds: 8 }
+
 /** The host's end of a channel, over any byte stream. */
 export interface GuestConnection {
   /** Waits until the guest says that it is ready; only while nothing else was sent (template). */
   ready(): Promise<void>
   hello(): Promise<void>
+  /** @throws DomainError vm_start_failed */
   prepare(header: Omit<PrepareHeader, 'kind' | 'nowMs'>): Promise<PrepareAcknowledgement>
+  /** Sets the guest's clock by the host's, to a few ms: after a restore, and after a pause. */
+  setClock(): Promise<void>
   exec(options: ExecOptions): Promise<ExecResult>
   /** Resolves with a sign of life of the guest: at once when it has sent a frame since this was asked last. Never, when there is none. */
   ping(): Promise<void>
@@ -73,6 +83,24 @@ export function connectGuest(id: string, socket: Duplex): GuestConnection {
     return Promise.race([found.promise, lost()])
   }
 
+  /** One question, one answer. */
+  function ask<Answer>(header: OpenHeader, schema: z.ZodType<Answer>): Promise<Answer> {
+    const answer = Promise.withResolvers<Answer>()
+    let text = ''
+    mux.open(header, {
+      onData: (bytes) => { text += Buffer.from(bytes).toString('utf8') },
+      onEnd() {
+        try {
+          answer.resolve(schema.parse(JSON.parse(text)))
+        } catch (error) {
+          answer.reject(new DomainError('vm_start_failed', { problem: `its answer to ${header.kind} is not valid` }, { cause: error }))
+        }
+      },
+      onReset: (reason) => answer.reject(new DomainError('vm_start_failed', { problem: `it could not be prepared: ${reason}` })),
+    }).end()
+    return answer.promise
+  }
+
   return {
     closed: closed.promise,
     close: () => void socket.destroy(),
@@ -103,21 +131,18 @@ export function connectGuest(id: string, socket: Duplex): GuestConnection {
       socket.write(line)
       return Promise.race([done.promise, lost()])
     },
-    prepare(header) {
-      const answer = Promise.withResolvers<PrepareAcknowledgement>()
-      let text = ''
-      mux.open({ kind: 'prepare', nowMs: Date.now(), ...header }, {
-        onData: (bytes) => { text += Buffer.from(bytes).toString('utf8') },
-        onEnd() {
-          try {
-            answer.resolve(PrepareAcknowledgement.parse(JSON.parse(text)))
-          } catch (error) {
-            answer.reject(new DomainError('vm_start_failed', { problem: 'its answer to prepare is not valid' }, { cause: error }))
-          }
-        },
-        onReset: (reason) => answer.reject(new DomainError('vm_start_failed', { problem: `it could not be prepared: ${reason}` })),
-      }).end()
-      return answer.promise
+    prepare: (header) => ask({ kind: 'prepare', nowMs: Date.now(), ...header }, PrepareAcknowledgement),
+    async setClock() {
+      let best = { offsetMs: 0, halfTripMs: Number.POSITIVE_INFINITY }
+      for (let round = 0; round < CLOCK.rounds && best.halfTripMs > CLOCK.withinMs; round++) {
+        const askedAt = performance.now()
+        const wallMs = Date.now()
+        const { guestNowMs } = await ask({ kind: 'clock', stepMs: 0 }, ClockAnswer)
+        // Its answer lies somewhere within the trip: the shortest one says most.
+        const halfTripMs = (performance.now() - askedAt) / 2
+        if (halfTripMs < best.halfTripMs) best = { offsetMs: guestNowMs - (wallMs + halfTripMs), halfTripMs }
+      }
+      if (Math.abs(best.offsetMs) > 1) await ask({ kind: 'clock', stepMs: -best.offsetMs }, ClockAnswer)
     },
     ping() {
       const alive = Promise.withResolvers<void>()

@@ -82,7 +82,10 @@ export function runningVm(driver: VmDriver['name'], slot: VmmSlot, guest: GuestC
       return { ...host, ...await slot.vmmStats?.() }
     },
     pause: () => slot.pause(),
-    resume: () => slot.resume(),
+    async resume() {
+      await slot.resume()
+      await guest.setClock()
+    },
     kill: (reason) => end('killed', reason),
     [Symbol.asyncDispose]: () => end('disposed', 'it was no longer needed'),
   }

@@ -40,6 +40,7 @@ export async function startVm(host: VmHost, slot: VmmSlot, template: Template, r
       })
       const missing = (['clock', 'reseed', 'machine_id', 'hostname', 'scratch'] as const).filter((step) => !done.done.includes(step))
       if (missing.length > 0) throw new DomainError('vm_start_failed', { problem: `it did not acknowledge ${missing.join(', ')}` })
+      await guest.setClock()
       return guest
     })()
     const died = slot.exited.then((detail): never => { throw new DomainError('vm_start_failed', { problem: detail }) })

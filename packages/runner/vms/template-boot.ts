@@ -18,6 +18,7 @@ const IDLE = { windowMs: 100, cpuMs: 10, timeoutMs: 10_000 }
 export async function warmUp(guest: GuestConnection): Promise<void> {
   await guest.hello()
   await guest.prepare({ entropy: randomBytes(32).toString('base64'), machineId: randomBytes(16).toString('hex'), hostname: 'template', mountScratch: false })
+  await guest.setClock()
   for (const argv of WARM_UP) {
     const { code, stderr } = await guest.exec({ argv, cwd: '/' })
     if (code !== 0) throw new DomainError('vm_start_failed', { problem: `${argv.join(' ')} failed in the template: ${stderr.trim()}` })

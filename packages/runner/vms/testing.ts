@@ -4,13 +4,13 @@ import { join } from 'node:path'
 import type { Template, VmSize } from '../drivers/driver.ts'
 import { probeKvm } from '../drivers/qemu/kvm.ts'
 import { createQemuDriver, type QemuDriver } from '../drivers/qemu/qemu.ts'
+import { createSealedMemories } from '../drivers/qemu/sealed-memory.ts'
 import { startSlot } from '../drivers/qemu/slot.ts'
 import { readMachine } from '../host/machine.ts'
 import { ensureImage } from '../images/images.ts'
 import { findTool } from '../images/tools.ts'
 import { openVmJournal } from './journal.ts'
 import type { VmmSlot } from './slot.ts'
-import { volatileFolder } from './templates.ts'
 
 /** The one size that tests and benchmarks use, so that they share a template. */
 export const TEST_SIZE: VmSize = { vcpus: 1, memoryMb: 512, scratchMb: 1024 }
@@ -28,11 +28,15 @@ export async function openTestDriver(options: { warm?: number } = {}): Promise<A
   // The driver has asked the same: the answer is in the cache.
   const qemu = findTool('qemu-system-x86_64') ?? ''
   const accelerator = (await probeKvm(cache, await readMachine(qemu), image, qemu)).works ? 'kvm' : 'tcg'
+  const memories = createSealedMemories()
   return {
     driver, template, stateDir,
-    startBareSlot: () => startSlot(template, { journal: openVmJournal(join(stateDir, 'bare')), volatile: volatileFolder(cache), disks: join(stateDir, 'bare-disks'), accelerator }),
+    startBareSlot: () => startSlot(template, {
+      journal: openVmJournal(join(stateDir, 'bare')), disks: join(stateDir, 'bare-disks'), accelerator, users: null, memory: ({ directory }) => memories.of(directory, join(directory, 'memory')),
+    }),
     async [Symbol.asyncDispose]() {
       await driver[Symbol.asyncDispose]()
+      await memories[Symbol.asyncDispose]()
       rmSync(stateDir, { recursive: true, force: true })
     },
   }

@@ -21,6 +21,8 @@ export function serveGuest(socket: Socket, fault: (at: string) => Fault | undefi
     onOpen(stream) {
       const { header } = stream
       if (header.kind === 'prepare') prepare(stream, header.mountScratch)
+      else if (header.kind === 'ping') stream.end()
+      else if (header.kind === 'clock' && prepared) moveClock(stream)
       else if (header.kind === 'exec' && prepared) exec(stream, header)
       else stream.reset(prepared ? 'the guest does not open such streams' : 'not prepared yet')
     },
@@ -32,6 +34,12 @@ export function serveGuest(socket: Socket, fault: (at: string) => Fault | undefi
     if (planned !== undefined) return stream.reset('the scratch disk cannot be mounted')
     prepared = true
     stream.write(Buffer.from(JSON.stringify({ done: ['clock', 'reseed', 'machine_id', 'hostname', ...(mountScratch ? ['scratch'] : [])], guestNowMs: Date.now() })))
+    stream.end()
+  }
+
+  /** Its clock is the host's, so there is nothing to move. */
+  function moveClock(stream: MuxStream): void {
+    stream.write(Buffer.from(JSON.stringify({ guestNowMs: Date.now() })))
     stream.end()
   }
 

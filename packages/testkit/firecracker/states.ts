@@ -22,6 +22,7 @@ const AFTER_BOOT = ['running', 'paused'] as const
 /** By operationId of firecracker.yaml; actions and states by their value behind it. */
 export const RULES = {
   'getFirecrackerVersion': { in: [...BEFORE_BOOT, ...AFTER_BOOT] },
+  'describeInstance': { in: [...BEFORE_BOOT, ...AFTER_BOOT] },
   'putLogger': { in: BEFORE_BOOT, once: true },
   'putMetrics': { in: BEFORE_BOOT, once: true },
   'putSerialDevice': { in: BEFORE_BOOT, to: 'configured' },

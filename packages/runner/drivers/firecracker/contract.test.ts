@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, 
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { fakeImage } from '@swarm/testkit/firecracker/image.ts'
 import { installFake, type FakeInstallation, type Fault } from '@swarm/testkit/firecracker/plan.ts'
 import { isAlive, killProcess, type ProcessIdentity } from '../../host/processes.ts'
@@ -58,7 +58,8 @@ function read(path: string): string {
   }
 }
 
-suite('the Firecracker driver against a Firecracker that is none (needs root)', () => {
+// Each start is two processes of Node, and some tests have four: a second each, ten on a machine that is busy with microVMs.
+suite('the Firecracker driver against a Firecracker that is none (needs root)', { timeout: 120_000 }, () => {
   beforeAll(async () => {
     folder = mkdtempSync(join(tmpdir(), 'swarm-firecracker-test-'))
     mkdirSync(join(folder, 'cache'))
@@ -243,7 +244,7 @@ suite('the Firecracker driver against a Firecracker that is none (needs root)', 
     await warm.prewarm(await warm.buildTemplate(image, SIZE), 1)
     const [first] = waiting()
     if (first?.process) killProcess(first.process)
-    await expect.poll(() => waiting().map(({ slot }) => slot).filter((slot) => slot !== first?.slot).length, { timeout: 20_000 }).toBe(1)
+    await expect.poll(() => waiting().map(({ slot }) => slot).filter((slot) => slot !== first?.slot).length, { timeout: 60_000 }).toBe(1)
     await warm.prewarm(template, 1)
     const [next] = waiting()
     await using vm = await warm.restore(template, { id: 'VM-WARM', limits: {}, correlationId: 'test' })
@@ -257,13 +258,14 @@ suite('the Firecracker driver against a Firecracker that is none (needs root)', 
     const home = join(folder, 'killed')
     const theirs = installFake(join(home, 'fake'))
     const owner = spawn(process.execPath, [fileURLToPath(new URL('./testing-owner.ts', import.meta.url)), home], { stdio: ['ignore', 'pipe', 'inherit'] })
+    onTestFinished(() => { owner.kill('SIGKILL') })
     await once(owner.stdout, 'data')
     const journal = openVmJournal(join(home, 'state', 'vms'))
-    await expect.poll(() => journal.records().filter(({ process }) => process !== null).length, { timeout: 20_000 }).toBeGreaterThanOrEqual(2)
+    await expect.poll(() => journal.records().filter(({ process }) => process !== null).length, { timeout: 60_000 }).toBeGreaterThanOrEqual(2)
     const had = journal.records()
     owner.kill('SIGKILL')
     await once(owner, 'close')
-    for (const { process } of had) await expect.poll(() => process !== null && isAlive(process), { timeout: 10_000 }).toBe(false)
+    for (const { process } of had) await expect.poll(() => process !== null && isAlive(process), { timeout: 60_000 }).toBe(false)
     expect(had.flatMap(({ folders }) => folders).some((path) => existsSync(path))).toBe(true)
     await using next = await createFirecrackerDriver({ cache: join(home, 'cache'), stateDir: join(home, 'state'), warm: 0, paths: { firecracker: theirs.firecracker, jailer: theirs.jailer } })
     expect(next.reclaimed.map(({ slot }) => slot).toSorted()).toEqual(expect.arrayContaining(had.map(({ slot }) => slot).toSorted()))

@@ -5,6 +5,7 @@ import { DomainError } from '@swarm/core/errors.ts'
 import { probeCgroups, removeSharedCgroups } from '../../host/cgroup.ts'
 import { lockFile } from '../../host/lock.ts'
 import { readCpuModel } from '../../host/machine.ts'
+import { DEFAULT_UIDS, type UidRange } from '../../host/users.ts'
 import type { BuildProgress, Image } from '../../images/image.ts'
 import { FIRECRACKER_TOOLS, requireRoot, requireTools } from '../../images/tools.ts'
 import { journalFolder, openVmJournal } from '../../vms/journal.ts'
@@ -16,7 +17,6 @@ import { buildingFolder, finishTemplate, firecrackerFolder, jailsFolder, markTem
 import type { RestoreOptions, Template, Vm, VmDriver, VmSize } from '../driver.ts'
 import { readBinaries, type FirecrackerPaths } from './binaries.ts'
 import { bootTemplate } from './boot.ts'
-import type { UidRange } from './jail.ts'
 import type { JailHost } from './jailed.ts'
 import { startSlot } from './slot.ts'
 
@@ -58,7 +58,7 @@ const MAX_VCPUS = 32
  * @throws DomainError root_needed, tools_missing; driver_unavailable when the programs are not there, too old, or of two releases
  */
 export async function createFirecrackerDriver(options: FirecrackerDriverOptions): Promise<FirecrackerDriver> {
-  const { cache, stateDir, warm = 2, paths = {}, uids = { first: 1_900_000_000, count: 1_000 }, diskMbPerS = 0, mayWarm, onNotice = () => {} } = options
+  const { cache, stateDir, warm = 2, paths = {}, uids = DEFAULT_UIDS, diskMbPerS = 0, mayWarm, onNotice = () => {} } = options
   requireRoot('The Firecracker driver')
   requireTools(FIRECRACKER_TOOLS, 'The Firecracker driver')
   const [binaries, cgroups] = [await readBinaries(paths), probeCgroups()]

@@ -2,10 +2,8 @@ import { chmodSync, chownSync, closeSync, constants, linkSync, mkdirSync, openSy
 import { basename, join } from 'node:path'
 import { DomainError } from '@swarm/core/errors.ts'
 import { lockFile } from '../../host/lock.ts'
+import type { UidRange } from '../../host/users.ts'
 import { JAIL_FILES } from './requests.ts'
-
-/** Users that no account of a host has: systemd lists 1,879,048,192 to 2,147,352,575 as unused (systemd.io/UIDS-GIDS). */
-export interface UidRange { first: number; count: number }
 
 type JailFile = keyof typeof JAIL_FILES
 

@@ -7,6 +7,7 @@ import { connectGuest } from '../../vms/guest-connection.ts'
 import { withTimeout } from '../../vms/start-vm.ts'
 import { BOOT_TIMEOUT_MS, makeScratchDisk, untilIdle, warmUp } from '../../vms/template-boot.ts'
 import type { VmSize } from '../driver.ts'
+import type { Accelerator } from './arguments.ts'
 import { acceptOne, startQemu } from './process.ts'
 
 /**
@@ -14,16 +15,17 @@ import { acceptOne, startQemu } from './process.ts'
  * scratch (an empty file system; every clone gets a sparse copy).
  * @throws DomainError vm_start_failed with the end of the console
  */
-export async function bootTemplate(directory: string, image: Image, size: VmSize, accelerator: 'tcg' | 'kvm', name: string): Promise<void> {
+export async function bootTemplate(directory: string, image: Image, size: VmSize, accelerator: Accelerator, name: string): Promise<void> {
   rmSync(directory, { recursive: true, force: true })
   mkdirSync(directory, { recursive: true, mode: 0o700 })
   const file = (path: string) => join(directory, path)
   await makeScratchDisk(file('scratch'), size)
-  const place = {
-    name, accelerator, image, size, memoryFile: file('memory'), scratchDisk: file('scratch'),
-    qmpSocket: file('qmp'), channelSocket: file('channel'), role: { template: { consoleLog: file('console') } },
-  }
-  const qemu = await startQemu(place, null, () => {})
+  mkdirSync(file('empty'), { mode: 0o700 })
+  // It runs nothing but the image and our own commands, and as this user: it must write the memory file, and to a socket of ours.
+  const qemu = await startQemu({
+    place: { name, accelerator, image, size, scratchDisk: file('scratch'), role: { template: { memoryFile: file('memory'), consoleLog: file('console') } } },
+    stateFile: null, memory: null, uid: null, folder: file('empty'), onSpawn: () => {},
+  })
   try {
     const guest = connectGuest(name, qemu.channel)
     await withTimeout(guest.ready(), BOOT_TIMEOUT_MS, () => `the guest was not ready after ${BOOT_TIMEOUT_MS} ms; its console ends with: ${tail(file('console'))}`)
@@ -43,7 +45,7 @@ export async function bootTemplate(directory: string, image: Image, size: VmSize
   } finally {
     qemu.qmp[Symbol.dispose]()
     await qemu.kill()
-    for (const each of ['qmp', 'channel', 'outgoing']) rmSync(file(each), { force: true })
+    for (const each of ['empty', 'outgoing']) rmSync(file(each), { recursive: true, force: true })
   }
 }
 

@@ -4,6 +4,7 @@ import { DomainError } from '@swarm/core/errors.ts'
 import { probeCgroups, removeSharedCgroups } from '../../host/cgroup.ts'
 import { lockFile } from '../../host/lock.ts'
 import { readMachine } from '../../host/machine.ts'
+import { DEFAULT_UIDS, type UidRange } from '../../host/users.ts'
 import type { BuildProgress, Image } from '../../images/image.ts'
 import { findTool, QEMU_TOOLS, requireTools } from '../../images/tools.ts'
 import { journalFolder, openVmJournal } from '../../vms/journal.ts'
@@ -12,9 +13,10 @@ import { describeOrphan, reclaimOrphans, type ReclaimedOrphan } from '../../vms/
 import { startVm } from '../../vms/start-vm.ts'
 import { buildingFolder, finishTemplate, markTemplateUsed, readTemplate, removeEmptySlots, removeTemplates, removeUnused, requireTemplateSpace, templateKey, volatileFolder } from '../../vms/templates.ts'
 import type { RestoreOptions, Template, Vm, VmDriver, VmSize } from '../driver.ts'
-import { TRANSLATION_CACHE_MB } from './arguments.ts'
+import { TRANSLATION_CACHE_MB, type Accelerator } from './arguments.ts'
 import { bootTemplate } from './boot.ts'
 import { probeKvm } from './kvm.ts'
+import { createSealedMemories } from './sealed-memory.ts'
 import { startSlot, type Slot, type SlotPlaces } from './slot.ts'
 
 export interface QemuDriverOptions {
@@ -26,6 +28,8 @@ export interface QemuDriverOptions {
   warm?: number
   /** Whether the host has memory for another one that waits. */
   mayWarm?: () => boolean
+  /** Users for QEMU processes, one each, where this process is root. */
+  uids?: UidRange
   /** Told of everything that somebody should know: what could not be limited, what was reclaimed. */
   onNotice?: (notice: string) => void
 }
@@ -60,10 +64,14 @@ export async function createQemuDriver(options: QemuDriverOptions): Promise<Qemu
 
   const marks = new Map<string, Disposable>()
   const live = new Set<Vm>()
-  const accelerators = new Map<string, 'tcg' | 'kvm'>()
+  const accelerators = new Map<string, Accelerator>()
+  const memories = createSealedMemories()
   let disposed = false
 
-  const places = (template: Template): SlotPlaces => ({ journal, volatile: volatileFolder(cache), disks: join(stateDir, 'disks'), accelerator: accelerators.get(template.key) ?? 'tcg' })
+  const places = (template: Template): SlotPlaces => ({
+    journal, disks: join(stateDir, 'disks'), accelerator: accelerators.get(template.key) ?? 'tcg', users: process.getuid?.() === 0 ? options.uids ?? DEFAULT_UIDS : null,
+    memory: ({ directory }) => memories.of(directory, join(directory, 'memory')),
+  })
 
   const pool: SlotPool<Slot> = createSlotPool({
     start: (template) => startSlot(template, places(template)),
@@ -141,6 +149,7 @@ export async function createQemuDriver(options: QemuDriverOptions): Promise<Qemu
     async [Symbol.asyncDispose]() {
       disposed = true
       await Promise.all([...[...live].map((vm) => vm[Symbol.asyncDispose]()), pool[Symbol.asyncDispose]()])
+      await memories[Symbol.asyncDispose]()
       for (const mark of marks.values()) mark[Symbol.dispose]()
       removeSharedCgroups(cgroups)
       removeEmptySlots(cache)

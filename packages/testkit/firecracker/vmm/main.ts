@@ -40,6 +40,7 @@ const log = (line: string) => { if (files.log !== null) appendFileSync(files.log
 /** @throws Error in the words of a refusal */
 const OPERATIONS: Record<string, (body: Record<string, unknown>) => object | null> = {
   getFirecrackerVersion: () => ({ firecracker_version: plan.version }),
+  describeInstance: () => ({ app_name: 'Firecracker', id, vmm_version: plan.version, state: { fresh: 'Not started', configured: 'Not started', running: 'Running', paused: 'Paused' }[order.state] }),
   putLogger: ({ log_path }) => { files.log = writable(log_path); return null },
   putMetrics: ({ metrics_path }) => { files.metrics = writable(metrics_path); return null },
   putSerialDevice: ({ serial_out_path }) => { appendFileSync(writable(serial_out_path), 'SWARM console of a machine that is none\n'); return null },
