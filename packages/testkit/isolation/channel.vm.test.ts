@@ -20,7 +20,7 @@ sub put { my ($bytes) = @_; my $at = 0; while ($at < length $bytes) { $at += sys
 sub frame { my ($type, $stream, $payload) = @_; return pack('CNN', $type, $stream, length $payload) . $payload }
 `
 
-eachIsolatingDriver((driver) => {
+await eachIsolatingDriver((driver) => {
   let host: AttackedHost
   let count = 0
   beforeAll(async () => { host = await startAttackedHost(driver) })
