@@ -84,8 +84,8 @@ export function listTemplates(cache: string): TemplateInfo[] {
   })
 }
 
-/** Removes templates that no living runner uses: all of them, or the stale ones. @returns what was removed and what is in use */
-export function removeTemplates(cache: string, which: 'all' | 'stale' = 'all'): { removed: string[]; inUse: string[] } {
+/** Removes templates that no living runner uses: all of them, or the stale ones. @param dryRun only says what it would do @returns what was removed and what is in use */
+export function removeTemplates(cache: string, which: 'all' | 'stale' = 'all', dryRun = false): { removed: string[]; inUse: string[] } {
   const folder = templatesFolder(cache)
   const [removed, inUse]: [string[], string[]] = [[], []]
   const kept = listTemplates(cache).filter((template) => !template.inUse).sort((a, b) => b.builtAtMs - a.builtAtMs).slice(0, UNUSED_KEPT).map(({ key }) => key)
@@ -97,9 +97,10 @@ export function removeTemplates(cache: string, which: 'all' | 'stale' = 'all'): 
       continue
     }
     if (which === 'stale' && builder === null && kept.includes(name) && !isStale(readManifest(directory))) continue
-    rmSync(directory, { recursive: true, force: true })
+    if (!dryRun) rmSync(directory, { recursive: true, force: true })
     removed.push(directory)
   }
+  if (dryRun) return { removed, inUse }
   const root = volatileFolder(cache)
   const slots = join(root, 'slots')
   const empty = !existsSync(slots) || readdirSync(slots).length === 0
