@@ -33,6 +33,12 @@ export type VmLimits = z.infer<typeof VmLimits>
 const Text = z.string().overwrite((text) => text.replaceAll('\0', '\uFFFD'))
 const Commit = z.string().regex(/^[0-9a-f]{40}$/)
 
+/** What a repository adds to the image. `content` is base64, `mode` the permission bits. */
+export const ImageExtras = z.object({
+  packages: z.array(z.string()), npm: z.array(z.string()),
+  files: z.array(z.object({ path: z.string(), mode: z.number().int(), content: z.string() })).default([]),
+})
+
 const Lease = z.object({
   fence: z.number().int(),
   leaseTtlMs: z.number().int(),
@@ -44,9 +50,17 @@ const Lease = z.object({
   repositorySlug: z.string(),
   limits: VmLimits,
   egressAllow: z.array(z.string()),
-  image: z.object({ packages: z.array(z.string()), npm: z.array(z.string()) }),
+  image: ImageExtras,
   /** Command to run once in the workspace before the work (the `setup` check), or null. */
   setup: z.string().nullable(),
+  /** What the setup command reads, when that is known: then its result may come from a layer. Null: it is run here. */
+  layer: z.object({
+    /** SHA-256 (hex) over paths, modes and contents of these files in the commit that the work starts from. */
+    inputs: z.string(),
+    paths: z.array(z.string()).max(500),
+    /** Whether main has the same, so that a layer may be made of them; else one that is there is used. */
+    make: z.boolean(),
+  }).nullable().default(null),
 })
 
 export const AttemptWork = Lease.extend({

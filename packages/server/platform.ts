@@ -13,6 +13,7 @@ import { createApprovals } from './features/approvals/service.ts'
 import { completionDuty } from './features/design/completion.ts'
 import { createChanges } from './features/changes/changes.ts'
 import { readRepositoryPlan, sealPlan } from './features/checks/plan.ts'
+import { createWorkInputs } from './features/checks/work-inputs.ts'
 import { failedOutput, readResults } from './features/checks/service.ts'
 import { createChecks } from './features/checks/checks.ts'
 import { parseSwarmYml } from './features/checks/swarm-yml.ts'
@@ -104,8 +105,14 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
   const readPlan = keep(readRepositoryPlan, (path, base, change?: string) => `${path}\0${base}\0${change ?? ''}`)
   const conventions = keep(async (path: string, commit: string) => analysisText(await analyseCommit(path, commit), CONVENTIONS_CHARACTERS), (path, commit) => `${path}\0${commit}`)
   const workPlan = async (repositoryId: string, commit: string) => readPlan(repositories.pathOf(await repositories.find(repositoryId)), commit)
+  const inputs = createWorkInputs({
+    place: async (repositoryId) => {
+      const repository = await repositories.find(repositoryId)
+      return { path: repositories.pathOf(repository), main: (await repositories.head(repositoryId)).sha }
+    },
+  })
   const checks = createChecks(context, {
-    now: clock, makeId: ids, leaseTtlMs: config.lease.ttlMs, beatMs: config.lease.beatMs, setRef: repositories.setRef,
+    inputs, now: clock, makeId: ids, leaseTtlMs: config.lease.ttlMs, beatMs: config.lease.beatMs, setRef: repositories.setRef,
     place: async (repositoryId) => {
       const repository = await repositories.find(repositoryId)
       return { projectSlug: repository.project_slug, repositorySlug: repository.slug, egressAllow: (await requireProject(db.read, repository.project_id)).settings.egressAllow }
@@ -159,7 +166,7 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
       },
     },
     conventions: async (repositoryId, commit) => conventions((await locate(repositoryId)).path, commit),
-    repositories: { ...repositories, head: async (id) => baseCommit(await locate(id)), workPlan: async (id, commit) => { const plan = await workPlan(id, commit); return { ...plan, limits: plan.stated } } },
+    inputs, repositories: { ...repositories, head: async (id) => baseCommit(await locate(id)), workPlan: async (id, commit) => { const plan = await workPlan(id, commit); return { ...plan, limits: plan.stated } } },
     fixBudget: (attempt, { agentUsd, repositoryUsd }) => db.write((trx) => fixAttemptCeilings(trx, attempt, [agentUsd, repositoryUsd])),
     project: (id) => requireProject(db.read, id),
     repositorySlug: async (id) => (await repositories.find(id)).slug,

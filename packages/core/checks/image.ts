@@ -1,3 +1,17 @@
+/** A file of the repository that an image gets, as the plan names it. */
+export interface PlannedFile {
+  /** Absolute path in the image. */
+  readonly path: string
+  /** Permission bits, such as 0o755. */
+  readonly mode: number
+  /** Id of the git object that is its content. */
+  readonly blob: string
+}
+
+/** Files of one image, and their bytes together: they travel with every piece of work. */
+export const MAX_IMAGE_FILES = 50
+export const MAX_IMAGE_FILE_BYTES = 1024 ** 2
+
 /** Name of a Debian package (Debian policy, 5.6.1). */
 export const DEBIAN_PACKAGE = /^[a-z0-9][a-z0-9+.-]+$/
 
