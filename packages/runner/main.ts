@@ -42,7 +42,7 @@ async function main(): Promise<void> {
     everyMs: RECLAIM_MS, onReclaimed: (orphan) => { logger.warn(describeOrphan(orphan)) }, onError: (error) => { logger.error({ err: error }, 'orphans could not be reclaimed; it is tried again') },
   })
   const machines = createMachines({
-    driver, settings, serverUrl, onProgress: (progress) => { logger.info(progress, 'preparing') },
+    driver, settings, serverUrl, onProgress: (progress) => { logger.info(progress, 'preparing') }, onTrouble: (error, what) => { logger.warn({ err: error }, what) },
     ...(settings.caFile === undefined ? {} : { ca: readFileSync(settings.caFile, 'utf8') }),
   })
   const checkSlots = Math.max(1, Math.floor(settings.concurrency / 2))

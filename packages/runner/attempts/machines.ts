@@ -2,12 +2,24 @@ import { existsSync } from 'node:fs'
 import type { Config } from '@swarm/contract/config.ts'
 import type { Work } from '@swarm/contract/runner-protocol.ts'
 import type { Template, VmDriver } from '../drivers/driver.ts'
+import { listTemplates } from '../drivers/qemu/templates.ts'
 import { npmRegistry } from '../egress/npm-registry.ts'
 import { compilePolicy } from '../egress/policy.ts'
 import { createEgressProxy } from '../egress/proxy.ts'
+import { pruneCache } from '../images/cache.ts'
 import { ensureImage } from '../images/images.ts'
 import type { BuildProgress } from '../images/image.ts'
 import type { Machines } from './machine.ts'
+
+/** What decides about a template. */
+export interface Wanted { readonly image: Work['image']; readonly limits: Pick<Work['limits'], 'memoryMb' | 'diskMb'> }
+
+/** A template that is made or was made, and who waits for it. */
+interface Made {
+  readonly template: Promise<Template>
+  readonly waiting: Set<(progress: BuildProgress) => void>
+  last: BuildProgress | null
+}
 
 /**
  * What work needs from this host: a template of the right image and size, made once for all who ask at the same time, and
@@ -18,41 +30,79 @@ export function createMachines(options: {
   /** PEM of the authorities in settings.caFile. */
   ca?: string
   onProgress: (progress: BuildProgress) => void
+  /** Told what went wrong beside the work, such as a cache that could not be pruned. */
+  onTrouble?: (error: unknown, what: string) => void
 }): Machines {
-  const { driver, settings } = options
-  const templates = new Map<string, Promise<Template>>()
+  const { driver, settings, onTrouble = () => {} } = options
+  const templates = new Map<string, Made>()
 
-  async function build(work: Pick<Work, 'image' | 'limits'>): Promise<Template> {
+  async function build(wanted: Wanted, onProgress: (progress: BuildProgress) => void): Promise<Template> {
     const image = !driver.isolates ? null : await ensureImage({
-      cache: settings.cache, extras: work.image, onProgress: options.onProgress,
+      cache: settings.cache, extras: wanted.image, onProgress,
       ...(settings.caFile === undefined ? {} : { extraCaFiles: [settings.caFile] }),
     })
-    return driver.buildTemplate(image, { vcpus: settings.vm.vcpus, memoryMb: work.limits.memoryMb, scratchMb: work.limits.diskMb }, options.onProgress)
+    const template = await driver.buildTemplate(image, { vcpus: settings.vm.vcpus, memoryMb: wanted.limits.memoryMb, scratchMb: wanted.limits.diskMb }, onProgress)
+    void prune()
+    return template
+  }
+
+  /** After a build, beside the work: what was used longest ago makes room for it. */
+  async function prune(): Promise<void> {
+    const { cache, retention } = settings
+    if (!driver.isolates || retention.cacheMb === 0) return
+    try {
+      const templateImages = new Set(listTemplates(cache).filter(({ inUse }) => inUse).map(({ imageDigest }) => imageDigest))
+      await pruneCache({ cache, templateImages }, { limitBytes: retention.cacheMb * 1024 ** 2 })
+    } catch (error) {
+      onTrouble(error, 'the cache of images could not be pruned')
+    }
+  }
+
+  function make(wanted: Wanted): Made {
+    const key = JSON.stringify([wanted.image, wanted.limits.memoryMb, wanted.limits.diskMb])
+    const known = templates.get(key)
+    if (known) return known
+    const waiting: Made['waiting'] = new Set()
+    const made: Made = {
+      waiting, last: null,
+      template: build(wanted, (progress) => {
+        made.last = progress.phase === 'probe' ? null : progress
+        options.onProgress(progress)
+        for (const tell of waiting) tell(progress)
+      }),
+    }
+    templates.set(key, made)
+    // A failure is not remembered: the next work tries again.
+    made.template.catch(() => { templates.delete(key) })
+    return made
   }
 
   return {
-    driver,
-    async template(work) {
-      const key = JSON.stringify([work.image, work.limits.memoryMb, work.limits.diskMb])
-      const known = await templates.get(key)
-      // Memory files do not survive a clean-up of /dev/shm by somebody else: what is gone is made again.
-      if (known && existsSync(known.directory)) return known
-      if (known) templates.delete(key)
-      let template = templates.get(key)
-      if (!template) {
-        template = build(work)
-        templates.set(key, template)
-        // A failure is not remembered: the next work tries again.
-        template.catch(() => { templates.delete(key) })
+    driver, prune, cache: driver.isolates ? settings.cache : null,
+    async template(work, onProgress) {
+      for (;;) {
+        const made = make(work)
+        // Who comes later hears where it stands; of one that is finished there is nothing to say.
+        if (made.last !== null && made.last.phase !== 'ready') onProgress(made.last)
+        made.waiting.add(onProgress)
+        try {
+          const template = await made.template
+          if (existsSync(template.directory)) return template
+        } finally {
+          made.waiting.delete(onProgress)
+        }
+        // Memory files do not survive a clean-up of /dev/shm by somebody else: what is gone is made again.
+        for (const [key, each] of templates) if (each === made) templates.delete(key)
       }
-      return template
     },
-    async proxy(work, onRefusal, permit) {
+    routes: (work) => {
       const route = (path: string) => ({ url: `${options.serverUrl}${path}`, token: work.token })
+      return { model: route('/model'), git: route('/git') }
+    },
+    async proxy(work, onRefusal, permit, routes) {
       return createEgressProxy({
-        correlationId: work.correlationId, permit,
+        correlationId: work.correlationId, permit, routes,
         policy: await compilePolicy({ allow: work.egressAllow, exemptions: settings.egress.exemptions, npmRegistry }),
-        routes: { model: route('/model'), git: route('/git') },
         limits: { egressBytes: work.limits.egressBytes },
         onRefusal: ({ host, port, code, message }) => { onRefusal({ host, port: port ?? 0, code, message }) },
         ...(settings.upstreamProxy === undefined ? {} : { upstreamProxy: { url: settings.upstreamProxy } }),

@@ -34,15 +34,16 @@ export function resolveInside(tree: string, path: string): string {
 
 /** Writes a file into the tree of an image; one that is there is replaced, and folders are made. */
 export function writeInto(tree: string, path: string, content: Uint8Array, mode: number): void {
-  const place = resolveInside(tree, path)
-  if (lstatSync(place, { throwIfNoEntry: false })?.isDirectory() === true) throw new DomainError('invalid_input', { field: 'image.files of swarm.yml', problem: `"${path}" is a folder in the image.` })
+  const refuse = (problem: string, cause?: unknown): never => { throw new DomainError('invalid_input', { field: 'image.files of swarm.yml', problem: `"${path}" ${problem} in the image.` }, { cause }) }
   try {
+    const place = resolveInside(tree, path)
+    if (lstatSync(place, { throwIfNoEntry: false })?.isDirectory() === true) refuse('is a folder')
     mkdirSync(dirname(place), { recursive: true })
+    rmSync(place, { force: true })
+    writeFileSync(place, content)
+    chmodSync(place, mode)
   } catch (error) {
-    if (!(error instanceof Error && 'code' in error && (error.code === 'ENOTDIR' || error.code === 'EEXIST'))) throw error
-    throw new DomainError('invalid_input', { field: 'image.files of swarm.yml', problem: `"${path}" lies below something that is no folder in the image.` }, { cause: error })
+    if (error instanceof Error && 'code' in error && (error.code === 'ENOTDIR' || error.code === 'EEXIST')) refuse('lies below something that is no folder', error)
+    throw error
   }
-  rmSync(place, { force: true })
-  writeFileSync(place, content)
-  chmodSync(place, mode)
 }

@@ -13,7 +13,7 @@ import type { RestoreOptions, Template, Vm, VmDriver, VmSize } from '../driver.t
 import { TRANSLATION_CACHE_MB } from './arguments.ts'
 import { bootTemplate, withTimeout } from './boot.ts'
 import { probeKvm } from './kvm.ts'
-import { startSlot, type Slot, type SlotPlaces } from './slot.ts'
+import { copyDisk, startSlot, type Slot, type SlotPlaces } from './slot.ts'
 import { buildingFolder, finishTemplate, markTemplateUsed, readTemplate, removeTemplates, removeEmptySlots, requireTemplateSpace, templateKey, volatileFolder } from './templates.ts'
 import { qemuVm } from './vm.ts'
 
@@ -91,6 +91,7 @@ export async function createQemuDriver(options: QemuDriverOptions): Promise<Qemu
       if (limits.cpuShare !== undefined && !cgroups.cpu) throw new DomainError('vm_limit_unenforceable', { limit: 'cpu', problem: cgroups.problems.cpu })
       journal.update(slot.name, { vmId: id, cgroups: groups.paths })
       groups.admit(slot.qemu.identity.pid)
+      if (request.scratch !== undefined) await copyDisk(request.scratch, slot.scratchDisk)
       const guest = connectGuest(id, slot.qemu.channel)
       const prepared = (async () => {
         await slot.qemu.qmp.command('cont')

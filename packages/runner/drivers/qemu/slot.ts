@@ -31,8 +31,7 @@ export async function startSlot(template: Template, places: SlotPlaces): Promise
     const scratchDisk = join(disks, 'scratch')
     const { image } = template
     if (image === null) throw new TypeError('a template of the QEMU driver has an image')
-    const copied = await run(['cp', '--sparse=always', '--reflink=auto', join(template.directory, 'scratch'), scratchDisk])
-    if (copied.code !== 0) throw new DomainError('vm_start_failed', { problem: copied.stderr.trim() })
+    await copyDisk(join(template.directory, 'scratch'), scratchDisk)
     const qemu = await startQemu({
       name, accelerator: places.accelerator, image, size: template.size, memoryFile: join(template.directory, 'memory'), scratchDisk,
       qmpSocket: join(sockets, 'qmp'), channelSocket: join(sockets, 'channel'), role: 'clone',
@@ -62,6 +61,15 @@ export async function startSlot(template: Template, places: SlotPlaces): Promise
     removeFiles()
     throw error
   }
+}
+
+/**
+ * Copies a disk sparsely. One that is there keeps its inode: a process that waits has it open, and its guest has not read it yet.
+ * @throws DomainError vm_start_failed
+ */
+export async function copyDisk(from: string, to: string): Promise<void> {
+  const copied = await run(['cp', '--sparse=always', '--reflink=auto', from, to])
+  if (copied.code !== 0) throw new DomainError('vm_start_failed', { problem: copied.stderr.trim() })
 }
 
 async function load({ qmp }: QemuProcess): Promise<void> {

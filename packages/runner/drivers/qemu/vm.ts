@@ -8,7 +8,7 @@ import { readCpuMs, readMemory } from '../../host/usage.ts'
 import { forwardDuplex } from '../../vms/forward-duplex.ts'
 import type { GuestConnection } from '../../vms/guest-connection.ts'
 import type { RestoreOptions, Template, Vm, VmEnd } from '../driver.ts'
-import type { Slot } from './slot.ts'
+import { copyDisk, type Slot } from './slot.ts'
 
 /** Makes the Vm of a slot whose guest has been prepared. It ends once, for the first reason there is. */
 export function qemuVm(slot: Slot, guest: GuestConnection, template: Template, options: RestoreOptions, cgroups: readonly string[], restoreMs: number): Vm {
@@ -78,6 +78,11 @@ export function qemuVm(slot: Slot, guest: GuestConnection, template: Template, o
     },
     async resume() {
       await slot.qemu.qmp.command('cont')
+    },
+    async saveScratch(path) {
+      // Stopping waits for what is on its way to the disk.
+      await slot.qemu.qmp.command('stop')
+      await copyDisk(slot.scratchDisk, path)
     },
     kill: (reason) => end('killed', reason),
     [Symbol.asyncDispose]: () => end('disposed', 'it was no longer needed'),
