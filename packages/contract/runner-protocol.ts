@@ -132,6 +132,20 @@ export const StopCode = z.enum(['lost', 'stalled', 'stopped'])
 export const Stop = z.object({ id: z.string(), code: StopCode, reason: z.string() })
 export type Stop = z.infer<typeof Stop>
 
+/** What coming work starts from, by a digest over it. */
+export const Upcoming = z.object({ digest: z.string(), image: ImageExtras, memoryMb: z.number().int().positive(), diskMb: z.number().int().positive() })
+export type Upcoming = z.infer<typeof Upcoming>
+
+export const upcoming = endpoint({
+  method: 'POST', path: '/upcoming', access: ['runner'], tag: 'runner protocol',
+  summary: 'Says which images and sizes open tickets will start from, as main is now, so that a runner has them made before the work comes',
+  body: z.object({
+    /** Digests that this runner has made or tried: they are not told again. */
+    known: z.array(z.string()).max(1_000),
+  }),
+  response: z.object({ items: z.array(Upcoming) }),
+})
+
 export const heartbeat = endpoint({
   method: 'POST', path: '/heartbeat', access: ['runner'], tag: 'runner protocol',
   summary: 'Says that the runner is alive and extends the leases of what it holds',

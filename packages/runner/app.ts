@@ -4,6 +4,7 @@ import { claim } from '@swarm/contract/runner-protocol.ts'
 import type { Work } from '@swarm/contract/runner-protocol.ts'
 import type { Logger } from 'pino'
 import type { z } from 'zod'
+import { makeAhead } from './attempts/ahead.ts'
 import { runAttempt } from './attempts/attempt.ts'
 import { runCheck } from './attempts/check.ts'
 import { Holding, requireLease } from './attempts/holding.ts'
@@ -150,7 +151,8 @@ export function startRunner(options: RunnerOptions): Runner {
     replaced.reject(error)
   }
 
-  const loops = [untilClosed(claimLoop('attempt', options.attemptSlots)), untilClosed(claimLoop('check', options.checkSlots))]
+  const ahead = makeAhead(link, options.machines, closing.signal, { onTrouble: (error, what) => { logger.warn({ err: error }, what) } })
+  const loops = [claimLoop('attempt', options.attemptSlots), claimLoop('check', options.checkSlots), ahead].map(untilClosed)
   return {
     running: Promise.race([replaced.promise, Promise.all(loops).then(() => undefined)]),
     async [Symbol.asyncDispose]() {

@@ -46,6 +46,7 @@ import { fileHistoryDuty } from './features/tickets/history-duty.ts'
 import { leaseExpiryDuty, nextRetryAt, stalledAgentsDuty } from './features/tickets/lease-expiry.ts'
 import { attemptReports } from './features/tickets/reports.ts'
 import { registerTickets } from './features/tickets/tickets.ts'
+import { upcomingWork } from './features/tickets/upcoming.ts'
 import { mintToken } from './http/tokens.ts'
 import { keep } from './keep.ts'
 import { treeOf } from './integrations/builtin-code-host/bare.ts'
@@ -155,6 +156,7 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
   const agentDefinition = async (name: string, version: number) => (await requireAgent(db.read, name, version)).definition
   const replay = { db, blobs, now: clock, resolve: repositories.resolve, onFault: (err: unknown, what: string) => { logger.error({ err }, what) } }
   registerReplay(http, replay)
+  const access = { ...repositories, head: async (id: string) => baseCommit(await locate(id)), workPlan: async (id: string, commit: string) => { const plan = await workPlan(id, commit); return { ...plan, limits: plan.stated } } }
   const attempts = recorded(createAttemptSource({
     ...ticketDeps, db, beatMs: config.lease.beatMs, checkpointMs: config.lease.checkpointMs, defaults,
     rules: {
@@ -166,7 +168,7 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
       },
     },
     conventions: async (repositoryId, commit) => conventions((await locate(repositoryId)).path, commit),
-    inputs, repositories: { ...repositories, head: async (id) => baseCommit(await locate(id)), workPlan: async (id, commit) => { const plan = await workPlan(id, commit); return { ...plan, limits: plan.stated } } },
+    inputs, repositories: access,
     fixBudget: (attempt, { agentUsd, repositoryUsd }) => db.write((trx) => fixAttemptCeilings(trx, attempt, [agentUsd, repositoryUsd])),
     project: (id) => requireProject(db.read, id),
     repositorySlug: async (id) => (await repositories.find(id)).slug,
@@ -188,6 +190,7 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
   })
   registerRunnerProtocol({
     http, db, now: clock, leaseTtlMs: config.lease.ttlMs, attempts, attemptReports: attemptReports(ticketDeps), checks: checks.source, aboutCheck: checks.about,
+    upcoming: (known) => upcomingWork({ read: db.read, repositories: access, inputs, defaults, agent: async (name) => (await findAgent(db.read, name))?.definition ?? null }, known),
     storeBlob: async (content) => (await blobs.put(content)).digest, nextRetryAt: () => nextRetryAt(db, clock()), onFault: (err, what) => { logger.error({ err }, what) },
   })
 

@@ -23,6 +23,8 @@ export interface Machines {
   readonly cache: string | null
   /** The template for work with these needs, built when it does not exist yet. */
   template(work: Work, onProgress: (progress: BuildProgress) => void): Promise<Template>
+  /** Has a template made before work needs it; `signal` ends the build of an image that this began. */
+  prepare(wanted: { image: Work['image']; limits: Pick<Work['limits'], 'memoryMb' | 'diskMb'> }, signal: AbortSignal): Promise<void>
   /** The ways of this work to the server, with its token. */
   routes(work: Work): Required<SwarmRoutes>
   /** A proxy for one microVM, with the hosts of its project and these routes. `permit` throws when the lease of the work is over. */

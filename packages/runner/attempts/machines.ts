@@ -7,7 +7,7 @@ import { npmRegistry } from '../egress/npm-registry.ts'
 import { compilePolicy } from '../egress/policy.ts'
 import { createEgressProxy } from '../egress/proxy.ts'
 import { pruneCache } from '../images/cache.ts'
-import { ensureImage } from '../images/images.ts'
+import { ensureImage, releaseImage } from '../images/images.ts'
 import type { BuildProgress } from '../images/image.ts'
 import type { Machines } from './machine.ts'
 
@@ -16,10 +16,14 @@ export interface Wanted { readonly image: Work['image']; readonly limits: Pick<W
 
 /** A template that is made or was made, and who waits for it. */
 interface Made {
+  usedMs: number
   readonly template: Promise<Template>
   readonly waiting: Set<(progress: BuildProgress) => void>
   last: BuildProgress | null
 }
+
+/** An image that no work has needed for so long may be removed when another needs its place. */
+const IDLE_MS = 3_600_000
 
 /**
  * What work needs from this host: a template of the right image and size, made once for all who ask at the same time, and
@@ -36,9 +40,9 @@ export function createMachines(options: {
   const { driver, settings, onTrouble = () => {} } = options
   const templates = new Map<string, Made>()
 
-  async function build(wanted: Wanted, onProgress: (progress: BuildProgress) => void): Promise<Template> {
+  async function build(wanted: Wanted, onProgress: (progress: BuildProgress) => void, signal?: AbortSignal): Promise<Template> {
     const image = !driver.isolates ? null : await ensureImage({
-      cache: settings.cache, extras: wanted.image, onProgress,
+      cache: settings.cache, extras: wanted.image, onProgress, ...(signal === undefined ? {} : { signal }),
       ...(settings.caFile === undefined ? {} : { extraCaFiles: [settings.caFile] }),
     })
     const template = await driver.buildTemplate(image, { vcpus: settings.vm.vcpus, memoryMb: wanted.limits.memoryMb, scratchMb: wanted.limits.diskMb }, onProgress)
@@ -49,8 +53,10 @@ export function createMachines(options: {
   /** After a build, beside the work: what was used longest ago makes room for it. */
   async function prune(): Promise<void> {
     const { cache, retention } = settings
-    if (!driver.isolates || retention.cacheMb === 0) return
+    if (!driver.isolates) return
     try {
+      await letGo()
+      if (retention.cacheMb === 0) return
       const templateImages = new Set(listTemplates(cache).filter(({ inUse }) => inUse).map(({ imageDigest }) => imageDigest))
       await pruneCache({ cache, templateImages }, { limitBytes: retention.cacheMb * 1024 ** 2 })
     } catch (error) {
@@ -58,18 +64,29 @@ export function createMachines(options: {
     }
   }
 
-  function make(wanted: Wanted): Made {
+  /** Images that no work has needed for long: main has other inputs now, or the project has ended. */
+  async function letGo(): Promise<void> {
+    for (const [key, made] of templates) {
+      if (Date.now() - made.usedMs < IDLE_MS) continue
+      templates.delete(key)
+      const digest = (await made.template).image?.digest
+      const others = await Promise.all([...templates.values()].map(async (each) => (await each.template.catch(() => null))?.image?.digest))
+      if (digest !== undefined && !others.includes(digest)) releaseImage(settings.cache, digest)
+    }
+  }
+
+  function make(wanted: Wanted, signal?: AbortSignal): Made {
     const key = JSON.stringify([wanted.image, wanted.limits.memoryMb, wanted.limits.diskMb])
     const known = templates.get(key)
-    if (known) return known
+    if (known) return Object.assign(known, { usedMs: Date.now() })
     const waiting: Made['waiting'] = new Set()
     const made: Made = {
-      waiting, last: null,
+      waiting, last: null, usedMs: Date.now(),
       template: build(wanted, (progress) => {
         made.last = progress.phase === 'probe' ? null : progress
         options.onProgress(progress)
         for (const tell of waiting) tell(progress)
-      }),
+      }, signal),
     }
     templates.set(key, made)
     // A failure is not remembered: the next work tries again.
@@ -94,6 +111,9 @@ export function createMachines(options: {
         // Memory files do not survive a clean-up of /dev/shm by somebody else: what is gone is made again.
         for (const [key, each] of templates) if (each === made) templates.delete(key)
       }
+    },
+    async prepare(wanted, signal) {
+      if (driver.isolates) await make(wanted, signal).template
     },
     routes: (work) => {
       const route = (path: string) => ({ url: `${options.serverUrl}${path}`, token: work.token })

@@ -38,6 +38,8 @@ export interface Build {
   readonly logPath: string
   readonly progress: (progress: BuildProgress) => void
   readonly log: (text: string) => void
+  /** Ends its tools. */
+  readonly signal?: AbortSignal
 }
 
 /** Without user and password of addresses: apt's sources and proxies may hold some. */

@@ -20,6 +20,8 @@ export interface EnsureImageOptions {
   /** Takes new packages from the distribution even when nothing else has changed. */
   refresh?: boolean
   onProgress?: (progress: BuildProgress) => void
+  /** Ends a build; what was finished of it is kept. */
+  signal?: AbortSignal
 }
 
 /** Free bytes that a stage needs before it starts; measured: tar 190 MB, tree 700 MB, EROFS 170 MB. */
@@ -50,7 +52,7 @@ export async function ensureImage(options: EnsureImageOptions): Promise<Image> {
     removeLeftovers(folder)
     const meanwhile = refresh ? null : find()
     if (meanwhile !== null) return meanwhile
-    const image = await recordBuild(cache, 'image', aboutImage(inputs), onProgress, (build) => buildImage(folder, inputs, bundle, refresh, build), ({ digest }) => digest)
+    const image = await recordBuild(cache, 'image', aboutImage(inputs), onProgress, (build) => buildImage(folder, inputs, bundle, refresh, options.signal === undefined ? build : { ...build, signal: options.signal }), ({ digest }) => digest)
     hold(cache, image.digest)
     onProgress({ phase: 'ready', detail: `image ${image.digest.slice(0, 12)}`, bytes: image.bytes })
     return image

@@ -56,9 +56,9 @@ const ENDS_WITH_US: readonly [string, ...string[]] = process.getuid?.() === 0
  * Runs one tool of a build, and logs what it was asked and what it said.
  * @throws DomainError disk_full or image_build_failed, with the end of what the tool said and the name of the whole log
  */
-export async function runStep(step: string, directory: string, argv: readonly [string, ...string[]], build: Pick<Build, 'log' | 'logPath'>, options: { cwd?: string; env?: NodeJS.ProcessEnv; onStderr?: (text: string) => void } = {}): Promise<string> {
+export async function runStep(step: string, directory: string, argv: readonly [string, ...string[]], build: Pick<Build, 'log' | 'logPath' | 'signal'>, options: { cwd?: string; env?: NodeJS.ProcessEnv; onStderr?: (text: string) => void } = {}): Promise<string> {
   build.log(`$ ${argv.join(' ')}`)
-  const result = await run([...ENDS_WITH_US, ...argv], { ...options, onStderr(text) { build.log(text); options.onStderr?.(text) } })
+  const result = await run([...ENDS_WITH_US, ...argv], { ...options, ...(build.signal === undefined ? {} : { signal: build.signal }), onStderr(text) { build.log(text); options.onStderr?.(text) } })
   build.log(result.stdout)
   if (result.code === 0) return result.stdout
   const output = redacted(`${result.stderr}\n${result.stdout}`.trim())

@@ -203,7 +203,8 @@ async function startingPoint(deps: AttemptSourceDependencies, attempt: AttemptRo
   return { baseSha, startSha }
 }
 
-function vmLimits(defaults: VmLimits, repository: Awaited<ReturnType<RepositoryAccess['workPlan']>>['limits'], agent: AgentDefinition, minutes: number): VmLimits {
+/** Limits of an attempt's microVM: the installation's, over them what swarm.yml states, over these what its agent does. */
+export function vmLimits(defaults: VmLimits, repository: Awaited<ReturnType<RepositoryAccess['workPlan']>>['limits'], agent: AgentDefinition, minutes: number): VmLimits {
   const { cpu, memoryMb, diskMb, minutes: repositoryMinutes } = repository
   const asked = Object.fromEntries(Object.entries({ cpu, memoryMb, diskMb }).filter(([, value]) => value !== undefined))
   return { ...defaults, ...asked, ...agent.vm, minutes: Math.min(minutes, repositoryMinutes ?? minutes, agent.vm.minutes ?? minutes) }
