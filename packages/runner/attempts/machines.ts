@@ -95,7 +95,7 @@ export function createMachines(options: {
   }
 
   return {
-    driver, prune, cache: driver.isolates ? settings.cache : null,
+    driver, prune, cache: driver.savesScratch === true ? settings.cache : null,
     async template(work, onProgress) {
       for (;;) {
         const made = make(work)

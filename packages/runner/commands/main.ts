@@ -77,7 +77,7 @@ async function imageLogs(_: unknown, [which]: readonly string[]): Promise<object
   const { settings } = loadRunnerSettings()
   const builds = listBuilds(settings.cache)
   const build = which === undefined ? builds[0] : builds.find(({ id, key }) => id === which || (which.length >= 4 && key?.startsWith(which)))
-  if (build === undefined) throw new DomainError('not_found', { kind: 'build of an image', id: which ?? '' })
+  if (build === undefined) throw new DomainError('not_found', { kind: 'image', id: which ?? '' })
   return { build: presentBuild(build), text: readBuildLog(build) }
 }
 

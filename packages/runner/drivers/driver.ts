@@ -118,6 +118,8 @@ export interface VmDriver extends AsyncDisposable {
   readonly isolates: boolean
   /** Limits that this host cannot enforce, with the reason; to be shown, never ignored. */
   readonly unenforced: readonly string[]
+  /** Whether its microVMs can start from a disk (RestoreOptions.scratch) and save theirs. */
+  readonly savesScratch?: boolean
   /** From the cache, or booted now. */
   buildTemplate(image: Image | null, size: VmSize, onProgress?: (progress: BuildProgress) => void): Promise<Template>
   /** Comes back when the guest has acknowledged clock, randomness, machine id, host name and scratch disk. */

@@ -26,4 +26,5 @@ test('what swarm.yml adds to the image (a package, a global npm package, a file)
     releaseImage(cache, image.digest)
     rmSync(stateDir, { recursive: true, force: true })
   }
-})
+  // The first time on a machine this installs the packages of a distribution.
+}, 900_000)

@@ -75,6 +75,13 @@ test('a step that fails says which, and the end of what it said', async () => {
   await expect(runStep('listing', folder, ['ls', '/no/such/folder'], build())).rejects.toMatchObject({ code: 'image_build_failed', details: { step: 'listing', output: expect.stringContaining('/no/such/folder'), log: join(folder, 'log') } })
 })
 
+test('a step that is ended by a signal ends with all that it started', async () => {
+  const stop = new AbortController()
+  const running = runStep('sleeping', folder, ['sh', '-c', 'echo begun >&2; sleep 98762 & sleep 98762'], { ...build(), signal: stop.signal }, { onStderr: () => stop.abort(new Error('not needed')) })
+  await expect(running).rejects.toThrow()
+  await expect.poll(async () => (await run(['pgrep', '--full', 'sleep 98762'])).stdout).toBe('')
+})
+
 test('missing tools are named as the packages to install', () => {
   expect(missingPackages(IMAGE_TOOLS, () => null)).toEqual(['apt', 'busybox-static', 'dpkg', 'erofs-utils', 'kmod', 'mmdebstrap', 'npm', 'tar', 'util-linux'])
   expect(missingPackages(['tar'])).toEqual([])

@@ -53,12 +53,12 @@ const ENDS_WITH_US: readonly [string, ...string[]] = process.getuid?.() === 0
   : ['setpriv', '--pdeathsig', 'KILL']
 
 /**
- * Runs one tool of a build, and logs what it was asked and what it said.
+ * Runs one tool of a build, and logs what it was asked and what it said. Its signal kills: unshare ignores SIGTERM.
  * @throws DomainError disk_full or image_build_failed, with the end of what the tool said and the name of the whole log
  */
 export async function runStep(step: string, directory: string, argv: readonly [string, ...string[]], build: Pick<Build, 'log' | 'logPath' | 'signal'>, options: { cwd?: string; env?: NodeJS.ProcessEnv; onStderr?: (text: string) => void } = {}): Promise<string> {
   build.log(`$ ${argv.join(' ')}`)
-  const result = await run([...ENDS_WITH_US, ...argv], { ...options, ...(build.signal === undefined ? {} : { signal: build.signal }), onStderr(text) { build.log(text); options.onStderr?.(text) } })
+  const result = await run([...ENDS_WITH_US, ...argv], { ...options, ...(build.signal === undefined ? {} : { signal: build.signal, killSignal: 'SIGKILL' as const }), onStderr(text) { build.log(text); options.onStderr?.(text) } })
   build.log(result.stdout)
   if (result.code === 0) return result.stdout
   const output = redacted(`${result.stderr}\n${result.stdout}`.trim())

@@ -117,7 +117,7 @@ export async function createQemuDriver(options: QemuDriverOptions): Promise<Qemu
   }
 
   return {
-    name: 'qemu', isolates: true, unenforced, reclaimed, restore,
+    name: 'qemu', isolates: true, savesScratch: true, unenforced, reclaimed, restore,
     live: () => [...live].map(({ id }) => id),
     async prewarm(template, count) {
       refill(template, count)
