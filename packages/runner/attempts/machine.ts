@@ -62,7 +62,7 @@ export async function provision(deps: WorkDependencies, work: Work): Promise<Pro
   const { machines, reporter, permit } = deps
   const preparation = reportPreparation(reporter)
   const template = await machines.template(work, preparation.onProgress)
-  using layer = await setupLayer(work, template, deps, preparation.onProgress)
+  using layer = await setupLayer(work, template, deps, { onProgress: preparation.onProgress, start: (its) => startMachine(machines, work, template, its, reporter) })
   preparation.done()
   const proxy = await machines.proxy(work, (refusal) => { reporter.refusal(refusal) }, permit, machines.routes(work))
   return { ...await startMachine(machines, work, template, proxy, reporter, layer?.disk), proxy, layer: layer?.key ?? null }

@@ -1,11 +1,12 @@
 import type { Work } from '@swarm/contract/runner-protocol.ts'
 import type { Template } from '../drivers/driver.ts'
+import type { EgressProxy } from '../egress/proxy.ts'
 import type { SwarmRoutes } from '../egress/routes.ts'
 import type { Build } from '../images/builds.ts'
 import type { BuildProgress } from '../images/image.ts'
 import { ensureLayer, SetupUnsuited, type HeldLayer } from '../images/layers.ts'
 import { fetchFiles } from './guest-git.ts'
-import { startMachine, type WorkDependencies } from './machine.ts'
+import type { StartedMachine, WorkDependencies } from './machine.ts'
 
 /** As long as a setup may take where it is run for one piece of work. */
 export const SETUP_TIMEOUT_MS = 900_000
@@ -27,22 +28,28 @@ echo u > /proc/sysrq-trigger
 i=0
 until grep -q ' /work ext4 ro' /proc/mounts; do i=$((i + 1)); [ $i -lt 600 ]; sleep 0.05; done`
 
+export interface LayerOptions {
+  readonly onProgress: (progress: BuildProgress) => void
+  /** Starts the microVM in which it is made. */
+  readonly start: (proxy: EgressProxy) => Promise<StartedMachine>
+}
+
 /**
  * The layer that stands for running the setup of this work; null when it must be run. Made first, where that may be: in a microVM
  * of its own, which holds only the files that the setup is known to read and reaches only what the setup may reach. So a layer cannot hold
  * what an agent wrote, and is the same whoever's work it was made for (docs/decisions/0017). The caller disposes it once it is copied.
  */
-export async function setupLayer(work: Work, template: Template, deps: WorkDependencies, onProgress: (progress: BuildProgress) => void): Promise<HeldLayer | null> {
+export async function setupLayer(work: Work, template: Template, deps: WorkDependencies, options: LayerOptions): Promise<HeldLayer | null> {
   const { setup, layer } = work
   const { cache, prune } = deps.machines
   if (setup === null || layer === null || cache === null || template.image === null) return null
   const inputs = { imageDigest: template.image.digest, scratchMb: template.size.scratchMb, repository: `${work.projectSlug}/${work.repositorySlug}`, command: setup, inputs: layer.inputs }
   const make = async (disk: string, build: Build): Promise<void> => {
-    await makeDisk({ ...work, setup, layer }, template, disk, build, deps)
+    await makeDisk({ ...work, setup, layer }, disk, build, deps, options.start)
     void prune()
   }
   try {
-    return await ensureLayer(cache, inputs, { onProgress, make: layer.make ? make : null })
+    return await ensureLayer(cache, inputs, { onProgress: options.onProgress, make: layer.make ? make : null })
   } catch (error) {
     if (deps.stop.aborted) throw error
     // It is there to save time: without it the work runs the setup itself, and says itself what is wrong then.
@@ -51,10 +58,10 @@ export async function setupLayer(work: Work, template: Template, deps: WorkDepen
   }
 }
 
-async function makeDisk(work: Work & { setup: string; layer: NonNullable<Work['layer']> }, template: Template, disk: string, build: Build, deps: WorkDependencies): Promise<void> {
-  const { machines, reporter, permit, stop } = deps
+async function makeDisk(work: Work & { setup: string; layer: NonNullable<Work['layer']> }, disk: string, build: Build, deps: WorkDependencies, start: LayerOptions['start']): Promise<void> {
+  const { machines, permit, stop } = deps
   const routes: SwarmRoutes = { git: machines.routes(work).git }
-  const { vm, ended } = await startMachine(machines, work, template, await machines.proxy(work, (refusal) => { build.log(`# egress: ${refusal.host}:${refusal.port}: ${refusal.message}`) }, permit, routes), reporter)
+  const { vm, ended } = await start(await machines.proxy(work, (refusal) => { build.log(`# egress: ${refusal.host}:${refusal.port}: ${refusal.message}`) }, permit, routes))
   try {
     const names = work.layer.paths.map((path) => `${path}\0`).join('')
     const script = async (step: string, text: string) => {
