@@ -49,7 +49,7 @@ export async function setupLayer(work: Work, template: Template, deps: WorkDepen
     void prune()
   }
   try {
-    return await ensureLayer(cache, inputs, { onProgress: options.onProgress, make: layer.make ? make : null })
+    return await ensureLayer(cache, inputs, { onProgress: options.onProgress, signal: deps.stop, make: layer.make ? make : null })
   } catch (error) {
     if (deps.stop.aborted) throw error
     // It is there to save time: without it the work runs the setup itself, and says itself what is wrong then.

@@ -156,6 +156,17 @@ describe('a layer', () => {
     expect(readdirSync(join(cache, 'images', 'layer')).filter((name) => name.startsWith('.building'))).toEqual([])
   })
 
+  test('is waited for no longer than its work goes on', async () => {
+    const [begun, finish, stop] = [Promise.withResolvers<void>(), Promise.withResolvers<void>(), new AbortController()]
+    const first = ensureLayer(cache, inputs(1), { make: async (disk) => { writeFileSync(disk, ''); begun.resolve(); await finish.promise } })
+    await begun.promise
+    const waiting = ensureLayer(cache, inputs(1), { make: () => Promise.reject(new Error('made twice')), signal: stop.signal })
+    stop.abort(new Error('the work was stopped'))
+    await expect(waiting).rejects.toThrow('the work was stopped')
+    finish.resolve()
+    expect(await first).not.toBeNull()
+  })
+
   test('that came to nothing is not tried by everybody, and a fault of the machine is not kept', async () => {
     const make = () => Promise.reject(new SetupUnsuited('it needs more than its lockfile'))
     expect(await ensureLayer(cache, inputs(1), { make })).toBeNull()

@@ -64,16 +64,17 @@ export type HeldLayer = Layer & Disposable
  * The layer for these inputs, from the cache or, given `make`, made now; null when there is none, or none can be made. Concurrent
  * callers, in any process, make it once: one does, and the others wait for it.
  * @param options.make puts the disk at this path. @throws SetupUnsuited, which is kept as the answer for an hour
+ * @param options.signal ends the wait for another who makes it
  * @throws DomainError disk_full, and whatever else `make` throws: then nothing is kept, and the next caller tries
  */
-export async function ensureLayer(cache: string, inputs: LayerInputs, options: { make: ((disk: string, build: Build) => Promise<void>) | null; onProgress?: (progress: BuildProgress) => void }): Promise<HeldLayer | null> {
+export async function ensureLayer(cache: string, inputs: LayerInputs, options: { make: ((disk: string, build: Build) => Promise<void>) | null; onProgress?: (progress: BuildProgress) => void; signal?: AbortSignal }): Promise<HeldLayer | null> {
   const { make, onProgress = () => {} } = options
   const key = layerKey(inputs)
   const known = holdLayer(cache, key)
   if (known !== null || make === null) return usable(known)
   const folder = layersFolder(cache)
   mkdirSync(folder, { recursive: true })
-  await using _lock = await lockFile(join(folder, `.lock-${key}`), () => onProgress({ phase: 'waiting', detail: 'another microVM makes the layer of this setup' }))
+  await using _lock = await lockFile(join(folder, `.lock-${key}`), () => onProgress({ phase: 'waiting', detail: 'another microVM makes the layer of this setup' }), options.signal)
   const meanwhile = holdLayer(cache, key)
   if (meanwhile !== null) return usable(meanwhile)
   requireSpace(folder, NEEDED_BYTES, 'The layer of a setup')
