@@ -34,6 +34,8 @@ export function createMachines(options: {
   /** PEM of the authorities in settings.caFile. */
   ca?: string
   onProgress: (progress: BuildProgress) => void
+  /** Ends what goes on beside the work: the runner stops. */
+  closing?: AbortSignal
   /** Told what went wrong beside the work, such as a cache that could not be pruned. */
   onTrouble?: (error: unknown, what: string) => void
 }): Machines {
@@ -58,9 +60,9 @@ export function createMachines(options: {
       await letGo()
       if (retention.cacheMb === 0) return
       const templateImages = new Set(listTemplates(cache).filter(({ inUse }) => inUse).map(({ imageDigest }) => imageDigest))
-      await pruneCache({ cache, templateImages }, { limitBytes: retention.cacheMb * 1024 ** 2 })
+      await pruneCache({ cache, templateImages }, { limitBytes: retention.cacheMb * 1024 ** 2, ...(options.closing === undefined ? {} : { signal: options.closing }) })
     } catch (error) {
-      onTrouble(error, 'the cache of images could not be pruned')
+      if (options.closing?.aborted !== true) onTrouble(error, 'the cache of images could not be pruned')
     }
   }
 

@@ -88,13 +88,14 @@ export interface Pruned {
 
 /**
  * Brings the cache within its limit, and removes what killed builds left. Waits for a build of an image that is under way.
- * @param limitBytes 0 removes all that nobody uses
+ * @param options.limitBytes 0 removes all that nobody uses
+ * @param options.signal ends the wait
  */
-export async function pruneCache(view: CacheView, options: { limitBytes: number; dryRun?: boolean }): Promise<Pruned> {
+export async function pruneCache(view: CacheView, options: { limitBytes: number; dryRun?: boolean; signal?: AbortSignal }): Promise<Pruned> {
   const { cache } = view
   const folder = join(cache, 'images')
   if (!existsSync(folder)) return { removed: [], beforeBytes: 0, afterBytes: 0 }
-  await using _lock = await lockFile(join(folder, 'lock'))
+  await using _lock = await lockFile(join(folder, 'lock'), undefined, options.signal)
   if (options.dryRun !== true) {
     removeLeftovers(folder)
     removeLayerLeftovers(cache)
