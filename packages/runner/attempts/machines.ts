@@ -84,15 +84,18 @@ export function createMachines(options: {
     const waiting: Made['waiting'] = new Set()
     const made: Made = {
       waiting, last: null, usedMs: Date.now(),
-      template: build(wanted, (progress) => {
+      // Not at once: what a build says first is heard by what is made here.
+      template: Promise.resolve().then(() => build(wanted, (progress) => {
         made.last = progress.phase === 'probe' ? null : progress
         options.onProgress(progress)
         for (const tell of waiting) tell(progress)
-      }, signal),
+      }, signal)),
     }
     templates.set(key, made)
-    // A failure is not remembered: the next work tries again.
-    made.template.catch(() => { templates.delete(key) })
+    made.template.then(() => { made.last = null }, () => {
+      // A failure is not remembered: the next work tries again.
+      templates.delete(key)
+    })
     return made
   }
 
@@ -101,9 +104,9 @@ export function createMachines(options: {
     async template(work, onProgress) {
       for (;;) {
         const made = make(work)
-        // Who comes later hears where it stands; of one that is finished there is nothing to say.
-        if (made.last !== null && made.last.phase !== 'ready') onProgress(made.last)
-        made.waiting.add(onProgress)
+        // Who comes later hears where it stands. Without an image nothing is made that anybody would wait for.
+        if (made.last !== null && driver.isolates) onProgress(made.last)
+        if (driver.isolates) made.waiting.add(onProgress)
         try {
           const template = await made.template
           if (existsSync(template.directory)) return template
