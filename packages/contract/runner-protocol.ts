@@ -26,8 +26,13 @@ export const VmLimits = z.object({
   minutes: z.number().positive(),
   egressBytes: z.number().int().positive(),
   pids: z.number().int().positive(),
+  /** stdout and stderr together of one command of the work (the agent's program, a check); what is beyond is thrown away. */
+  outputBytes: z.number().int().positive(),
 })
 export type VmLimits = z.infer<typeof VmLimits>
+
+/** Of an agent's program, where nobody says otherwise: far more than any needs, and an outcome behind less is never lost. */
+export const DEFAULT_OUTPUT_BYTES = 1024 ** 3
 
 /** Text that came out of a microVM. PostgreSQL holds no NUL, and nobody can read one. */
 const Text = z.string().overwrite((text) => text.replaceAll('\0', '\uFFFD'))
@@ -48,7 +53,8 @@ const Lease = z.object({
   correlationId: z.string(),
   projectSlug: z.string(),
   repositorySlug: z.string(),
-  limits: VmLimits,
+  /** The tightest of what agent, repository and project state; the host's own ceilings are the runner's to add. */
+  limits: VmLimits.extend({ outputBytes: VmLimits.shape.outputBytes.default(DEFAULT_OUTPUT_BYTES) }),
   egressAllow: z.array(z.string()),
   image: ImageExtras,
   /** Command to run once in the workspace before the work (the `setup` check), or null. */
@@ -159,6 +165,8 @@ export const heartbeat = endpoint({
     })),
     /** Every microVM that the runner has now: those recorded as alive and not named here are over. */
     vms: z.array(z.string()).max(10_000),
+    /** Why the host has room for no further microVM, in words; null while it has, or nobody asks. */
+    noRoom: Text.max(300).nullable().default(null),
   }),
   response: z.object({ stop: z.array(Stop) }),
 })

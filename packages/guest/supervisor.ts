@@ -20,13 +20,16 @@ await listenForForwards(() => (prepared ? mux : null))
 function onOpen(stream: MuxStream): void {
   const header = stream.header
   if (header.kind === 'prepare') return preparer.prepare(stream, header, process.hrtime.bigint(), () => { prepared = true })
+  if (header.kind === 'ping') return stream.end()
+  if (header.kind === 'clock' && prepared) return preparer.moveClock(stream, header)
   if (header.kind === 'exec' && prepared) return runExec(stream, header)
   stream.reset(prepared ? 'the guest does not open such streams' : 'not prepared yet')
 }
 
 for (;;) {
-  const behindHello = waitForHost(port)
-  await serveChannel(port, behindHello, (next) => { mux = next }, onOpen)
+  const { files, behindHello } = waitForHost(port)
+  await serveChannel(files, behindHello, (next) => { mux = next }, onOpen)
+  port.close(files)
   mux = null
   prepared = false
 }

@@ -6,7 +6,8 @@ import { DomainError } from '@swarm/core/errors.ts'
 import { startRunner } from './app.ts'
 import { createMachines } from './attempts/machines.ts'
 import { loadRunnerConfig } from './config.ts'
-import { selectDriver } from './drivers/select.ts'
+import { firecrackerSettings, selectDriver } from './drivers/select.ts'
+import { createHostAdmission } from './host/host-admission.ts'
 import { createRunnerLogger } from './logger.ts'
 import { describeOrphan, startReclaiming } from './vms/reclaim.ts'
 
@@ -34,8 +35,13 @@ async function main(): Promise<void> {
   })
   const runners = join(settings.home, 'runner')
   const logger = createRunnerLogger(settings.logLevel, settings.logTo === 'file' ? join(settings.home, 'logs', `runner-${name}.log`) : undefined, { maxBytes: settings.retention.logMb * 1024 ** 2, files: settings.retention.logFiles })
+  const admission = createHostAdmission(settings, {
+    relieve: async () => { await driver.letGo?.() },
+  })
+  admission.onProblem((problem) => { if (problem !== null) logger.warn({ problem }, 'no room for a further microVM') })
   await using driver = await selectDriver({
-    driver: settings.vm.driver, cache: settings.cache, stateDir: join(runners, name), warm: settings.vm.warm,
+    driver: settings.vm.driver, cache: settings.cache, stateDir: join(runners, name), warm: settings.vm.warm, mayWarm: admission.mayWarm,
+    uids: { first: settings.vm.uidFirst, count: settings.vm.uidCount }, firecracker: firecrackerSettings(settings),
     onNotice: (notice) => { logger.warn(notice) },
   })
   await using _reclaiming = startReclaiming(runners, {
@@ -43,11 +49,11 @@ async function main(): Promise<void> {
   })
   const closing = new AbortController()
   const machines = createMachines({
-    closing: closing.signal, driver, settings, serverUrl, onProgress: (progress) => { logger.info(progress, 'preparing') }, onTrouble: (error, what) => { logger.warn({ err: error }, what) },
+    closing: closing.signal, driver, admission, settings, serverUrl, onProgress: (progress) => { logger.info(progress, 'preparing') }, onTrouble: (error, what) => { logger.warn({ err: error }, what) },
     ...(settings.caFile === undefined ? {} : { ca: readFileSync(settings.caFile, 'utf8') }),
   })
   const checkSlots = Math.max(1, Math.floor(settings.concurrency / 2))
-  await using runner = startRunner({ serverUrl, token: token.reveal(), machines, attemptSlots: settings.concurrency, checkSlots, beatMs: settings.lease.beatMs, logger })
+  await using runner = startRunner({ serverUrl, token: token.reveal(), machines, attemptSlots: settings.concurrency, checkSlots, ceilings: settings.vm.ceilings, beatMs: settings.lease.beatMs, logger })
   process.stdout.write(`${JSON.stringify({ ready: true, driver: driver.name, isolates: driver.isolates, unenforced: driver.unenforced })}\n`)
   await Promise.race([stopped, runner.running])
   logger.info('stopping')

@@ -16,8 +16,6 @@ import { asFailure, WorkFailure } from './work-failure.ts'
 
 /** An agent's output is read as it comes; of what is no event, the end is enough to explain a crash. */
 const KEPT_BYTES = 64 * 1024
-/** Output of an agent that is read at most: far more than any needs, and an outcome behind less is never lost. */
-const MAX_OUTPUT_BYTES = 1024 ** 3
 /** Events of one attempt, in characters of their JSON, that are recorded; a flood beyond is counted, and its outcome heard. */
 const RECORDED_CHARACTERS = 16 * 1024 * 1024
 
@@ -113,7 +111,7 @@ async function runAgent(vm: Vm, work: AttemptWork, reporter: Reporter, signal: A
   const task = { ...work.task, workspace: vm.workspace, modelBaseUrl: `http://${MODEL_HOST}` }
   const exit = await vm.exec({
     argv: ['node', vm.agentProgram], cwd: vm.workspace, stdin: JSON.stringify(task), timeoutMs: Math.round(work.limits.minutes * 60_000),
-    correlationId: work.correlationId, onStdout: read.push, maxOutputBytes: MAX_OUTPUT_BYTES, keptBytes: KEPT_BYTES, signal,
+    correlationId: work.correlationId, onStdout: read.push, maxOutputBytes: work.limits.outputBytes, keptBytes: KEPT_BYTES, signal,
   })
   read.end()
   if (outcome) return outcome

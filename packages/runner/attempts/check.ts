@@ -44,7 +44,7 @@ async function runAll(vm: Vm, work: CheckWork, layer: string | null, signal: Abo
     // The command is the repository's own text, read from the base commit by the server.
     const exit = await vm.exec({
       argv: ['/bin/sh', '-c', check.command], cwd: vm.workspace, env: { CI: 'true' }, timeoutMs: Math.round(work.limits.minutes * 60_000),
-      correlationId: work.correlationId, onStdout: keep, onStderr: keep, signal,
+      correlationId: work.correlationId, onStdout: keep, onStderr: keep, maxOutputBytes: work.limits.outputBytes, keptBytes: 0, signal,
     })
     results.push({ ...check, exitCode: exit.code, timedOut: exit.timedOut, wallMs: exit.wallMs, output })
     if (exit.code !== 0) break

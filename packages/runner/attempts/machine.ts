@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream'
 import { makeId } from '@swarm/core/ids.ts'
 import type { Work } from '@swarm/contract/runner-protocol.ts'
 import type { Template, Vm, VmDriver } from '../drivers/driver.ts'
+import type { Place } from '../host/admission.ts'
 import type { ServerLink } from '../link/server-link.ts'
 import type { EgressProxy } from '../egress/proxy.ts'
 import type { SwarmRoutes } from '../egress/routes.ts'
@@ -14,6 +15,8 @@ import { WorkFailure } from './work-failure.ts'
 
 /** Past the work's own limit, for saving what it did: only then the microVM is killed. */
 const SAVING_MS = 300_000
+/** A wait for room that is shorter is not worth a word. */
+const NOTICED_MS = 1_000
 
 export interface Machines {
   readonly driver: VmDriver
@@ -21,6 +24,14 @@ export interface Machines {
   prune(): Promise<void>
   /** Where layers of setups are kept; null when the driver's microVMs cannot start from one. */
   readonly cache: string | null
+  /** Waits until a microVM of the usual size would have room, and nobody who has work waits for any. */
+  untilRoom(signal: AbortSignal): Promise<void>
+  /** Waits for its turn and for room for the microVM of this work. @throws DomainError vm_too_large */
+  acquire(work: Work, signal: AbortSignal): Promise<Place>
+  /** Why this host has room for no further microVM, in words; null while nobody waits. */
+  noRoom(): string | null
+  /** Told whenever that changes. */
+  onNoRoom(listener: () => void): void
   /** The template for work with these needs, built when it does not exist yet. */
   template(work: Work, onProgress: (progress: BuildProgress) => void): Promise<Template>
   /** Has a template made before work needs it; `signal` ends the build of an image that this began. */
@@ -35,6 +46,8 @@ export interface Machines {
 export interface WorkDependencies {
   readonly link: ServerLink
   readonly machines: Machines
+  /** Room for its microVM, once there is any. */
+  readonly place: Promise<Place>
   readonly reporter: Reporter
   /** Aborted when the work must end: the lease is gone, it was stopped (the reason says why), or the runner goes down. */
   readonly stop: AbortSignal
@@ -51,25 +64,45 @@ export interface StartedMachine {
   readonly ended: Promise<void>
 }
 
+/** Waits for room; a wait that people could notice is a step of its own, with the reason. */
+async function untilPlaced({ machines, place, reporter }: WorkDependencies): Promise<Place> {
+  const startedAt = performance.now()
+  let told = false
+  const timer = setTimeout(() => {
+    told = true
+    reporter.step({ name: 'room', state: 'started', detail: `waits for room: ${machines.noRoom() ?? 'its turn'}` })
+  }, NOTICED_MS)
+  try {
+    return await place
+  } finally {
+    clearTimeout(timer)
+    if (told) reporter.step({ name: 'room', state: 'done', wallMs: performance.now() - startedAt })
+  }
+}
+
 export interface Provisioned extends StartedMachine {
   readonly proxy: EgressProxy
   /** Key of the layer that it started from, which has what the setup command wrote; null when that is to be run. */
   readonly layer: string | null
 }
 
-/** Restores a microVM for a piece of work, with its way out, after all that it starts from was made. The caller disposes it. */
+/** Restores a microVM for a piece of work, with its way out, once there is room for it and all that it starts from was made. The caller disposes it. */
 export async function provision(deps: WorkDependencies, work: Work): Promise<Provisioned> {
   const { machines, reporter, permit } = deps
+  const held = await untilPlaced(deps)
   const preparation = reportPreparation(reporter)
   const template = await machines.template(work, preparation.onProgress)
-  using layer = await setupLayer(work, template, deps, { onProgress: preparation.onProgress, start: (its) => startMachine(machines, work, template, its, reporter) })
+  held.templateMade()
+  const start = (proxy: EgressProxy, scratch?: string) => startMachine(machines, work, template, proxy, reporter, held, scratch)
+  // In the same place: the microVM of the layer is over before that of the work begins, and takes no more than it.
+  using layer = await setupLayer(work, template, deps, { onProgress: preparation.onProgress, start })
   preparation.done()
   const proxy = await machines.proxy(work, (refusal) => { reporter.refusal(refusal) }, permit, machines.routes(work))
-  return { ...await startMachine(machines, work, template, proxy, reporter, layer?.disk), proxy, layer: layer?.key ?? null }
+  return { ...await start(proxy, layer?.disk), proxy, layer: layer?.key ?? null }
 }
 
-/** Restores a microVM in the name of a piece of work, and reports it. It takes the proxy over. @param scratch the disk that it starts from */
-export async function startMachine(machines: Machines, work: Work, template: Template, proxy: EgressProxy, reporter: Reporter, scratch?: string): Promise<StartedMachine> {
+/** Restores a microVM in the name of a piece of work and in its place, and reports it. It takes the proxy over. @param scratch the disk that it starts from */
+async function startMachine(machines: Machines, work: Work, template: Template, proxy: EgressProxy, reporter: Reporter, held: Place, scratch?: string): Promise<StartedMachine> {
   const id = makeId('vm', randomBytes(8))
   const about = { id, driver: machines.driver.name, templateKey: template.key, imageDigest: template.image?.digest ?? null }
   reporter.vm({ ...about, state: 'starting' })
@@ -84,6 +117,7 @@ export async function startMachine(machines: Machines, work: Work, template: Tem
     await reporter.vmEnded({ ...about, state: 'ended', endReason: 'restore failed' })
     throw new WorkFailure('infrastructure', 'restore_failed', error instanceof Error ? error.message : String(error), { cause: error })
   }
+  held.occupy(() => vm.stats())
   vm.onForward((stream: Duplex) => { proxy.accept(stream) })
   reporter.vm({ ...about, state: 'running', restoreMs: vm.restoreMs })
   const ended = vm.ended.then(async (end) => {

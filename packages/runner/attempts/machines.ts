@@ -2,14 +2,17 @@ import { existsSync } from 'node:fs'
 import type { Config } from '@swarm/contract/config.ts'
 import type { Work } from '@swarm/contract/runner-protocol.ts'
 import type { Template, VmDriver } from '../drivers/driver.ts'
-import { listTemplates } from '../drivers/qemu/templates.ts'
 import { npmRegistry } from '../egress/npm-registry.ts'
 import { compilePolicy } from '../egress/policy.ts'
 import { createEgressProxy } from '../egress/proxy.ts'
+import type { Admission, Needs } from '../host/admission.ts'
 import { pruneCache } from '../images/cache.ts'
 import { ensureImage, releaseImage } from '../images/images.ts'
 import type { BuildProgress } from '../images/image.ts'
+import { listTemplates } from '../vms/templates.ts'
 import type { Machines } from './machine.ts'
+
+const MB = 1024 ** 2
 
 /** What decides about a template. */
 export interface Wanted { readonly image: Work['image']; readonly limits: Pick<Work['limits'], 'memoryMb' | 'diskMb'> }
@@ -30,7 +33,7 @@ const IDLE_MS = 3_600_000
  * a way out that holds the work's token.
  */
 export function createMachines(options: {
-  driver: VmDriver; settings: Config; serverUrl: string
+  driver: VmDriver; admission: Admission; settings: Config; serverUrl: string
   /** PEM of the authorities in settings.caFile. */
   ca?: string
   onProgress: (progress: BuildProgress) => void
@@ -39,8 +42,9 @@ export function createMachines(options: {
   /** Told what went wrong beside the work, such as a cache that could not be pruned. */
   onTrouble?: (error: unknown, what: string) => void
 }): Machines {
-  const { driver, settings, onTrouble = () => {} } = options
+  const { driver, admission, settings, onTrouble = () => {} } = options
   const templates = new Map<string, Made>()
+  const keyOf = ({ image, limits }: Wanted) => JSON.stringify([image, limits.memoryMb, limits.diskMb])
 
   async function build(wanted: Wanted, onProgress: (progress: BuildProgress) => void, signal?: AbortSignal): Promise<Template> {
     const image = !driver.isolates ? null : await ensureImage({
@@ -78,7 +82,7 @@ export function createMachines(options: {
   }
 
   function make(wanted: Wanted, signal?: AbortSignal): Made {
-    const key = JSON.stringify([wanted.image, wanted.limits.memoryMb, wanted.limits.diskMb])
+    const key = keyOf(wanted)
     const known = templates.get(key)
     if (known) return Object.assign(known, { usedMs: Date.now() })
     const waiting: Made['waiting'] = new Set()
@@ -99,21 +103,38 @@ export function createMachines(options: {
     return made
   }
 
+  /** What a microVM may take at most. A driver that limits nothing promises nothing either. */
+  function needsOf({ cpu, memoryMb, diskMb }: Pick<Work['limits'], 'cpu' | 'memoryMb' | 'diskMb'>, hasTemplate: boolean): Needs {
+    if (!driver.isolates) return { memoryBytes: 0, cores: 0, scratchBytes: 0, templateBytes: 0 }
+    return {
+      memoryBytes: memoryMb * MB + (driver.overheadBytes ?? 0), cores: Math.min(cpu, settings.vm.vcpus), scratchBytes: diskMb * MB,
+      templateBytes: hasTemplate ? 0 : memoryMb * MB,
+    }
+  }
+  const { vcpus, memoryMb, scratchMb } = settings.vm
+
   return {
     driver, prune, cache: driver.savesScratch === true ? settings.cache : null,
+    noRoom: () => admission.problem,
+    onNoRoom: admission.onProblem,
+    // What the next work will need is not known before it is claimed: what is usual here is looked for.
+    untilRoom: (signal) => admission.untilRoom(needsOf({ cpu: vcpus, memoryMb, diskMb: scratchMb }, true), signal),
+    acquire: (work, signal) => admission.acquire(needsOf(work.limits, templates.has(keyOf(work))), signal),
     async template(work, onProgress) {
       for (;;) {
+        const isNew = !templates.has(keyOf(work))
         const made = make(work)
         // Who comes later hears where it stands. Without an image nothing is made that anybody would wait for.
         if (made.last !== null && driver.isolates) onProgress(made.last)
         if (driver.isolates) made.waiting.add(onProgress)
         try {
           const template = await made.template
-          if (existsSync(template.directory)) return template
+          // One that was made before: the driver is asked all the same, and knows from that that the template is in use.
+          if (existsSync(template.directory)) return isNew || template.image === null ? template : await driver.buildTemplate(template.image, template.size, onProgress)
         } finally {
           made.waiting.delete(onProgress)
         }
-        // Memory files do not survive a clean-up of /dev/shm by somebody else: what is gone is made again.
+        // Memory files do not survive a clean-up of /dev/shm by somebody else, nor half an hour without use: what is gone is made again.
         for (const [key, each] of templates) if (each === made) templates.delete(key)
       }
     },

@@ -38,16 +38,17 @@ export async function buildRoot(directory: string, debian: string, inputs: Image
 
 /** Makes the initramfs: busybox, the modules, and the guest's own programs (so that a change of those costs a second). */
 export function buildInitrd(directory: string, debian: string, stage: DebianStage, bundle: GuestBundle, build: Build): void {
-  const init = bundle.init.replace('@MODULES@ is filled in', 'The list is filled in').replace('@MODULES@', stage.modules.join(' '))
+  const init = bundle.init.replace('@MODULES@', stage.modules.join(' ')).replace('@VSOCK_MODULES@', stage.vsockModules.join(' '))
+  const modules = [...stage.modules, ...stage.vsockModules]
   const archive = newcArchive([
     ...['bin', 'proc', 'sys', 'dev', 'modules', 'base', 'layer', 'new', 'guest'].map(directoryEntry),
     fileEntry('bin/busybox', readFileSync(findTool('busybox') as string), 0o755),
-    ...stage.modules.map((name) => fileEntry(`modules/${name}`, readFileSync(join(debian, 'modules', name)))),
+    ...modules.map((name) => fileEntry(`modules/${name}`, readFileSync(join(debian, 'modules', name)))),
     ...[...bundle.files].map(([name, content]) => fileEntry(`guest/${name}`, content)),
     fileEntry('init', Buffer.from(init), 0o755),
   ])
   writeFileSync(join(directory, 'initrd'), archive)
-  build.progress({ phase: 'initramfs', detail: `${bundle.files.size} guest programs, ${stage.modules.length} kernel modules`, bytes: archive.length })
+  build.progress({ phase: 'initramfs', detail: `${bundle.files.size} guest programs, ${modules.length} kernel modules`, bytes: archive.length })
 }
 
 /** What is installed, whatever was asked for: dependencies too, and the versions that names without one came to. */

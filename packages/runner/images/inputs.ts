@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { DEBIAN_PACKAGE, imagePathProblem, NPM_PACKAGE } from '@swarm/core/checks/image.ts'
 import { DomainError } from '@swarm/core/errors.ts'
 import { run } from '../host/run.ts'
-import { BASE_PACKAGES, IMAGE_FORMAT, KERNEL_MODULES, KERNEL_PACKAGES, NPM_VERSION, type ImageExtras, type ImageFile } from './image.ts'
+import { BASE_PACKAGES, IMAGE_FORMAT, KERNEL_MODULES, KERNEL_PACKAGES, NPM_VERSION, VSOCK_MODULES, type ImageExtras, type ImageFile } from './image.ts'
 
 const HOST_CA_BUNDLE = '/etc/ssl/certs/ca-certificates.crt'
 
@@ -75,6 +75,6 @@ export async function readInputs(extras: ImageExtras, extraCaFiles: readonly str
   const files = (extras.files ?? []).toSorted((a, b) => (a.path < b.path ? -1 : 1))
   const nodeDigest = digestOf(readFileSync(process.execPath))
   const caBundle = Buffer.concat([HOST_CA_BUNDLE, ...extraCaFiles].filter((path, index) => index > 0 || existsSync(path)).map((path) => readFileSync(path)))
-  const debianKey = digestOf(JSON.stringify([IMAGE_FORMAT, distribution, packages, KERNEL_PACKAGES, KERNEL_MODULES]))
+  const debianKey = digestOf(JSON.stringify([IMAGE_FORMAT, distribution, packages, KERNEL_PACKAGES, KERNEL_MODULES, VSOCK_MODULES]))
   return { distribution, packages, extraPackages: packages.filter((name) => !(BASE_PACKAGES as readonly string[]).includes(name)), npm, files, nodePath: process.execPath, nodeDigest, caBundle, debianKey }
 }

@@ -1,5 +1,5 @@
 import { createAgent } from '@swarm/contract/endpoints/agents.ts'
-import { createProject } from '@swarm/contract/endpoints/projects.ts'
+import { createProject, updateProject } from '@swarm/contract/endpoints/projects.ts'
 import { createRepository, showRepository } from '@swarm/contract/endpoints/repositories.ts'
 import { cancelTicket, createTicket } from '@swarm/contract/endpoints/tickets.ts'
 import { registerRunner, upcoming, type Upcoming } from '@swarm/contract/runner-protocol.ts'
@@ -31,13 +31,13 @@ async function world(place: TestDatabase) {
     const commit = (await git(path, ['commit-tree', tree, '-p', 'main', '-m', 'x'], { env: identity() })).stdout.trim()
     await git(path, ['update-ref', 'refs/heads/main', commit])
   }
-  return { server, admin, ticket, token, land, ask: async (known: string[] = []) => (await server.as(token).call(upcoming, { body: { known } })).items }
+  return { server, admin, projectId, ticket, token, land, ask: async (known: string[] = []) => (await server.as(token).call(upcoming, { body: { known } })).items }
 }
 
 eachDialect((_dialect, make) => {
   test('a runner is told what open tickets will start from, once, again when main has other inputs, and not of tickets that are over', async () => {
     await using place = await make()
-    const { server, admin, ticket, land, ask } = await world(place)
+    const { server, admin, projectId, ticket, land, ask } = await world(place)
     await using _server = server
     expect(await ask()).toEqual([])
     const first = await ticket('writer')
@@ -54,6 +54,9 @@ eachDialect((_dialect, make) => {
     await land('image: { packages: ["--bad"] }\n')
     expect(await ask()).toEqual([])
     await land('')
+    await admin.call(updateProject, { params: { projectId }, body: { settings: { vm: { memoryMb: 768 } } } })
+    expect(await ask()).toMatchObject([{ memoryMb: 768, image: NOTHING }])
+    await admin.call(updateProject, { params: { projectId }, body: { settings: { vm: {} } } })
     await admin.call(cancelTicket, { params: { ticketId: first.id }, body: { reason: 'not needed' } })
     expect(await ask()).toMatchObject([{ memoryMb: 4096, image: NOTHING }, { memoryMb: 1024 }])
   })

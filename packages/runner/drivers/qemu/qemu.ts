@@ -1,29 +1,35 @@
-import { randomBytes } from 'node:crypto'
+import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { DomainError } from '@swarm/core/errors.ts'
-import { createCgroups, probeCgroups, removeSharedCgroups } from '../../host/cgroup.ts'
+import { probeCgroups, removeSharedCgroups } from '../../host/cgroup.ts'
 import { lockFile } from '../../host/lock.ts'
 import { readMachine } from '../../host/machine.ts'
+import { DEFAULT_UIDS, type UidRange } from '../../host/users.ts'
 import type { BuildProgress, Image } from '../../images/image.ts'
 import { findTool, QEMU_TOOLS, requireTools } from '../../images/tools.ts'
-import { connectGuest } from '../../vms/guest-connection.ts'
 import { journalFolder, openVmJournal } from '../../vms/journal.ts'
+import { createSlotPool, type SlotPool } from '../../vms/pool.ts'
 import { describeOrphan, reclaimOrphans, type ReclaimedOrphan } from '../../vms/reclaim.ts'
+import { startVm } from '../../vms/start-vm.ts'
+import { buildingFolder, finishTemplate, markTemplateUsed, readTemplate, removeEmptySlots, removeTemplates, removeUnused, requireTemplateSpace, templateKey, volatileFolder } from '../../vms/templates.ts'
 import type { RestoreOptions, Template, Vm, VmDriver, VmSize } from '../driver.ts'
-import { TRANSLATION_CACHE_MB } from './arguments.ts'
-import { bootTemplate, withTimeout } from './boot.ts'
+import { TRANSLATION_CACHE_MB, type Accelerator } from './arguments.ts'
+import { bootTemplate } from './boot.ts'
 import { probeKvm } from './kvm.ts'
-import { copyDisk, startSlot, type Slot, type SlotPlaces } from './slot.ts'
-import { buildingFolder, finishTemplate, markTemplateUsed, readTemplate, removeTemplates, removeEmptySlots, requireTemplateSpace, templateKey, volatileFolder } from './templates.ts'
-import { qemuVm } from './vm.ts'
+import { createSealedMemories } from './sealed-memory.ts'
+import { startSlot, type Slot, type SlotPlaces } from './slot.ts'
 
 export interface QemuDriverOptions {
   /** SWARM_CACHE: images, probes; its hash names the folder of templates in memory. */
   cache: string
   /** Folder of the runner's own state: journal of microVMs and their scratch disks. */
   stateDir: string
-  /** Processes kept waiting per template. */
+  /** Processes that wait for restores at most; how many do follows the demand (vms/pool.ts). */
   warm?: number
+  /** Whether the host has memory for another one that waits. */
+  mayWarm?: () => boolean
+  /** Users for QEMU processes, one each, where this process is root. */
+  uids?: UidRange
   /** Told of everything that somebody should know: what could not be limited, what was reclaimed. */
   onNotice?: (notice: string) => void
 }
@@ -37,7 +43,8 @@ export interface QemuDriver extends VmDriver {
 
 /** VMM overhead over the guest's memory, bytes: the translation cache, QEMU itself, device buffers and page cache of the scratch disk. */
 const VMM_OVERHEAD_BYTES = (TRANSLATION_CACHE_MB + 384) * 1024 * 1024
-const PREPARE_TIMEOUT_MS = 60_000
+/** What of that cannot be taken back from it (page cache can): what a host must have for it. */
+const TAKEN_OVERHEAD_BYTES = (TRANSLATION_CACHE_MB + 64) * 1024 * 1024
 
 /**
  * microVMs by QEMU: with KVM where a probe has booted a kernel on it, else under software emulation. Reclaims what dead
@@ -45,7 +52,7 @@ const PREPARE_TIMEOUT_MS = 60_000
  * @throws DomainError tools_missing
  */
 export async function createQemuDriver(options: QemuDriverOptions): Promise<QemuDriver> {
-  const { cache, stateDir, warm = 2, onNotice = () => {} } = options
+  const { cache, stateDir, warm = 2, mayWarm, onNotice = () => {} } = options
   requireTools(QEMU_TOOLS, 'The QEMU driver')
   const qemu = findTool('qemu-system-x86_64') as string
   const [machine, cgroups] = [await readMachine(qemu), probeCgroups()]
@@ -56,73 +63,52 @@ export async function createQemuDriver(options: QemuDriverOptions): Promise<Qemu
   for (const limit of unenforced) onNotice(`this host cannot limit ${limit}`)
 
   const marks = new Map<string, Disposable>()
-  const pools = new Map<string, Promise<Slot | null>[]>()
   const live = new Set<Vm>()
-  const accelerators = new Map<string, 'tcg' | 'kvm'>()
+  const accelerators = new Map<string, Accelerator>()
+  const memories = createSealedMemories()
   let disposed = false
 
-  const places = (template: Template): SlotPlaces => ({ journal, volatile: volatileFolder(cache), disks: join(stateDir, 'disks'), accelerator: accelerators.get(template.key) ?? 'tcg' })
+  const places = (template: Template): SlotPlaces => ({
+    journal, disks: join(stateDir, 'disks'), accelerator: accelerators.get(template.key) ?? 'tcg', users: process.getuid?.() === 0 ? options.uids ?? DEFAULT_UIDS : null,
+    memory: ({ directory }) => memories.of(directory, join(directory, 'memory')),
+  })
 
-  function refill(template: Template, count = warm): void {
-    const pool = pools.get(template.key) ?? []
-    pools.set(template.key, pool)
-    while (!disposed && pool.length < count) {
-      // A failure here is no one's yet: the restore that would have used it tries again and reports.
-      pool.push(startSlot(template, places(template)).catch((error: unknown) => {
-        onNotice(`a waiting microVM could not be started: ${error instanceof Error ? error.message : String(error)}`)
-        return null
-      }))
-    }
-  }
-
-  async function takeSlot(template: Template): Promise<Slot> {
-    const waiting = pools.get(template.key)?.shift()
-    const slot = waiting === undefined ? null : await waiting
-    return slot ?? startSlot(template, places(template))
-  }
+  const pool: SlotPool<Slot> = createSlotPool({
+    start: (template) => startSlot(template, places(template)),
+    end: (slot) => slot.release([]),
+    gone: (slot) => slot.exited,
+    most: warm, startsAtOnce: Math.max(1, Math.floor(availableParallelism() / 2)), ...(mayWarm === undefined ? {} : { mayGrow: mayWarm }),
+    async onIdleTemplate(template): Promise<void> {
+      if ([...live].some(({ templateKey: key }) => key === template.key)) return pool.use(template)
+      marks.get(template.key)?.[Symbol.dispose]()
+      marks.delete(template.key)
+      if (await removeUnused(cache, template)) onNotice(`template ${template.key.slice(0, 12)} (${template.size.memoryMb} MB) was not used for half an hour, and is not kept in memory`)
+    },
+    onNotice,
+  })
 
   async function restore(template: Template, request: RestoreOptions): Promise<Vm> {
     if (disposed) throw new DomainError('driver_unavailable', { driver: 'qemu', problem: 'it is shut down' })
     const startedAt = performance.now()
-    const slot = await takeSlot(template)
-    const { limits, id } = request
-    const groups = createCgroups(cgroups, slot.name, { ...(limits.cpuShare === undefined ? {} : { cpuShare: limits.cpuShare }), memoryBytes: template.size.memoryMb * 1024 * 1024 + VMM_OVERHEAD_BYTES })
+    const slot = await pool.take(template)
     try {
-      if (limits.cpuShare !== undefined && !cgroups.cpu) throw new DomainError('vm_limit_unenforceable', { limit: 'cpu', problem: cgroups.problems.cpu })
-      journal.update(slot.name, { vmId: id, cgroups: groups.paths })
-      groups.admit(slot.qemu.identity.pid)
-      if (request.scratch !== undefined) await copyDisk(request.scratch, slot.scratchDisk)
-      const guest = connectGuest(id, slot.qemu.channel)
-      const prepared = (async () => {
-        await slot.qemu.qmp.command('cont')
-        await guest.hello()
-        const done = await guest.prepare({
-          entropy: randomBytes(32).toString('base64'), machineId: randomBytes(16).toString('hex'), hostname: hostnameOf(id), mountScratch: true,
-          ...(limits.pids === undefined ? {} : { pids: limits.pids }),
-        })
-        const missing = (['clock', 'reseed', 'machine_id', 'hostname', 'scratch'] as const).filter((step) => !done.done.includes(step))
-        if (missing.length > 0) throw new DomainError('vm_start_failed', { problem: `it did not acknowledge ${missing.join(', ')}` })
-      })()
-      const died = slot.qemu.exited.then((detail): never => { throw new DomainError('vm_start_failed', { problem: detail }) })
-      await withTimeout(Promise.race([prepared, died]), PREPARE_TIMEOUT_MS, () => `it did not answer within ${PREPARE_TIMEOUT_MS} ms`)
-      const vm = qemuVm(slot, guest, template, request, groups.paths, performance.now() - startedAt)
+      const vm = await startVm({ driver: 'qemu', journal, cgroups, vmmOverheadBytes: VMM_OVERHEAD_BYTES }, slot, template, request, startedAt)
       live.add(vm)
-      void vm.ended.then(() => live.delete(vm))
-      refill(template)
+      void vm.ended.then(() => {
+        live.delete(vm)
+        pool.use(template) // a check follows most attempts
+      })
       return vm
-    } catch (error) {
-      await slot.release(groups.paths)
-      throw error
+    } finally {
+      pool.replenish(template)
     }
   }
 
   return {
-    name: 'qemu', isolates: true, savesScratch: true, unenforced, reclaimed, restore,
+    name: 'qemu', isolates: true, savesScratch: true, unenforced, reclaimed, restore, overheadBytes: TAKEN_OVERHEAD_BYTES,
     live: () => [...live].map(({ id }) => id),
-    async prewarm(template, count) {
-      refill(template, count)
-      await Promise.all(pools.get(template.key) ?? [])
-    },
+    prewarm: pool.prewarm,
+    letGo: pool.trim,
     async buildTemplate(given: Image | null, size: VmSize, onProgress: (progress: BuildProgress) => void = () => {}) {
       if (given === null) throw new TypeError('the QEMU driver boots an image')
       const image: Image = given
@@ -135,7 +121,7 @@ export async function createQemuDriver(options: QemuDriverOptions): Promise<Qemu
       const template = known ?? await build()
       // Anew each time: the folder that the last mark was in may have been removed from under us.
       marks.set(key, markTemplateUsed(template))
-      refill(template)
+      pool.use(template)
       return template
 
       async function build(): Promise<Template> {
@@ -152,7 +138,7 @@ export async function createQemuDriver(options: QemuDriverOptions): Promise<Qemu
         journal.add(name, [folder])
         try {
           await bootTemplate(folder, image, size, accelerator, name)
-          const built = finishTemplate(cache, folder, key, image, size)
+          const built = finishTemplate(cache, folder, key, image, size, { vmmVersion: machine.qemuVersion, cpuModel: machine.cpuModel })
           onProgress({ phase: 'ready', detail: `template booted in ${Math.round(performance.now() - startedAt)} ms` })
           return built
         } finally {
@@ -162,16 +148,11 @@ export async function createQemuDriver(options: QemuDriverOptions): Promise<Qemu
     },
     async [Symbol.asyncDispose]() {
       disposed = true
-      const waiting = (await Promise.all([...pools.values()].flat())).filter((slot) => slot !== null)
-      await Promise.all([...[...live].map((vm) => vm[Symbol.asyncDispose]()), ...waiting.map((slot) => slot.release([]))])
+      await Promise.all([...[...live].map((vm) => vm[Symbol.asyncDispose]()), pool[Symbol.asyncDispose]()])
+      await memories[Symbol.asyncDispose]()
       for (const mark of marks.values()) mark[Symbol.dispose]()
       removeSharedCgroups(cgroups)
       removeEmptySlots(cache)
     },
   }
 }
-
-function hostnameOf(id: string): string {
-  return id.toLowerCase().replace(/[^a-z0-9-]+/g, '-').replace(/^-+|-+$/g, '').slice(0, 63) || 'vm'
-}
-

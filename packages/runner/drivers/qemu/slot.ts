@@ -1,44 +1,69 @@
 import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { DomainError } from '@swarm/core/errors.ts'
-import { run } from '../../host/run.ts'
 import { removeCgroup } from '../../host/cgroup.ts'
+import { takeUser, type UidRange } from '../../host/users.ts'
+import { connectGuest } from '../../vms/guest-connection.ts'
 import type { VmJournal } from '../../vms/journal.ts'
+import type { VmmSlot } from '../../vms/slot.ts'
+import { copyScratchDisk } from '../../vms/template-boot.ts'
 import type { Template } from '../driver.ts'
+import { DESCRIPTORS, type Accelerator } from './arguments.ts'
 import { startQemu, type QemuProcess } from './process.ts'
 
 /** A clone of a template that has loaded its state and waits, stopped, to become a microVM. */
-export interface Slot {
-  readonly name: string
+export interface Slot extends VmmSlot {
   readonly qemu: QemuProcess
-  readonly scratchDisk: string
-  /** Removes process, files, cgroups and the record. Idempotent. */
-  release(cgroups: readonly string[]): Promise<void>
 }
 
-export interface SlotPlaces { journal: VmJournal; volatile: string; disks: string; accelerator: 'tcg' | 'kvm' }
+export interface SlotPlaces {
+  journal: VmJournal
+  disks: string
+  accelerator: Accelerator
+  /** Where this process may give a QEMU a user of its own. */
+  users: UidRange | null
+  /** The template's memory as a descriptor. */
+  memory: (template: Template) => Promise<number>
+}
 
 export async function startSlot(template: Template, places: SlotPlaces): Promise<Slot> {
   const name = places.journal.newSlot()
-  const [sockets, disks] = [join(places.volatile, 'slots', name), join(places.disks, name)]
-  places.journal.add(name, [sockets, disks])
+  const disks = join(places.disks, name)
+  const user = places.users === null ? null : takeUser(places.users)
+  places.journal.add(name, [disks])
   const removeFiles = () => {
-    for (const folder of [sockets, disks]) rmSync(folder, { recursive: true, force: true })
+    rmSync(disks, { recursive: true, force: true })
     places.journal.remove(name)
+    user?.[Symbol.dispose]()
   }
   try {
-    for (const folder of [sockets, disks]) mkdirSync(folder, { recursive: true, mode: 0o700 })
+    const folder = join(disks, 'empty')
+    mkdirSync(folder, { recursive: true, mode: 0o700 })
     const scratchDisk = join(disks, 'scratch')
     const { image } = template
     if (image === null) throw new TypeError('a template of the QEMU driver has an image')
-    await copyDisk(join(template.directory, 'scratch'), scratchDisk)
+    await copyScratchDisk(join(template.directory, 'scratch'), scratchDisk)
     const qemu = await startQemu({
-      name, accelerator: places.accelerator, image, size: template.size, memoryFile: join(template.directory, 'memory'), scratchDisk,
-      qmpSocket: join(sockets, 'qmp'), channelSocket: join(sockets, 'channel'), role: 'clone',
-    }, join(template.directory, 'state'), (process) => places.journal.update(name, { process }))
+      place: { name, accelerator: places.accelerator, image, size: template.size, scratchDisk, role: 'clone' },
+      stateFile: join(template.directory, 'state'), memory: await places.memory(template), uid: user?.uid ?? null, folder,
+      onSpawn: (process) => places.journal.update(name, { process }),
+    })
     let released: Promise<void> | null = null
     const slot: Slot = {
-      name, qemu, scratchDisk,
+      name, qemu, scratchDisk, pid: qemu.identity.pid, exited: qemu.exited,
+      async wake(vmId) {
+        const guest = connectGuest(vmId, qemu.channel)
+        await qemu.qmp.command('cont')
+        await guest.hello()
+        return guest
+      },
+      state: async () => (await qemu.qmp.command('query-status') as { status: string }).status,
+      async pause() {
+        await qemu.qmp.command('stop')
+      },
+      async resume() {
+        await qemu.qmp.command('cont')
+      },
       release(cgroups) {
         released ??= (async () => {
           qemu.qmp[Symbol.dispose]()
@@ -63,18 +88,9 @@ export async function startSlot(template: Template, places: SlotPlaces): Promise
   }
 }
 
-/**
- * Copies a disk sparsely. One that is there keeps its inode: a process that waits has it open, and its guest has not read it yet.
- * @throws DomainError vm_start_failed
- */
-export async function copyDisk(from: string, to: string): Promise<void> {
-  const copied = await run(['cp', '--sparse=always', '--reflink=auto', from, to])
-  if (copied.code !== 0) throw new DomainError('vm_start_failed', { problem: copied.stderr.trim() })
-}
-
 async function load({ qmp }: QemuProcess): Promise<void> {
   await qmp.command('migrate-set-capabilities', { capabilities: [{ capability: 'x-ignore-shared', state: true }, { capability: 'events', state: true }] })
   const loaded = qmp.event('MIGRATION', ({ status }) => status === 'completed' || status === 'failed')
-  await qmp.command('migrate-incoming', { uri: 'fd:3' })
+  await qmp.command('migrate-incoming', { uri: `fd:${DESCRIPTORS.state}` })
   if ((await loaded)['status'] !== 'completed') throw new DomainError('vm_start_failed', { problem: 'QEMU could not load the template' })
 }

@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto'
 import type { AgentDefinition } from '@swarm/contract/endpoints/agents.ts'
+import type { ProjectSettings } from '@swarm/contract/endpoints/projects.ts'
 import type { Upcoming, VmLimits } from '@swarm/contract/runner-protocol.ts'
+import { tightestLimits } from '@swarm/core/checks/limits.ts'
 import { DEFAULT_LIMITS } from '@swarm/core/checks/plan.ts'
 import { DomainError } from '@swarm/core/errors.ts'
 import type { Read } from '../../db/database.ts'
 import type { RepositoryAccess, WorkInputs } from '../../ports.ts'
-import { vmLimits } from './attempt-source.ts'
 import { openWork } from './queries.ts'
 
 /** Pairs of repository and agent that are looked at: each look reads a commit, and a host has not room for more templates anyway. */
@@ -16,6 +17,8 @@ export interface UpcomingDependencies {
   readonly repositories: Pick<RepositoryAccess, 'head' | 'workPlan'>
   readonly inputs: Pick<WorkInputs, 'image'>
   readonly defaults: VmLimits
+  /** What the project of a repository lets a microVM have at most. */
+  ceilings(repositoryId: string): Promise<ProjectSettings['vm']>
   /** The newest version of an agent; null when it is gone. */
   agent(name: string): Promise<AgentDefinition | null>
 }
@@ -30,8 +33,10 @@ export async function upcomingWork(deps: UpcomingDependencies, known: ReadonlySe
     const definition = await deps.agent(agent)
     try {
       const plan = await deps.repositories.workPlan(repositoryId, await deps.repositories.head(repositoryId))
-      const ofChecks = { memoryMb: plan.limits.memoryMb ?? DEFAULT_LIMITS.memoryMb, diskMb: plan.limits.diskMb ?? DEFAULT_LIMITS.diskMb }
-      for (const { memoryMb, diskMb } of [...definition === null ? [] : [vmLimits(deps.defaults, plan.limits, definition, Infinity)], ofChecks]) {
+      const ceilings = await deps.ceilings(repositoryId)
+      const { memoryMb: checkMemoryMb = DEFAULT_LIMITS.memoryMb, diskMb: checkDiskMb = DEFAULT_LIMITS.diskMb } = plan.limits
+      const ofChecks = tightestLimits(deps.defaults, { memoryMb: checkMemoryMb, diskMb: checkDiskMb }, ceilings)
+      for (const { memoryMb, diskMb } of [...definition === null ? [] : [tightestLimits(deps.defaults, plan.limits, definition.vm, ceilings)], ofChecks]) {
         const digest = createHash('sha256').update(JSON.stringify([plan.image.packages, plan.image.npm, plan.image.files ?? [], memoryMb, diskMb])).digest('hex')
         if (!known.has(digest) && !found.has(digest)) found.set(digest, { digest, image: await deps.inputs.image(repositoryId, plan.image), memoryMb, diskMb })
       }
