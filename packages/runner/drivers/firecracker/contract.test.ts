@@ -93,6 +93,8 @@ suite('the Firecracker driver against a Firecracker that is none (needs root)', 
     expect(await vm.exec({ argv: ['forward', 'round trip'] })).toMatchObject({ stdout: 'round trip' })
     expect((await vm.stats()).egressBytes).toBe('round trip'.length)
     expect(record?.process !== null && record !== undefined && isAlive(record.process as ProcessIdentity)).toBe(true)
+    // Its health is looked at.
+    await expect.poll(() => fake.requests().some(({ method, path }) => method === 'GET' && path === '/'), { timeout: 30_000 }).toBe(true)
     await vm[Symbol.asyncDispose]()
     expect(await vm.ended).toMatchObject({ reason: 'disposed' })
     expect(record?.process !== null && record !== undefined && isAlive(record.process as ProcessIdentity)).toBe(false)
