@@ -23,6 +23,8 @@ import { evidenceKeys } from './commands/evidence/keys.ts'
 import { gate } from './commands/gate.ts'
 import { imageBuild } from './commands/image/build.ts'
 import { imageList } from './commands/image/list.ts'
+import { imageLogs } from './commands/image/logs.ts'
+import { imagePrune } from './commands/image/prune.ts'
 import { link } from './commands/link.ts'
 import { logs } from './commands/logs.ts'
 import { projectCreate } from './commands/project/create.ts'
@@ -61,6 +63,6 @@ export const commands: readonly Command[] = [
   demo, run, up, start, stop, status, logs, doctor, check, sessionList, sessionRetry, sessionCancel, ticketList, ticketShow, ticketWhy, ticketLogs,
   ticketRetry, ticketHold, ticketCancel, approvalList, approvalShow, approvalApprove, approvalReject, approvalRevise, questionList,
   questionAnswer, changeList, changeShow, changeDiff, changeEvidence, evidenceKeys, budgetShow, budgetSet, projectList, projectCreate, projectSet, repositoryList,
-  repositoryImport, agentList, agentShow, agentCreate, agentEdit, vmList, runnerList, imageBuild, imageList, gate, verify, replay, rehearsalInit, configShow,
+  repositoryImport, agentList, agentShow, agentCreate, agentEdit, vmList, runnerList, imageBuild, imageList, imageLogs, imagePrune, gate, verify, replay, rehearsalInit, configShow,
   backup, restore, retentionRun, link, uninstall,
 ]

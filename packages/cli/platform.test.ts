@@ -71,7 +71,7 @@ test('a second platform on the same home is refused', async () => {
 
 test.each([
   ['status'], ['session list'], ['ticket list'], ['approval list'], ['question list'], ['change list'], ['project list'], ['repository list'], ['agent list'], ['agent show developer'],
-  ['vm list'], ['runner list'], ['image list'], ['config show'], ['retention run --dry-run'], ['retention run'], ['logs'], ['logs platform'],
+  ['vm list'], ['runner list'], ['image list'], ['image prune --dry-run'], ['config show'], ['retention run --dry-run'], ['retention run'], ['logs'], ['logs platform'],
 ])('swarm %s --json ends with one object, and without --json with text for people', { timeout: 60_000 }, async (line) => {
   const [json, text] = await Promise.all([desk.swarm([...line.split(' '), '--json']), desk.swarm(line.split(' '))])
   expect(json).toMatchObject({ code: 0, json: expect.not.objectContaining({ error: expect.anything() as unknown }) as object })

@@ -18,12 +18,13 @@ export function rotateIfFull(path: string, { maxBytes, files }: LogBounds): void
  * A log file of bounded size (made with its folder, 0600), as a destination of pino. Each line is written before the call returns:
  * the last lines before a crash are the ones that are wanted. A disk that is full loses lines, and ends nobody's work.
  */
-export function boundedLog(path: string, bounds: LogBounds = LOG_BOUNDS): { write(line: string): void } {
+export function boundedLog(path: string, bounds: LogBounds = LOG_BOUNDS): { write(line: string): void; close(): void } {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
   rotateIfFull(path, bounds)
   let file = openSync(path, 'a', 0o600)
   let bytes = fstatSync(file).size
   return {
+    close: () => { closeSync(file) },
     write(line) {
       try {
         if (bytes >= bounds.maxBytes) {

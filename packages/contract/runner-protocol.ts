@@ -38,6 +38,12 @@ export const DEFAULT_OUTPUT_BYTES = 1024 ** 3
 const Text = z.string().overwrite((text) => text.replaceAll('\0', '\uFFFD'))
 const Commit = z.string().regex(/^[0-9a-f]{40}$/)
 
+/** What a repository adds to the image. `content` is base64, `mode` the permission bits. */
+export const ImageExtras = z.object({
+  packages: z.array(z.string()), npm: z.array(z.string()),
+  files: z.array(z.object({ path: z.string(), mode: z.number().int(), content: z.string() })).default([]),
+})
+
 const Lease = z.object({
   fence: z.number().int(),
   leaseTtlMs: z.number().int(),
@@ -50,9 +56,17 @@ const Lease = z.object({
   /** The tightest of what agent, repository and project state; the host's own ceilings are the runner's to add. */
   limits: VmLimits.extend({ outputBytes: VmLimits.shape.outputBytes.default(DEFAULT_OUTPUT_BYTES) }),
   egressAllow: z.array(z.string()),
-  image: z.object({ packages: z.array(z.string()), npm: z.array(z.string()) }),
+  image: ImageExtras,
   /** Command to run once in the workspace before the work (the `setup` check), or null. */
   setup: z.string().nullable(),
+  /** What the setup command reads, when that is known: then its result may come from a layer. Null: it is run here. */
+  layer: z.object({
+    /** SHA-256 (hex) over paths, modes and contents of these files in the commit that the work starts from. */
+    inputs: z.string(),
+    paths: z.array(z.string()).max(500),
+    /** Whether main has the same, so that a layer may be made of them; else one that is there is used. */
+    make: z.boolean(),
+  }).nullable().default(null),
 })
 
 export const AttemptWork = Lease.extend({
@@ -123,6 +137,20 @@ export const StopCode = z.enum(['lost', 'stalled', 'stopped'])
 /** What must stop: the code decides what is done; the reason is for people, and may be words of a person. */
 export const Stop = z.object({ id: z.string(), code: StopCode, reason: z.string() })
 export type Stop = z.infer<typeof Stop>
+
+/** What coming work starts from, by a digest over it. */
+export const Upcoming = z.object({ digest: z.string(), image: ImageExtras, memoryMb: z.number().int().positive(), diskMb: z.number().int().positive() })
+export type Upcoming = z.infer<typeof Upcoming>
+
+export const upcoming = endpoint({
+  method: 'POST', path: '/upcoming', access: ['runner'], tag: 'runner protocol',
+  summary: 'Says which images and sizes open tickets will start from, as main is now, so that a runner has them made before the work comes',
+  body: z.object({
+    /** Digests that this runner has made or tried: they are not told again. */
+    known: z.array(z.string()).max(1_000),
+  }),
+  response: z.object({ items: z.array(Upcoming) }),
+})
 
 export const heartbeat = endpoint({
   method: 'POST', path: '/heartbeat', access: ['runner'], tag: 'runner protocol',

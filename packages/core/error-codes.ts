@@ -76,7 +76,7 @@ already_decided: { status: 409, fault: 'user', message: '{kind} {id} was already
   tools_missing: { status: 500, fault: 'user', message: '{purpose} needs programs that are not installed.', remedy: 'Install them: apt-get install {packages}' },
   root_needed: { status: 500, fault: 'user', message: '{purpose} needs root.', remedy: 'Run it as root, or with sudo.' },
   image_unsupported: { status: 500, fault: 'user', message: 'The guest image cannot be built here: {problem}.', remedy: 'Build it on Debian 12 or newer or Ubuntu 22.04 or newer, on x86_64, with Node 24.' },
-  image_build_failed: { status: 500, fault: 'ours', message: 'The guest image could not be built: {step} failed: {output}', remedy: 'Mend what it says and run it again; what was finished is kept.' },
+  image_build_failed: { status: 500, fault: 'ours', message: 'The guest image could not be built: {step} failed: {output}', remedy: 'Mend what it says and run it again; what was finished is kept. "swarm image logs" shows the whole log, which is in {log}.' },
   disk_full: { status: 500, fault: 'user', message: '{purpose} needs {neededBytes} bytes in {path}, and {freeBytes} are free.', remedy: 'Free space there, or set SWARM_CACHE to a folder on a larger disk.' },
   driver_unavailable: { status: 500, fault: 'user', message: 'The microVM driver {driver} cannot be used here: {problem}', remedy: '"swarm doctor" says what this machine offers and what to install.' },
   vm_start_failed: { status: 500, fault: 'ours', message: 'A microVM could not be started: {problem}', remedy: 'Try again; if it stays so, "swarm doctor" and the log of the runner say more.' },

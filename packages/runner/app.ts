@@ -5,6 +5,7 @@ import type { VmLimits, Work } from '@swarm/contract/runner-protocol.ts'
 import { tightestLimits } from '@swarm/core/checks/limits.ts'
 import type { Logger } from 'pino'
 import type { z } from 'zod'
+import { makeAhead } from './attempts/ahead.ts'
 import { runAttempt } from './attempts/attempt.ts'
 import { runCheck } from './attempts/check.ts'
 import { Holding, requireLease } from './attempts/holding.ts'
@@ -160,7 +161,12 @@ export function startRunner(options: RunnerOptions): Runner {
     replaced.reject(error)
   }
 
-  const loops = [untilClosed(claimLoop('attempt', options.attemptSlots)), untilClosed(claimLoop('check', options.checkSlots))]
+  const { memoryMb: mostMemoryMb = Infinity, diskMb: mostDiskMb = Infinity } = options.ceilings ?? {}
+  // In the size that claimed work gets here.
+  const ahead = makeAhead(link, {
+    prepare: ({ image, limits }, signal) => options.machines.prepare({ image, limits: { memoryMb: Math.min(limits.memoryMb, mostMemoryMb), diskMb: Math.min(limits.diskMb, mostDiskMb) } }, signal),
+  }, closing.signal, { onTrouble: (error, what) => { logger.warn({ err: error }, what) } })
+  const loops = [claimLoop('attempt', options.attemptSlots), claimLoop('check', options.checkSlots), ahead].map(untilClosed)
   return {
     running: Promise.race([replaced.promise, Promise.all(loops).then(() => undefined)]),
     async [Symbol.asyncDispose]() {

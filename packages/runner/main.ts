@@ -47,8 +47,9 @@ async function main(): Promise<void> {
   await using _reclaiming = startReclaiming(runners, {
     everyMs: RECLAIM_MS, onReclaimed: (orphan) => { logger.warn(describeOrphan(orphan)) }, onError: (error) => { logger.error({ err: error }, 'orphans could not be reclaimed; it is tried again') },
   })
+  const closing = new AbortController()
   const machines = createMachines({
-    driver, admission, settings, serverUrl, onProgress: (progress) => { logger.info(progress, 'preparing') },
+    closing: closing.signal, driver, admission, settings, serverUrl, onProgress: (progress) => { logger.info(progress, 'preparing') }, onTrouble: (error, what) => { logger.warn({ err: error }, what) },
     ...(settings.caFile === undefined ? {} : { ca: readFileSync(settings.caFile, 'utf8') }),
   })
   const checkSlots = Math.max(1, Math.floor(settings.concurrency / 2))
@@ -56,6 +57,7 @@ async function main(): Promise<void> {
   process.stdout.write(`${JSON.stringify({ ready: true, driver: driver.name, isolates: driver.isolates, unenforced: driver.unenforced })}\n`)
   await Promise.race([stopped, runner.running])
   logger.info('stopping')
+  closing.abort(new Error('the runner stops'))
 }
 
 try {

@@ -13,6 +13,7 @@ import { createApprovals } from './features/approvals/service.ts'
 import { completionDuty } from './features/design/completion.ts'
 import { createChanges } from './features/changes/changes.ts'
 import { readRepositoryPlan, sealPlan } from './features/checks/plan.ts'
+import { createWorkInputs } from './features/checks/work-inputs.ts'
 import { failedOutput, readResults } from './features/checks/service.ts'
 import { createChecks } from './features/checks/checks.ts'
 import { parseSwarmYml } from './features/checks/swarm-yml.ts'
@@ -45,6 +46,7 @@ import { fileHistoryDuty } from './features/tickets/history-duty.ts'
 import { leaseExpiryDuty, nextRetryAt, stalledAgentsDuty } from './features/tickets/lease-expiry.ts'
 import { attemptReports } from './features/tickets/reports.ts'
 import { registerTickets } from './features/tickets/tickets.ts'
+import { upcomingWork } from './features/tickets/upcoming.ts'
 import { mintToken } from './http/tokens.ts'
 import { keep } from './keep.ts'
 import { treeOf } from './integrations/builtin-code-host/bare.ts'
@@ -104,8 +106,14 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
   const readPlan = keep(readRepositoryPlan, (path, base, change?: string) => `${path}\0${base}\0${change ?? ''}`)
   const conventions = keep(async (path: string, commit: string) => analysisText(await analyseCommit(path, commit), CONVENTIONS_CHARACTERS), (path, commit) => `${path}\0${commit}`)
   const workPlan = async (repositoryId: string, commit: string) => readPlan(repositories.pathOf(await repositories.find(repositoryId)), commit)
+  const inputs = createWorkInputs({
+    place: async (repositoryId) => {
+      const repository = await repositories.find(repositoryId)
+      return { path: repositories.pathOf(repository), main: (await repositories.head(repositoryId)).sha }
+    },
+  })
   const checks = createChecks(context, {
-    now: clock, makeId: ids, leaseTtlMs: config.lease.ttlMs, beatMs: config.lease.beatMs, setRef: repositories.setRef,
+    inputs, now: clock, makeId: ids, leaseTtlMs: config.lease.ttlMs, beatMs: config.lease.beatMs, setRef: repositories.setRef,
     place: async (repositoryId) => {
       const repository = await repositories.find(repositoryId)
       return { projectSlug: repository.project_slug, repositorySlug: repository.slug, settings: (await requireProject(db.read, repository.project_id)).settings }
@@ -148,6 +156,7 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
   const agentDefinition = async (name: string, version: number) => (await requireAgent(db.read, name, version)).definition
   const replay = { db, blobs, now: clock, resolve: repositories.resolve, onFault: (err: unknown, what: string) => { logger.error({ err }, what) } }
   registerReplay(http, replay)
+  const access = { ...repositories, head: async (id: string) => baseCommit(await locate(id)), workPlan: async (id: string, commit: string) => { const plan = await workPlan(id, commit); return { ...plan, limits: plan.stated } } }
   const attempts = recorded(createAttemptSource({
     ...ticketDeps, db, beatMs: config.lease.beatMs, checkpointMs: config.lease.checkpointMs, defaults,
     rules: {
@@ -159,7 +168,7 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
       },
     },
     conventions: async (repositoryId, commit) => conventions((await locate(repositoryId)).path, commit),
-    repositories: { ...repositories, head: async (id) => baseCommit(await locate(id)), workPlan: async (id, commit) => { const plan = await workPlan(id, commit); return { ...plan, limits: plan.stated } } },
+    inputs, repositories: access,
     fixBudget: (attempt, { agentUsd, repositoryUsd }) => db.write((trx) => fixAttemptCeilings(trx, attempt, [agentUsd, repositoryUsd])),
     project: (id) => requireProject(db.read, id),
     repositorySlug: async (id) => (await repositories.find(id)).slug,
@@ -181,6 +190,7 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
   })
   registerRunnerProtocol({
     http, db, now: clock, leaseTtlMs: config.lease.ttlMs, attempts, attemptReports: attemptReports(ticketDeps), checks: checks.source, aboutCheck: checks.about,
+    upcoming: (known) => upcomingWork({ read: db.read, repositories: access, inputs, defaults, ceilings: async (id) => (await requireProject(db.read, (await locate(id)).projectId)).settings.vm, agent: async (name) => (await findAgent(db.read, name))?.definition ?? null }, known),
     storeBlob: async (content) => (await blobs.put(content)).digest, nextRetryAt: () => nextRetryAt(db, clock()), onFault: (err, what) => { logger.error({ err }, what) },
   })
 

@@ -1,5 +1,6 @@
 import type { AttemptEvidence } from '@swarm/contract/agent-protocol.ts'
-import type { CheckWork, FailureClass, Stop, WorkKey } from '@swarm/contract/runner-protocol.ts'
+import type { CheckWork, FailureClass, Stop, Work, WorkKey } from '@swarm/contract/runner-protocol.ts'
+import type { PlannedFile } from '@swarm/core/checks/image.ts'
 import type { Trx } from './db/unit.ts'
 
 /*
@@ -59,9 +60,19 @@ export interface RepositoryAccess {
   resolve(repositoryId: string, ref: string): Promise<string | null>
   /** What swarm.yml of this commit (or detection) says. */
   workPlan(repositoryId: string, commitSha: string): Promise<{
-    setup: string | null; checks: readonly { name: string; command: string }[]; image: { packages: readonly string[]; npm: readonly string[] }
+    setup: string | null; checks: readonly { name: string; command: string }[]; image: { packages: readonly string[]; npm: readonly string[]; files?: readonly PlannedFile[] }; setupInputs?: readonly string[]
     egressAllow: readonly string[]; limits: { cpu?: number; memoryMb?: number; diskMb?: number; minutes?: number; usd?: number }
   }>
+}
+
+/** Offered by the checks feature: what of a repository's files the microVM of a piece of work is made from. */
+export interface WorkInputs {
+  image(repositoryId: string, image: { readonly packages: readonly string[]; readonly npm: readonly string[]; readonly files?: readonly PlannedFile[] }): Promise<Work['image']>
+  /**
+   * The files that the setup command reads in this commit, and whether a layer may be made of them: only when main has the same.
+   * @param commits.base a commit of main that the work is based on, where it has one; main as it is now counts too
+   */
+  layer(repositoryId: string, commits: { readonly commit: string; readonly base?: string }, plan: { readonly setup: string | null; readonly setupInputs?: readonly string[] | undefined }): Promise<Work['layer']>
 }
 
 export interface ApprovalRequest {

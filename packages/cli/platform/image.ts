@@ -8,6 +8,12 @@ const Built = z.object({
   wallMs: z.number(),
 })
 
+/** A build of an image or a layer, as the runner's parts tell it. */
+export const Build = z.object({
+  id: z.string(), what: z.enum(['image', 'layer']), about: z.string(), startedAt: z.number(), endedAt: z.number().nullable(),
+  outcome: z.enum(['running', 'built', 'failed', 'ended']), key: z.string().nullable(), problem: z.string().nullable(), log: z.string(),
+})
+
 const PHASES: Readonly<Record<string, string>> = {
   waiting: 'waiting', debian: 'packages of the distribution', kernel: 'kernel', root: 'root file system', initramfs: 'initramfs', probe: 'probing KVM', template: 'template: booting once and saving it', ready: 'ready', notice: 'note',
 }

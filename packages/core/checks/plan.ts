@@ -1,3 +1,5 @@
+import type { PlannedFile } from './image.ts'
+
 /** Limits of the microVM that runs the checks, and of attempts that state no tighter ones. Units as in swarm.yml. */
 export interface PlanLimits { readonly cpu: number; readonly memoryMb: number; readonly diskMb: number; readonly minutes: number; readonly egressBytes: number; readonly pids: number }
 
@@ -8,7 +10,9 @@ export interface CheckPlan {
   /** Command that prepares the workspace (`checks.setup`), or null. */
   readonly setup: string | null
   readonly checks: readonly PlannedCheck[]
-  readonly image: { readonly packages: readonly string[]; readonly npm: readonly string[] }
+  readonly image: { readonly packages: readonly string[]; readonly npm: readonly string[]; readonly files?: readonly PlannedFile[] }
+  /** Globs of the files that the setup command reads, where swarm.yml says so. */
+  readonly setupInputs?: readonly string[]
   /** Exact hosts, `*.suffix` and presets such as `preset:npm`. */
   readonly egressAllow: readonly string[]
   readonly limits: PlanLimits
@@ -29,10 +33,13 @@ export const DEFAULT_LIMITS: PlanLimits = { cpu: 1, memoryMb: 1024, diskMb: 2048
 
 /** The same plan in one spelling, whatever the order in which it was put together: its SHA-256 is the plan's digest. */
 export function canonicalPlan(plan: CheckPlan): string {
+  // What a plan does not use is not spelled: plans of repositories that never heard of it keep their digests.
+  const files = (plan.image.files ?? []).map(({ path, mode, blob }) => ({ path, mode, blob })).toSorted((a, b) => (a.path < b.path ? -1 : 1))
   return JSON.stringify({
     setup: plan.setup,
     checks: plan.checks.map(({ name, command }) => ({ name, command })),
-    image: { packages: plan.image.packages.toSorted(), npm: plan.image.npm.toSorted() },
+    image: { packages: plan.image.packages.toSorted(), npm: plan.image.npm.toSorted(), ...(files.length === 0 ? {} : { files }) },
+    ...(plan.setupInputs === undefined ? {} : { setupInputs: plan.setupInputs }),
     egressAllow: plan.egressAllow.toSorted(),
     limits: Object.fromEntries(Object.entries(plan.limits).toSorted(([a], [b]) => (a < b ? -1 : 1))),
   })

@@ -12,6 +12,17 @@ sub put { my ($path, $text) = @_; open(my $f, '>', $path) or die "$path: $!\n"; 
 sub mount_at { my ($from, $to, $type, $flags, $options) = @_; syscall(165, $from, $to, $type, $flags + 0, $options) == 0 or die "mount $from at $to: $!\n" }
 sub folder { my ($path, $mode) = @_; mkdir($path) or -d $path or die "$path: $!\n"; chmod($mode, $path) or die "$path: $!\n" }
 
+# What a setup wrote outside of the home and the workspace lies on the scratch disk as layers over the image's folders (docs/decisions/0017).
+# Over these it is laid: not /var/tmp and not what is mounted elsewhere.
+my @LAYERED = qw(usr etc opt var/lib);
+sub mount_layers {
+  for my $place (@LAYERED) {
+    my $folder = '/work/.swarm/layer/' . ($place =~ tr{/}{-}r);
+    folder($_, 0755) for ($folder, "$folder/upper", "$folder/work");
+    mount_at('overlay', "/$place", 'overlay', 0, "lowerdir=/$place,upperdir=$folder/upper,workdir=$folder/work");
+  }
+}
+
 sub prepare {
   my ($now_ms, $received_ns, $entropy, $machine_id, $hostname, $scratch) = @_;
   my @done;
@@ -43,6 +54,7 @@ sub prepare {
       folder("/work/.swarm/$name", $mode);
       mount_at("/work/.swarm/$name", $place, '', 4096, ''); # MS_BIND
     }
+    mount_layers() if -d '/work/.swarm/layer';
     push @done, 'scratch';
   }
   return join(',', @done) . "\t" . int(now(0) / 1_000_000);
@@ -51,6 +63,13 @@ sub prepare {
 sub step { my ($ns) = @_;
   set_clock(now(0) + $ns);
   return "clock\t" . now(0) / 1_000_000;
+}
+
+# As a program of its own: begins a layer on a scratch disk that has none.
+if (@ARGV && $ARGV[0] eq 'layer') {
+  folder('/work/.swarm/layer', 0755);
+  mount_layers();
+  exit 0;
 }
 
 while (my $line = <STDIN>) {

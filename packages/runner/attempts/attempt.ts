@@ -4,13 +4,14 @@ import { MODEL_HOST } from '@swarm/contract/guest-protocol.ts'
 import { complete, fail, release } from '@swarm/contract/runner-protocol.ts'
 import type { AttemptWork } from '@swarm/contract/runner-protocol.ts'
 import type { Vm } from '../drivers/driver.ts'
-import { fetchWorkspace, pushWork } from './guest-git.ts'
+import { fetchWorkspace, pushWork, startRef } from './guest-git.ts'
 import { bounded } from './bounded.ts'
 import { startCheckpoints } from './checkpoints.ts'
 import { lines } from './lines.ts'
 import { provision } from './machine.ts'
 import type { Provisioned, WorkDependencies } from './machine.ts'
 import type { Reporter } from './reporter.ts'
+import { SETUP_TIMEOUT_MS } from './setup-layer.ts'
 import { asFailure, WorkFailure } from './work-failure.ts'
 
 /** An agent's output is read as it comes; of what is no event, the end is enough to explain a crash. */
@@ -33,10 +34,10 @@ export async function runAttempt(work: AttemptWork, deps: WorkDependencies): Pro
   let provisioned: Provisioned | null = null
   try {
     provisioned = await reporter.during('provision', () => provision(deps, work))
-    const { vm: machine, proxy } = provisioned
+    const { vm: machine, proxy, layer } = provisioned
     await reporter.during('workspace', async () => {
-      await fetchWorkspace(machine, { ...work, ref: `refs/swarm/attempts/${work.attemptId}/start`, author: work.agentName, signal: stop })
-      if (work.setup !== null) await runSetup(machine, work.setup, stop)
+      await fetchWorkspace(machine, { ...work, ref: startRef(work), author: work.agentName, signal: stop })
+      if (work.setup !== null && layer === null) await runSetup(machine, work.setup, stop)
     })
     const outcome = await reporter.during('agent', async () => {
       reporter.watchAgent(() => proxy.stats().openModelCalls > 0)
@@ -83,7 +84,7 @@ async function saveOrNull(save: () => Promise<string>, reporter: Reporter): Prom
 }
 
 async function runSetup(vm: Vm, command: string, signal: AbortSignal): Promise<void> {
-  const result = await vm.exec({ argv: ['/bin/sh', '-c', command], cwd: vm.workspace, timeoutMs: 900_000, signal })
+  const result = await vm.exec({ argv: ['/bin/sh', '-c', command], cwd: vm.workspace, timeoutMs: SETUP_TIMEOUT_MS, signal })
   if (result.code !== 0) throw new WorkFailure('infrastructure', 'setup_failed', `The setup command ended with ${result.code ?? result.signal}:\n${(result.stdout + result.stderr).slice(-8_000)}`)
 }
 

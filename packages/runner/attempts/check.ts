@@ -1,7 +1,7 @@
 import { complete, fail } from '@swarm/contract/runner-protocol.ts'
 import type { CheckResult, CheckWork } from '@swarm/contract/runner-protocol.ts'
 import type { Vm } from '../drivers/driver.ts'
-import { fetchWorkspace } from './guest-git.ts'
+import { fetchWorkspace, startRef } from './guest-git.ts'
 import { provision } from './machine.ts'
 import type { Provisioned, WorkDependencies } from './machine.ts'
 import { asFailure } from './work-failure.ts'
@@ -15,9 +15,9 @@ export async function runCheck(work: CheckWork, deps: WorkDependencies): Promise
   let provisioned: Provisioned | null = null
   try {
     provisioned = await reporter.during('provision', () => provision(deps, work))
-    const machine = provisioned.vm
-    await reporter.during('workspace', () => fetchWorkspace(machine, { ...work, ref: `refs/swarm/checks/${work.checkId}`, author: 'Swarm', signal: stop }))
-    const results = await reporter.during('checks', () => runAll(machine, work, stop))
+    const { vm: machine, layer } = provisioned
+    await reporter.during('workspace', () => fetchWorkspace(machine, { ...work, ref: startRef(work), author: 'Swarm', signal: stop }))
+    const results = await reporter.during('checks', () => runAll(machine, work, layer, stop))
     await reporter.flush()
     await link.call(complete, { body: { ...key, kind: 'check', results, passed: results.every((result) => result.exitCode === 0) } }, lost, permit)
   } catch (error) {
@@ -32,10 +32,11 @@ export async function runCheck(work: CheckWork, deps: WorkDependencies): Promise
   }
 }
 
-async function runAll(vm: Vm, work: CheckWork, signal: AbortSignal): Promise<CheckResult[]> {
-  const results: CheckResult[] = []
+async function runAll(vm: Vm, work: CheckWork, layer: string | null, signal: AbortSignal): Promise<CheckResult[]> {
+  // Of its lockfiles the setup was run before, with exit code 0.
+  const results: CheckResult[] = work.setup === null || layer === null ? [] : [{ name: 'setup', command: work.setup, exitCode: 0, timedOut: false, wallMs: 0, output: `swarm: from the layer ${layer}, made once for these lockfiles\n` }]
   // A change can break the setup as well as a test: it is a result with its output, and no fault of the machine.
-  const setup = work.setup === null ? [] : [{ name: 'setup', command: work.setup }]
+  const setup = work.setup === null || layer !== null ? [] : [{ name: 'setup', command: work.setup }]
   for (const check of [...setup, ...work.checks]) {
     let output = ''
     const decoder = new TextDecoder()

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { GIT_HOST } from '@swarm/contract/guest-protocol.ts'
+import type { Work } from '@swarm/contract/runner-protocol.ts'
 import type { Vm } from '../drivers/driver.ts'
 import { WorkFailure } from './work-failure.ts'
 
@@ -17,7 +18,7 @@ rm -rf "$1/.git"
 git init -q -b work --template= "$1"; cd "$1"
 printf '[gc]\\n\\tauto = 0\\n[maintenance]\\n\\tauto = false\\n[core]\\n\\thooksPath = /dev/null\\n[advice]\\n\\tdetachedHead = false\\n[user]\\n\\tname = %s\\n\\temail = agent@swarm.internal\\n[remote "origin"]\\n\\turl = %s\\n\\tfetch = +refs/heads/*:refs/remotes/origin/*\\n' "$4" "$2" >> .git/config
 git fetch -q --depth="$5" origin "$3:refs/swarm/start"
-git checkout -q -B work refs/swarm/start`
+git checkout -q -f -B work refs/swarm/start`
 
 /**
  * One commit of all that the attempt did, on top of its start, whatever the agent committed in between; the start itself when that
@@ -56,6 +57,18 @@ commit=$(git commit-tree -p refs/swarm/start -m "$3" -m "$4" "$tree")
 git push -q --force origin "$commit:$2"
 printf '%s %s\n' "$tree" "$commit"`
 
+/**
+ * Only the files that are named on stdin (each ended by NUL) of a ref, and nothing of git. Names are taken as they are, never as patterns.
+ */
+const FETCH_FILES = `set -e
+rm -rf /tmp/files
+export GIT_LITERAL_PATHSPECS=1
+mkdir -p "$1" /tmp/files; cd /tmp/files
+git init -q --template= .
+git fetch -q --depth=1 "$2" "$3"
+git --work-tree="$1" checkout -q --pathspec-from-file=- --pathspec-file-nul FETCH_HEAD
+cd /; rm -rf /tmp/files`
+
 /** A value of a git configuration file, whatever characters it holds (git-config(1), "Syntax"). */
 export function configValue(text: string): string {
   return `"${text.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n')}"`
@@ -68,7 +81,7 @@ export function repositoryUrl(projectSlug: string, repositorySlug: string): stri
 /** Answers of the git endpoint, as git prints them, that the same push would get again. */
 const TOO_LARGE = /returned error: 413|exceeds maximum allowed size|push_too_large/
 
-async function run(vm: Vm, what: string, script: string, args: string[], options: { signal: AbortSignal; timeoutMs: number }): Promise<string> {
+async function run(vm: Vm, what: string, script: string, args: string[], options: { signal: AbortSignal; timeoutMs: number; stdin?: string }): Promise<string> {
   const result = await vm.exec({ argv: ['/bin/sh', '-c', script, 'sh', ...args], cwd: '/', ...options })
   if (result.code === 0) return result.stdout
   const said = result.stderr.slice(-2_000)
@@ -94,7 +107,18 @@ async function repeated<T>(step: () => Promise<T>, signal: AbortSignal): Promise
   }
 }
 
-/** Checks out `ref` of the repository in the microVM's workspace. */
+/** The ref that a piece of work starts from. */
+export function startRef(work: Work): string {
+  return work.kind === 'attempt' ? `refs/swarm/attempts/${work.attemptId}/start` : `refs/swarm/checks/${work.checkId}`
+}
+
+/** Puts only these files (names, each ended by NUL) of what the work starts from into the microVM's workspace. @throws WorkFailure */
+export async function fetchFiles(vm: Vm, work: Work, names: string, signal: AbortSignal): Promise<void> {
+  const args = [vm.workspace, repositoryUrl(work.projectSlug, work.repositorySlug), startRef(work)]
+  await repeated(() => run(vm, 'workspace', FETCH_FILES, args, { signal, timeoutMs: 300_000, stdin: names }), signal)
+}
+
+/** Checks out `ref` of the repository in the microVM's workspace; a setup layer may have files there already. */
 export async function fetchWorkspace(vm: Vm, input: { projectSlug: string; repositorySlug: string; ref: string; author: string; signal: AbortSignal }): Promise<void> {
   const args = [vm.workspace, configValue(repositoryUrl(input.projectSlug, input.repositorySlug)), input.ref, configValue(input.author), String(FETCH_DEPTH)]
   await repeated(() => run(vm, 'workspace', FETCH, args, { signal: input.signal, timeoutMs: 300_000 }), input.signal)

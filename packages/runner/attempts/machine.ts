@@ -6,7 +6,11 @@ import type { Template, Vm, VmDriver } from '../drivers/driver.ts'
 import type { Place } from '../host/admission.ts'
 import type { ServerLink } from '../link/server-link.ts'
 import type { EgressProxy } from '../egress/proxy.ts'
+import type { SwarmRoutes } from '../egress/routes.ts'
+import type { BuildProgress } from '../images/image.ts'
+import { reportPreparation } from './preparation.ts'
 import type { Reporter } from './reporter.ts'
+import { setupLayer } from './setup-layer.ts'
 import { WorkFailure } from './work-failure.ts'
 
 /** Past the work's own limit, for saving what it did: only then the microVM is killed. */
@@ -16,6 +20,10 @@ const NOTICED_MS = 1_000
 
 export interface Machines {
   readonly driver: VmDriver
+  /** Brings the cache of images and layers within its limit; a failure is no matter of the work. */
+  prune(): Promise<void>
+  /** Where layers of setups are kept; null when the driver's microVMs cannot start from one. */
+  readonly cache: string | null
   /** Waits until a microVM of the usual size would have room, and nobody who has work waits for any. */
   untilRoom(signal: AbortSignal): Promise<void>
   /** Waits for its turn and for room for the microVM of this work. @throws DomainError vm_too_large */
@@ -25,9 +33,13 @@ export interface Machines {
   /** Told whenever that changes. */
   onNoRoom(listener: () => void): void
   /** The template for work with these needs, built when it does not exist yet. */
-  template(work: Work): Promise<Template>
-  /** A proxy for one microVM, with the token of its work and the hosts of its project. `permit` throws when the lease of the work is over. */
-  proxy(work: Work, onRefusal: Reporter['refusal'], permit: () => void): Promise<EgressProxy>
+  template(work: Work, onProgress: (progress: BuildProgress) => void): Promise<Template>
+  /** Has a template made before work needs it; `signal` ends the build of an image that this began. */
+  prepare(wanted: { image: Work['image']; limits: Pick<Work['limits'], 'memoryMb' | 'diskMb'> }, signal: AbortSignal): Promise<void>
+  /** The ways of this work to the server, with its token. */
+  routes(work: Work): Required<SwarmRoutes>
+  /** A proxy for one microVM, with the hosts of its project and these routes. `permit` throws when the lease of the work is over. */
+  proxy(work: Work, onRefusal: Reporter['refusal'], permit: () => void, routes: SwarmRoutes): Promise<EgressProxy>
 }
 
 /** What a piece of work is carried out with. */
@@ -46,9 +58,8 @@ export interface WorkDependencies {
   readonly onTrouble: (error: unknown, what: string) => void
 }
 
-export interface Provisioned {
+export interface StartedMachine {
   readonly vm: Vm
-  readonly proxy: EgressProxy
   /** Settles when the end of the microVM was reported. */
   readonly ended: Promise<void>
 }
@@ -69,19 +80,36 @@ async function untilPlaced({ machines, place, reporter }: WorkDependencies): Pro
   }
 }
 
-/** Restores a microVM for a piece of work, with its way out, once there is room for it. The caller disposes it. */
+export interface Provisioned extends StartedMachine {
+  readonly proxy: EgressProxy
+  /** Key of the layer that it started from, which has what the setup command wrote; null when that is to be run. */
+  readonly layer: string | null
+}
+
+/** Restores a microVM for a piece of work, with its way out, once there is room for it and all that it starts from was made. The caller disposes it. */
 export async function provision(deps: WorkDependencies, work: Work): Promise<Provisioned> {
   const { machines, reporter, permit } = deps
   const held = await untilPlaced(deps)
-  const [template, proxy] = await Promise.all([machines.template(work), machines.proxy(work, (refusal) => { reporter.refusal(refusal) }, permit)])
+  const preparation = reportPreparation(reporter)
+  const template = await machines.template(work, preparation.onProgress)
   held.templateMade()
+  const start = (proxy: EgressProxy, scratch?: string) => startMachine(machines, work, template, proxy, reporter, held, scratch)
+  // In the same place: the microVM of the layer is over before that of the work begins, and takes no more than it.
+  using layer = await setupLayer(work, template, deps, { onProgress: preparation.onProgress, start })
+  preparation.done()
+  const proxy = await machines.proxy(work, (refusal) => { reporter.refusal(refusal) }, permit, machines.routes(work))
+  return { ...await start(proxy, layer?.disk), proxy, layer: layer?.key ?? null }
+}
+
+/** Restores a microVM in the name of a piece of work and in its place, and reports it. It takes the proxy over. @param scratch the disk that it starts from */
+async function startMachine(machines: Machines, work: Work, template: Template, proxy: EgressProxy, reporter: Reporter, held: Place, scratch?: string): Promise<StartedMachine> {
   const id = makeId('vm', randomBytes(8))
   const about = { id, driver: machines.driver.name, templateKey: template.key, imageDigest: template.image?.digest ?? null }
   reporter.vm({ ...about, state: 'starting' })
   let vm: Vm
   try {
     vm = await machines.driver.restore(template, {
-      id, correlationId: work.correlationId,
+      id, correlationId: work.correlationId, ...(scratch === undefined ? {} : { scratch }),
       limits: { cpuShare: work.limits.cpu, pids: work.limits.pids, wallMs: Math.round(work.limits.minutes * 60_000) + SAVING_MS, egressBytes: work.limits.egressBytes },
     })
   } catch (error) {
@@ -96,5 +124,5 @@ export async function provision(deps: WorkDependencies, work: Work): Promise<Pro
     await proxy[Symbol.asyncDispose]()
     await reporter.vmEnded({ ...about, state: 'ended', endReason: end.reason })
   }).catch(reporter.onError)
-  return { vm, proxy, ended }
+  return { vm, ended }
 }

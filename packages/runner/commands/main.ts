@@ -9,7 +9,10 @@ import { probeKvm } from '../drivers/qemu/kvm.ts'
 import { listTemplates, removeTemplates, volatileFolder } from '../vms/templates.ts'
 import { probeCgroups } from '../host/cgroup.ts'
 import { readMachine } from '../host/machine.ts'
-import { ensureImage, listImages, removeImages } from '../images/images.ts'
+import { listBuilds, readBuildLog } from '../images/builds.ts'
+import { pruneCache, readCache, totalBytes, type CacheEntry } from '../images/cache.ts'
+import { ensureImage, listImages } from '../images/images.ts'
+import { listLayers } from '../images/layers.ts'
 import { findTool, IMAGE_TOOLS, missingPackages, QEMU_TOOLS } from '../images/tools.ts'
 import { auditHost } from '../vms/audit.ts'
 import { journalsUnder } from '../vms/journal.ts'
@@ -21,7 +24,7 @@ import { reclaimOrphans } from '../vms/reclaim.ts'
  * {"error": {code, message, remedy, details}}, exit 1.
  */
 
-const COMMANDS = { 'image-build': imageBuild, 'image-list': imageList, 'image-remove': imageRemove, 'probe': probe, 'leftovers': leftovers, 'reclaim': reclaim, 'audit': audit }
+const COMMANDS = { 'image-build': imageBuild, 'image-list': imageList, 'image-prune': imagePrune, 'image-logs': imageLogs, 'image-remove': imageRemove, 'probe': probe, 'leftovers': leftovers, 'reclaim': reclaim, 'audit': audit }
 
 const progress = (about: object): void => { process.stdout.write(`${JSON.stringify({ progress: about })}\n`) }
 
@@ -42,21 +45,53 @@ async function imageBuild(options: { refresh?: boolean }): Promise<object> {
   }
 }
 
+/** What the cache holds, with what it takes, when it was used last and why it stays. */
 async function imageList(): Promise<object> {
   const { settings } = loadRunnerSettings()
+  const entries = readCache(cacheView(settings.cache))
+  const about = (kind: CacheEntry['kind'], key: string) => {
+    const entry = entries.find((each) => each.kind === kind && each.key === key)
+    return { bytes: entry === undefined ? 0 : totalBytes([entry]), lastUsedAt: entry?.lastUsedMs ?? 0, held: entry?.held ?? null, useless: entry?.useless ?? null }
+  }
   return {
-    images: listImages(settings.cache).map(({ digest, bytes, suite, kernelVersion, builtAtMs }) => ({ digest, bytes, suite, kernelVersion, builtAt: builtAtMs })),
+    images: listImages(settings.cache).map(({ digest, suite, kernelVersion, builtAtMs, about: what, versions }) => ({ digest, about: what, suite, kernelVersion, builtAt: builtAtMs, versions, ...about('image', digest) })),
+    layers: listLayers(settings.cache).map(({ key, imageDigest, repository, command, builtAtMs, problem }) => ({ key, imageDigest, repository, command, builtAt: builtAtMs, problem, ...about('layer', key) })),
     templates: listTemplates(settings.cache).map(({ key, imageDigest, size, builtAtMs, bytes, inUse }) => ({ key, imageDigest, ...size, bytes, inUse, builtAt: builtAtMs })),
+    builds: listBuilds(settings.cache).map(presentBuild),
+    totalBytes: totalBytes(entries), limitBytes: settings.retention.cacheMb === 0 ? null : settings.retention.cacheMb * 1024 ** 2,
   }
 }
 
-/** Everything that can be made again: images, templates, probes. */
+/** Brings the cache within its limit; with --all, removes all that nobody uses. */
+async function imagePrune(options: { all?: boolean; 'dry-run'?: boolean }): Promise<object> {
+  const { settings } = loadRunnerSettings()
+  const { cacheMb } = settings.retention
+  const dryRun = options['dry-run'] === true
+  const templates = removeTemplates(settings.cache, options.all === true ? 'all' : 'stale', dryRun)
+  const pruned = await pruneCache(cacheView(settings.cache), { limitBytes: options.all === true ? 0 : cacheMb === 0 ? Infinity : cacheMb * 1024 ** 2, dryRun })
+  return { removed: pruned.removed.map(({ kind, key, parts, lastUsedMs }) => ({ kind, key, bytes: totalBytes([{ parts }]), lastUsedAt: lastUsedMs })), templates: templates.removed, inUse: templates.inUse, beforeBytes: pruned.beforeBytes, afterBytes: pruned.afterBytes }
+}
+
+/** The log of a build: by its id, by (the beginning of) the image or layer that came of it, or the newest. */
+async function imageLogs(_: unknown, [which]: readonly string[]): Promise<object> {
+  const { settings } = loadRunnerSettings()
+  const builds = listBuilds(settings.cache)
+  const build = which === undefined ? builds[0] : builds.find(({ id, key }) => id === which || (which.length >= 4 && key?.startsWith(which)))
+  if (build === undefined) throw new DomainError('not_found', { kind: 'image', id: which ?? '' })
+  return { build: presentBuild(build), text: readBuildLog(build) }
+}
+
+const presentBuild = ({ id, what, about, startedAtMs, endedAtMs, outcome, key, problem, log }: ReturnType<typeof listBuilds>[number]) => ({ id, what, about, startedAt: startedAtMs, endedAt: endedAtMs, outcome, key, problem, log })
+
+const cacheView = (cache: string) => ({ cache, templateImages: new Set(listTemplates(cache).filter(({ inUse }) => inUse).map(({ imageDigest }) => imageDigest)) })
+
+/** Everything that can be made again: images, layers, templates, probes. */
 async function imageRemove(): Promise<object> {
   const { settings } = loadRunnerSettings()
   const templates = removeTemplates(settings.cache)
-  const images = await removeImages(settings.cache)
+  const { removed } = await pruneCache(cacheView(settings.cache), { limitBytes: 0 })
   if (templates.inUse.length === 0) rmSync(volatileFolder(settings.cache), { recursive: true, force: true })
-  return { images: images.map(({ digest }) => digest), templates: templates.removed, inUse: templates.inUse }
+  return { images: removed.map(({ key }) => key), templates: templates.removed, inUse: templates.inUse }
 }
 
 /** What this machine offers. KVM is tried with a kernel of an image that exists; without one its device is looked at only. */
@@ -96,10 +131,10 @@ async function audit(): Promise<object> {
 }
 
 try {
-  const { values, positionals } = parseArgs({ allowPositionals: true, options: { refresh: { type: 'boolean' } } })
+  const { values, positionals } = parseArgs({ allowPositionals: true, options: { 'refresh': { type: 'boolean' }, 'all': { type: 'boolean' }, 'dry-run': { type: 'boolean' } } })
   const name = positionals[0] ?? ''
   if (!Object.hasOwn(COMMANDS, name)) throw new DomainError('invalid_input', { problem: `there is no command ${name}`, field: 'the command line' })
-  const result = await COMMANDS[name as keyof typeof COMMANDS](values)
+  const result = await COMMANDS[name as keyof typeof COMMANDS](values, positionals.slice(1))
   process.stdout.write(`${JSON.stringify({ result })}\n`)
 } catch (error) {
   process.stderr.write(`${JSON.stringify({ error: programFailure(error) })}\n`)

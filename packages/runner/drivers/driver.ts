@@ -94,6 +94,11 @@ export interface Vm extends AsyncDisposable {
   pause(): Promise<void>
   resume(): Promise<void>
   kill(reason: string): Promise<void>
+  /**
+   * Stops the guest for good and copies its scratch disk, sparsely, to this path of the host. The file system must have been made
+   * read-only in the guest before. Not there with a driver whose microVMs have no disk of their own.
+   */
+  saveScratch?(path: string): Promise<void>
 }
 
 export interface Template {
@@ -106,7 +111,11 @@ export interface Template {
   readonly builtAtMs: number
 }
 
-export interface RestoreOptions { id: string; limits: VmLimits; correlationId: string }
+export interface RestoreOptions {
+  id: string; limits: VmLimits; correlationId: string
+  /** A scratch disk to start from, of the template's size, made by `saveScratch`; an empty one unless given. */
+  scratch?: string
+}
 
 /** One way of running microVMs. Get one by `selectDriver`. */
 export interface VmDriver extends AsyncDisposable {
@@ -115,6 +124,8 @@ export interface VmDriver extends AsyncDisposable {
   readonly isolates: boolean
   /** Limits that this host cannot enforce, with the reason; to be shown, never ignored. */
   readonly unenforced: readonly string[]
+  /** Whether its microVMs can start from a disk (RestoreOptions.scratch) and save theirs. */
+  readonly savesScratch?: boolean
   /** From the cache, or booted now. */
   buildTemplate(image: Image | null, size: VmSize, onProgress?: (progress: BuildProgress) => void): Promise<Template>
   /** Comes back when the guest has acknowledged clock, randomness, machine id, host name and scratch disk. */

@@ -10,9 +10,10 @@ export interface SwarmRoute {
   /** PEM certificates trusted in addition to the system's, for an https server. */
   ca?: string
 }
+/** What a microVM may reach of Swarm; one that is taken away while it runs is refused from then on. */
 export interface SwarmRoutes {
-  model: SwarmRoute
-  git: SwarmRoute
+  model?: SwarmRoute
+  git?: SwarmRoute
 }
 
 const MODEL_PATH = /^\/v1\/messages(\/count_tokens)?(\?[\w=&.-]*)?$/
@@ -27,6 +28,8 @@ export function isSwarmHost(host: string): boolean {
 export function swarmEndpoint(routes: SwarmRoutes, target: Target, method: string, path: string): { url: URL; route: SwarmRoute } {
   if (target.port !== 80) throw new DomainError('egress_port_refused', { host: target.host, port: target.port, allowed: `80 (http://${target.host})` })
   const model = target.host === MODEL_HOST
+  const route = model ? routes.model : routes.git
+  if (route === undefined) throw new DomainError('egress_route_unknown', { method, path: path.slice(0, 200), host: target.host, routes: 'This microVM may not reach it.' })
   const known = model ? method === 'POST' && MODEL_PATH.test(path) : (method === 'GET' || method === 'POST') && GIT_PATH.test(path)
   if (!known) {
     throw new DomainError('egress_route_unknown', {
@@ -34,6 +37,5 @@ export function swarmEndpoint(routes: SwarmRoutes, target: Target, method: strin
       routes: model ? 'There are POST /v1/messages and POST /v1/messages/count_tokens.' : 'There is git over smart HTTP at /<project>/<repository>.',
     })
   }
-  const route = model ? routes.model : routes.git
   return { url: new URL(route.url.replace(/\/$/, '') + path), route }
 }

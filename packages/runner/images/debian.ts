@@ -3,7 +3,8 @@ import { basename, join } from 'node:path'
 import { zstdDecompressSync } from 'node:zlib'
 import { DomainError } from '@swarm/core/errors.ts'
 import { run } from '../host/run.ts'
-import { KERNEL_MODULES, KERNEL_PACKAGES, VSOCK_MODULES, type BuildProgress } from './image.ts'
+import type { Build } from './builds.ts'
+import { KERNEL_MODULES, KERNEL_PACKAGES, VSOCK_MODULES } from './image.ts'
 import { digestOf, type ImageInputs } from './inputs.ts'
 import { runStep } from './stage.ts'
 
@@ -19,45 +20,45 @@ export interface DebianStage {
 }
 
 /** Makes the part that comes from the distribution: root.tar, vmlinuz, modules/ and stage.json. */
-export async function buildDebian(directory: string, inputs: ImageInputs, onProgress: (progress: BuildProgress) => void): Promise<void> {
+export async function buildDebian(directory: string, inputs: ImageInputs, build: Build): Promise<void> {
   const { suite, sources, aptOptions } = inputs.distribution
   const tar = join(directory, 'root.tar')
   const scratch = join(directory, 'tmp')
   mkdirSync(scratch)
-  onProgress({ phase: 'debian', detail: `${suite}: ${inputs.packages.join(', ')}` })
+  build.progress({ phase: 'debian', detail: `${suite}: ${inputs.packages.join(', ')}` })
   await runStep('mmdebstrap', directory, ['mmdebstrap', '--mode=root', '--variant=apt', `--include=${inputs.packages.join(',')}`,
     ...['doc', 'man', 'locale', 'info'].map((name) => `--dpkgopt=path-exclude=/usr/share/${name}/*`),
-    ...aptOptions.map((option) => `--aptopt=${option}`), suite, tar, ...sources], {
+    ...aptOptions.map((option) => `--aptopt=${option}`), suite, tar, ...sources], build, {
     env: { ...process.env, TMPDIR: scratch },
     onStderr(text) {
       const line = text.trim().split('\n').findLast((each) => each.startsWith('I: '))
-      if (line !== undefined) onProgress({ phase: 'debian', detail: line.slice(3) })
+      if (line !== undefined) build.progress({ phase: 'debian', detail: line.slice(3) })
     },
   })
-  onProgress({ phase: 'debian', detail: 'packages installed', bytes: statSync(tar).size })
-  const kernel = await unpackKernel(directory, scratch, onProgress)
+  build.progress({ phase: 'debian', detail: 'packages installed', bytes: statSync(tar).size })
+  const kernel = await unpackKernel(directory, scratch, build)
   rmSync(scratch, { recursive: true, force: true })
   const stage: DebianStage = { ...kernel, rootTarDigest: digestOf(readFileSync(tar)) }
   writeFileSync(join(directory, 'stage.json'), JSON.stringify(stage))
 }
 
-async function unpackKernel(directory: string, scratch: string, onProgress: (progress: BuildProgress) => void): Promise<Omit<DebianStage, 'rootTarDigest'>> {
-  const packages = await findKernelPackages() ?? (await updateLists(directory), await findKernelPackages())
+async function unpackKernel(directory: string, scratch: string, build: Build): Promise<Omit<DebianStage, 'rootTarDigest'>> {
+  const packages = await findKernelPackages() ?? (await updateLists(directory, build), await findKernelPackages())
   if (packages === null) throw new DomainError('image_unsupported', { problem: `apt offers none of ${KERNEL_PACKAGES.join(', ')}` })
-  onProgress({ phase: 'kernel', detail: packages.join(', ') })
-  for (const name of packages) await runStep(`apt-get download ${name}`, directory, ['apt-get', 'download', name], { cwd: scratch })
+  build.progress({ phase: 'kernel', detail: packages.join(', ') })
+  for (const name of packages) await runStep(`apt-get download ${name}`, directory, ['apt-get', 'download', name], build, { cwd: scratch })
   const tree = join(scratch, 'kernel')
   for (const file of readdirSync(scratch)) {
-    if (file.endsWith('.deb')) await runStep('dpkg-deb', directory, ['dpkg-deb', '--extract', join(scratch, file), tree])
+    if (file.endsWith('.deb')) await runStep('dpkg-deb', directory, ['dpkg-deb', '--extract', join(scratch, file), tree], build)
   }
   const kernelVersion = readdirSync(join(tree, 'lib/modules'))[0]
-  if (kernelVersion === undefined) throw new DomainError('image_build_failed', { step: 'kernel', output: `${packages.join(', ')} hold no modules` })
-  await runStep('depmod', directory, ['depmod', '-b', tree, kernelVersion])
+  if (kernelVersion === undefined) throw new DomainError('image_build_failed', { step: 'kernel', output: `${packages.join(', ')} hold no modules`, log: build.logPath })
+  await runStep('depmod', directory, ['depmod', '-b', tree, kernelVersion], build)
   copyFileSync(join(tree, `boot/vmlinuz-${kernelVersion}`), join(directory, 'vmlinuz'))
   mkdirSync(join(directory, 'modules'))
   const modules: string[] = []
   const add = async (module: string, to: string[]) => {
-    const depends = await runStep(`modprobe ${module}`, directory, ['modprobe', '-d', tree, '-S', kernelVersion, '--show-depends', module])
+    const depends = await runStep(`modprobe ${module}`, directory, ['modprobe', '-d', tree, '-S', kernelVersion, '--show-depends', module], build)
     for (const line of depends.split('\n')) {
       const path = /^insmod (\S+)/.exec(line)?.[1]
       if (path === undefined) continue // built in
@@ -70,7 +71,7 @@ async function unpackKernel(directory: string, scratch: string, onProgress: (pro
   for (const module of KERNEL_MODULES) await add(module, modules)
   const vsockModules: string[] = []
   for (const module of VSOCK_MODULES) await add(module, vsockModules)
-  onProgress({ phase: 'kernel', detail: kernelVersion, bytes: statSync(join(directory, 'vmlinuz')).size })
+  build.progress({ phase: 'kernel', detail: kernelVersion, bytes: statSync(join(directory, 'vmlinuz')).size })
   return { kernelVersion, kernelPackage: packages[0] as string, modules, vsockModules }
 }
 
@@ -91,6 +92,6 @@ async function dependency(name: string, pattern: RegExp): Promise<string | null>
   return found.find((each) => pattern.test(each)) ?? null
 }
 
-async function updateLists(directory: string): Promise<void> {
-  await runStep('apt-get update', directory, ['apt-get', 'update'])
+async function updateLists(directory: string, build: Build): Promise<void> {
+  await runStep('apt-get update', directory, ['apt-get', 'update'], build)
 }

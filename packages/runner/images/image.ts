@@ -4,6 +4,17 @@ export interface ImageExtras {
   packages?: readonly string[]
   /** npm packages, installed globally without their install scripts. */
   npm?: readonly string[]
+  files?: readonly ImageFile[]
+}
+
+/** A file of the repository that lies in the image. */
+export interface ImageFile {
+  /** Absolute path in the image. */
+  path: string
+  /** Permission bits, such as 0o755. */
+  mode: number
+  /** Base64. */
+  content: string
 }
 
 /** A finished image in the cache: a folder named by its digest, never changed after. */
@@ -17,14 +28,20 @@ export interface Image {
   readonly root: string
   readonly kernelVersion: string
   readonly suite: string
+  /** What it has beside the base, in words; `base` for nothing. */
+  readonly about: string
   readonly guestBundleDigest: string
+  /** What is installed, name → version: of the distribution, and global npm packages. */
+  readonly versions: { readonly packages: Readonly<Record<string, string>>; readonly npm: Readonly<Record<string, string>> }
   /** Sum of the three files. */
   readonly bytes: number
   readonly builtAtMs: number
+  /** Keys of the stages that it was made from; their files and its own are the same on disk. */
+  readonly stages: { readonly debian: string; readonly root: string }
 }
 
 export interface BuildProgress {
-  phase: 'waiting' | 'debian' | 'kernel' | 'root' | 'initramfs' | 'probe' | 'template' | 'ready'
+  phase: 'waiting' | 'debian' | 'kernel' | 'root' | 'initramfs' | 'probe' | 'template' | 'layer' | 'ready'
   detail: string
   bytes?: number
 }

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { identifyProcess } from '../host/processes.ts'
 import { lockFile } from '../host/lock.ts'
 import { run } from '../host/run.ts'
-import { ensureImage, removeImages } from './images.ts'
+import { ensureImage } from './images.ts'
 import { directoryEntry, fileEntry, newcArchive } from './newc.ts'
 import { asDiskFull, removeLeftovers, requireSpace, runStep, stage } from './stage.ts'
 import { IMAGE_TOOLS, missingPackages } from './tools.ts'
@@ -15,6 +15,8 @@ const isRoot = process.getuid?.() === 0
 let folder: string
 beforeEach(() => { folder = mkdtempSync(join(tmpdir(), 'swarm-image-test-')) })
 afterEach(() => rmSync(folder, { recursive: true, force: true }))
+
+const build = () => ({ log: () => {}, logPath: join(folder, 'log') })
 
 describe('a stage', () => {
   test('is there whole or not at all', async () => {
@@ -60,7 +62,7 @@ describe('a full disk', () => {
     mkdirSync(cache)
     await run(['mount', '-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', cache])
     try {
-      await expect(runStep('fill', cache, ['dd', 'if=/dev/zero', `of=${join(cache, 'big')}`, 'bs=1M', 'count=4'])).rejects.toMatchObject({ code: 'disk_full' })
+      await expect(runStep('fill', cache, ['dd', 'if=/dev/zero', `of=${join(cache, 'big')}`, 'bs=1M', 'count=4'], build())).rejects.toMatchObject({ code: 'disk_full' })
       expect(asDiskFull(Object.assign(new Error('write'), { code: 'ENOSPC' }), cache)).toMatchObject({ code: 'disk_full' })
       expect(() => requireSpace(cache, 2_000_000, 'The image build')).toThrow(/needs 2000000 bytes/)
     } finally {
@@ -70,7 +72,14 @@ describe('a full disk', () => {
 })
 
 test('a step that fails says which, and the end of what it said', async () => {
-  await expect(runStep('listing', folder, ['ls', '/no/such/folder'])).rejects.toMatchObject({ code: 'image_build_failed', details: { step: 'listing', output: expect.stringContaining('/no/such/folder') } })
+  await expect(runStep('listing', folder, ['ls', '/no/such/folder'], build())).rejects.toMatchObject({ code: 'image_build_failed', details: { step: 'listing', output: expect.stringContaining('/no/such/folder'), log: join(folder, 'log') } })
+})
+
+test('a step that is ended by a signal ends with all that it started', async () => {
+  const stop = new AbortController()
+  const running = runStep('sleeping', folder, ['sh', '-c', 'echo begun >&2; sleep 98762 & sleep 98762'], { ...build(), signal: stop.signal }, { onStderr: () => stop.abort(new Error('not needed')) })
+  await expect(running).rejects.toThrow()
+  await expect.poll(async () => (await run(['pgrep', '--full', 'sleep 98762'])).stdout).toBe('')
 })
 
 test('missing tools are named as the packages to install', () => {
@@ -83,10 +92,6 @@ test('missing tools are named as the packages to install', () => {
 test('a package name of swarm.yml that is none is refused with its field', async () => {
   await expect(ensureImage({ cache: folder, extras: { packages: ['python3; rm -rf /'] } })).rejects.toMatchObject({ code: 'invalid_input', details: { field: 'image.packages of swarm.yml' } })
   await expect(ensureImage({ cache: folder, extras: { npm: ['--global'] } })).rejects.toMatchObject({ code: 'invalid_input', details: { field: 'image.npm of swarm.yml' } })
-})
-
-test('removing images of an empty cache removes nothing', async () => {
-  expect(await removeImages(folder)).toEqual([])
 })
 
 test('a lock is waited for, and is gone with a holder that was killed', async () => {

@@ -1,14 +1,15 @@
 import { existsSync, linkSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { DomainError } from '@swarm/core/errors.ts'
 import { lockFile } from '../host/lock.ts'
 import { buildInitrd, buildRoot } from './assemble.ts'
+import { recordBuild, type Build } from './builds.ts'
 import { buildDebian, type DebianStage } from './debian.ts'
-import { bundleGuest } from './guest-bundle.ts'
+import { bundleGuest, type GuestBundle } from './guest-bundle.ts'
 import { IMAGE_FORMAT, type BuildProgress, type Image, type ImageExtras } from './image.ts'
-import { digestOf, readInputs } from './inputs.ts'
+import { digestOf, readInputs, type ImageInputs } from './inputs.ts'
 import { asDiskFull, removeLeftovers, requireSpace, stage } from './stage.ts'
 import { IMAGE_TOOLS, requireRoot, requireTools } from './tools.ts'
+import { markUsed } from './uses.ts'
 
 export interface EnsureImageOptions {
   /** SWARM_CACHE. The image takes about 0.7 GB there, 2 GB while it is built. */
@@ -19,13 +20,19 @@ export interface EnsureImageOptions {
   /** Takes new packages from the distribution even when nothing else has changed. */
   refresh?: boolean
   onProgress?: (progress: BuildProgress) => void
+  /** Ends a build; what was finished of it is kept. */
+  signal?: AbortSignal
 }
 
 /** Free bytes that a stage needs before it starts; measured: tar 190 MB, tree 700 MB, EROFS 170 MB. */
 const NEEDED_BYTES = { debian: 1_000_000_000, root: 1_200_000_000, image: 50_000_000 }
 
+/** Images that this process holds (by cache and digest), so that nobody removes them from under it. */
+const held = new Map<string, Disposable>()
+
 /**
- * The guest image for these inputs, from the cache or built now. Concurrent callers, in any process, build it once.
+ * The guest image for these inputs, from the cache or built now. Concurrent callers, in any process, build it once. It counts as in use
+ * by this process until that ends or releases it.
  * @throws DomainError tools_missing, root_needed, disk_full, image_unsupported, image_build_failed, invalid_input
  */
 export async function ensureImage(options: EnsureImageOptions): Promise<Image> {
@@ -33,8 +40,8 @@ export async function ensureImage(options: EnsureImageOptions): Promise<Image> {
   const inputs = await readInputs(options.extras ?? {}, options.extraCaFiles ?? [])
   const bundle = await bundleGuest()
   const folder = join(cache, 'images')
-  const debian = join(folder, 'debian', inputs.debianKey)
-  const known = refresh ? null : findImage(folder, debian, (stage) => digestsOf(stage, inputs, bundle.digest).image)
+  const find = () => findImage(cache, join(folder, 'debian', inputs.debianKey), inputs, bundle)
+  const known = refresh ? null : find()
   if (known !== null) return known
 
   requireRoot('Building the guest image')
@@ -43,33 +50,64 @@ export async function ensureImage(options: EnsureImageOptions): Promise<Image> {
     for (const kind of ['debian', 'root', 'image']) mkdirSync(join(folder, kind), { recursive: true })
     await using _lock = await lockFile(join(folder, 'lock'), () => onProgress({ phase: 'waiting', detail: 'another process builds the image' }))
     removeLeftovers(folder)
-    if (refresh) rmSync(debian, { recursive: true, force: true })
-    await stage(debian, (directory) => {
-      requireSpace(folder, NEEDED_BYTES.debian, 'The image build')
-      return buildDebian(directory, inputs, onProgress)
-    })
-    const debianStage = readStage(debian)
-    const digests = digestsOf(debianStage, inputs, bundle.digest)
-    const root = join(folder, 'root', digests.root)
-    await stage(root, (directory) => {
-      requireSpace(folder, NEEDED_BYTES.root, 'The image build')
-      return buildRoot(directory, debian, inputs, onProgress)
-    })
-    await stage(join(folder, 'image', digests.image), async (directory) => {
-      requireSpace(folder, NEEDED_BYTES.image, 'The image build')
-      buildInitrd(directory, debian, debianStage, bundle, onProgress)
-      // The same file in several images takes its space once.
-      linkSync(join(root, 'root.erofs'), join(directory, 'root.erofs'))
-      linkSync(join(debian, 'vmlinuz'), join(directory, 'vmlinuz'))
-      const manifest: ImageManifest = { kernelVersion: debianStage.kernelVersion, suite: inputs.distribution.suite, guestBundleDigest: bundle.digest, builtAtMs: Date.now(), debianKey: inputs.debianKey, rootKey: digests.root }
-      writeFileSync(join(directory, 'image.json'), JSON.stringify(manifest))
-    })
-    const image = readImage(folder, digests.image)
+    const meanwhile = refresh ? null : find()
+    if (meanwhile !== null) return meanwhile
+    const image = await recordBuild(cache, 'image', aboutImage(inputs), onProgress, (build) => buildImage(folder, inputs, bundle, refresh, options.signal === undefined ? build : { ...build, signal: options.signal }), ({ digest }) => digest)
+    hold(cache, image.digest)
     onProgress({ phase: 'ready', detail: `image ${image.digest.slice(0, 12)}`, bytes: image.bytes })
     return image
   } catch (error) {
     throw asDiskFull(error, folder)
   }
+}
+
+/** Says that this process does not use an image any more. */
+export function releaseImage(cache: string, digest: string): void {
+  held.get(`${cache}\0${digest}`)?.[Symbol.dispose]()
+  held.delete(`${cache}\0${digest}`)
+}
+
+function hold(cache: string, digest: string): void {
+  const before = held.get(`${cache}\0${digest}`)
+  // Anew each time: that says when it was used last.
+  held.set(`${cache}\0${digest}`, markUsed(cache, 'image', digest))
+  before?.[Symbol.dispose]()
+}
+
+/** The caller holds the lock. */
+async function buildImage(folder: string, inputs: ImageInputs, bundle: GuestBundle, refresh: boolean, build: Build): Promise<Image> {
+  const debian = join(folder, 'debian', inputs.debianKey)
+  if (refresh) rmSync(debian, { recursive: true, force: true })
+  await stage(debian, (directory) => {
+    requireSpace(folder, NEEDED_BYTES.debian, 'The image build')
+    return buildDebian(directory, inputs, build)
+  })
+  const debianStage = readStage(debian)
+  const digests = digestsOf(debianStage, inputs, bundle.digest)
+  const root = join(folder, 'root', digests.root)
+  await stage(root, (directory) => {
+    requireSpace(folder, NEEDED_BYTES.root, 'The image build')
+    return buildRoot(directory, debian, inputs, build)
+  })
+  await stage(join(folder, 'image', digests.image), async (directory) => {
+    requireSpace(folder, NEEDED_BYTES.image, 'The image build')
+    buildInitrd(directory, debian, debianStage, bundle, build)
+    // The same file in several images takes its space once.
+    linkSync(join(root, 'root.erofs'), join(directory, 'root.erofs'))
+    linkSync(join(debian, 'vmlinuz'), join(directory, 'vmlinuz'))
+    const manifest: ImageManifest = {
+      kernelVersion: debianStage.kernelVersion, suite: inputs.distribution.suite, guestBundleDigest: bundle.digest, builtAtMs: Date.now(), debianKey: inputs.debianKey, rootKey: digests.root,
+      about: aboutImage(inputs), versions: JSON.parse(readFileSync(join(root, 'versions.json'), 'utf8')) as Image['versions'],
+    }
+    writeFileSync(join(directory, 'image.json'), JSON.stringify(manifest))
+  })
+  return readImage(folder, digests.image)
+}
+
+/** What an image has beside the base, in words. */
+function aboutImage(inputs: ImageInputs): string {
+  const added = [...inputs.extraPackages, ...inputs.npm.filter((name) => !name.startsWith('npm@')), ...inputs.files.map(({ path }) => path)]
+  return added.length === 0 ? 'base' : added.join(', ')
 }
 
 /** Every finished image in the cache, newest first. */
@@ -80,49 +118,36 @@ export function listImages(cache: string): Image[] {
   return digests.map((digest) => readImage(folder, digest)).sort((a, b) => b.builtAtMs - a.builtAtMs)
 }
 
-/**
- * Removes images, by default all, and the stages that none of the rest needs. Waits for a build that is under way.
- * @returns what was removed
- * @throws DomainError not_found for a digest that is not there
- */
-export async function removeImages(cache: string, digests?: readonly string[]): Promise<Image[]> {
-  const folder = join(cache, 'images')
-  if (!existsSync(folder)) return []
-  await using _lock = await lockFile(join(folder, 'lock'))
-  removeLeftovers(folder)
-  const all = listImages(cache)
-  const unknown = digests?.find((digest) => !all.some((image) => image.digest === digest))
-  if (unknown !== undefined) throw new DomainError('not_found', { kind: 'image', id: unknown })
-  const removed = all.filter((image) => digests === undefined || digests.includes(image.digest))
-  for (const image of removed) rmSync(image.directory, { recursive: true, force: true })
-  const kept = all.filter((image) => !removed.includes(image)).map((image) => readManifest(image.directory))
-  for (const [kind, keys] of [['debian', kept.map((each) => each.debianKey)], ['root', kept.map((each) => each.rootKey)]] as const) {
-    for (const name of existsSync(join(folder, kind)) ? readdirSync(join(folder, kind)) : []) {
-      if (!keys.includes(name)) rmSync(join(folder, kind, name), { recursive: true, force: true })
-    }
-  }
-  return removed
+interface ImageManifest {
+  kernelVersion: string; suite: string; guestBundleDigest: string; builtAtMs: number; debianKey: string; rootKey: string
+  /** Not in images of an earlier version. */
+  about?: string; versions?: Image['versions']
 }
 
-interface ImageManifest { kernelVersion: string; suite: string; guestBundleDigest: string; builtAtMs: number; debianKey: string; rootKey: string }
-
-function digestsOf(debian: DebianStage, inputs: { nodeDigest: string; npm: string[]; caBundle: Uint8Array }, bundleDigest: string): { root: string; image: string } {
-  const root = digestOf(JSON.stringify([IMAGE_FORMAT, debian, inputs.nodeDigest, inputs.npm]), inputs.caBundle)
+function digestsOf(debian: DebianStage, inputs: Pick<ImageInputs, 'nodeDigest' | 'npm' | 'files' | 'caBundle'>, bundleDigest: string): { root: string; image: string } {
+  const root = digestOf(JSON.stringify([IMAGE_FORMAT, debian, inputs.nodeDigest, inputs.npm, inputs.files]), inputs.caBundle)
   return { root, image: digestOf(root, JSON.stringify(debian), bundleDigest) }
 }
 
-function findImage(folder: string, debian: string, digestFor: (stage: DebianStage) => string): Image | null {
+/** The image of these inputs, held by this process; null when it is not there. */
+function findImage(cache: string, debian: string, inputs: ImageInputs, bundle: GuestBundle): Image | null {
   if (!existsSync(join(debian, 'stage.json'))) return null
-  const digest = digestFor(readStage(debian))
-  return existsSync(join(folder, 'image', digest)) ? readImage(folder, digest) : null
+  const folder = join(cache, 'images')
+  const digest = digestsOf(readStage(debian), inputs, bundle.digest).image
+  if (!existsSync(join(folder, 'image', digest))) return null
+  // Marked before it is looked at again: see markUsed.
+  hold(cache, digest)
+  if (existsSync(join(folder, 'image', digest))) return readImage(folder, digest)
+  releaseImage(cache, digest)
+  return null
 }
 
 function readImage(folder: string, digest: string): Image {
   const directory = join(folder, 'image', digest)
-  const { kernelVersion, suite, guestBundleDigest, builtAtMs } = readManifest(directory)
+  const { kernelVersion, suite, guestBundleDigest, builtAtMs, debianKey, rootKey, about = 'base', versions = { packages: {}, npm: {} } } = readManifest(directory)
   const [kernel, initrd, root] = [join(directory, 'vmlinuz'), join(directory, 'initrd'), join(directory, 'root.erofs')]
   const bytes = [kernel, initrd, root].reduce((sum, path) => sum + statSync(path).size, 0)
-  return { digest, directory, kernel, initrd, root, kernelVersion, suite, guestBundleDigest, builtAtMs, bytes }
+  return { digest, directory, kernel, initrd, root, kernelVersion, suite, about, guestBundleDigest, versions, builtAtMs, bytes, stages: { debian: debianKey, root: rootKey } }
 }
 
 const readManifest = (directory: string) => JSON.parse(readFileSync(join(directory, 'image.json'), 'utf8')) as ImageManifest

@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
+import { DEBIAN_PACKAGE, imagePathProblem, NPM_PACKAGE } from '@swarm/core/checks/image.ts'
 import { DomainError } from '@swarm/core/errors.ts'
 import { run } from '../host/run.ts'
-import { BASE_PACKAGES, IMAGE_FORMAT, KERNEL_MODULES, KERNEL_PACKAGES, NPM_VERSION, VSOCK_MODULES, type ImageExtras } from './image.ts'
+import { BASE_PACKAGES, IMAGE_FORMAT, KERNEL_MODULES, KERNEL_PACKAGES, NPM_VERSION, VSOCK_MODULES, type ImageExtras, type ImageFile } from './image.ts'
 
 const HOST_CA_BUNDLE = '/etc/ssl/certs/ca-certificates.crt'
 
@@ -18,7 +19,11 @@ export interface Distribution {
 export interface ImageInputs {
   distribution: Distribution
   packages: string[]
+  /** Of these, what swarm.yml adds. */
+  extraPackages: string[]
   npm: string[]
+  /** In the order of their paths. */
+  files: ImageFile[]
   nodePath: string
   nodeDigest: string
   caBundle: Buffer
@@ -58,15 +63,18 @@ export async function readDistribution(): Promise<Distribution> {
 
 export async function readInputs(extras: ImageExtras, extraCaFiles: readonly string[]): Promise<ImageInputs> {
   if (!process.versions.node.startsWith('24.')) throw new DomainError('image_unsupported', { problem: `this is Node ${process.versions.node}; the image takes the Node 24 that Swarm runs on` })
-  for (const [field, pattern] of [['packages', /^[a-z0-9][a-z0-9.+-]+$/], ['npm', /^(@[a-z0-9][a-z0-9._-]*\/)?[a-z0-9][a-z0-9._-]*(@[a-z0-9.^~*-]+)?$/i]] as const) {
+  for (const [field, pattern] of [['packages', DEBIAN_PACKAGE], ['npm', NPM_PACKAGE]] as const) {
     const bad = (extras[field] ?? []).find((name) => !pattern.test(name))
     if (bad !== undefined) throw new DomainError('invalid_input', { field: `image.${field} of swarm.yml`, problem: `"${bad}" is not a package name.` })
   }
+  const badFile = (extras.files ?? []).find(({ path, mode }) => imagePathProblem(path) !== null || !Number.isInteger(mode) || mode < 0 || mode > 0o777)
+  if (badFile !== undefined) throw new DomainError('invalid_input', { field: 'image.files of swarm.yml', problem: `"${badFile.path}" ${imagePathProblem(badFile.path) ?? 'has no mode from 0000 to 0777'}.` })
   const distribution = await readDistribution()
   const packages = [...new Set([...BASE_PACKAGES, ...(extras.packages ?? [])])].sort()
   const npm = [`npm@${NPM_VERSION}`, ...new Set(extras.npm ?? [])].sort()
+  const files = (extras.files ?? []).toSorted((a, b) => (a.path < b.path ? -1 : 1))
   const nodeDigest = digestOf(readFileSync(process.execPath))
   const caBundle = Buffer.concat([HOST_CA_BUNDLE, ...extraCaFiles].filter((path, index) => index > 0 || existsSync(path)).map((path) => readFileSync(path)))
   const debianKey = digestOf(JSON.stringify([IMAGE_FORMAT, distribution, packages, KERNEL_PACKAGES, KERNEL_MODULES, VSOCK_MODULES]))
-  return { distribution, packages, npm, nodePath: process.execPath, nodeDigest, caBundle, debianKey }
+  return { distribution, packages, extraPackages: packages.filter((name) => !(BASE_PACKAGES as readonly string[]).includes(name)), npm, files, nodePath: process.execPath, nodeDigest, caBundle, debianKey }
 }

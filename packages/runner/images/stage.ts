@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statfsSync } fr
 import { basename, dirname, join } from 'node:path'
 import { DomainError } from '@swarm/core/errors.ts'
 import { run } from '../host/run.ts'
+import { redacted, type Build } from './builds.ts'
 
 /**
  * A step whose result is a folder named by a key: made in a temporary folder beside it and renamed when it is whole, so
@@ -20,14 +21,14 @@ export async function stage(directory: string, build: (temporary: string) => Pro
   }
 }
 
-/** Removes what killed builds left. The caller holds the build lock. @returns the folders that were removed */
+/** Removes what killed builds and removals left. The caller holds the build lock. @returns the folders that were removed */
 export function removeLeftovers(cache: string): string[] {
   const removed: string[] = []
   for (const kind of ['debian', 'root', 'image']) {
     const folder = join(cache, kind)
     if (!existsSync(folder)) continue
     for (const name of readdirSync(folder)) {
-      if (!name.startsWith('.building-')) continue
+      if (!/^\.(building|removing)-/.test(name)) continue
       // Its last processes may still be ending.
       rmSync(join(folder, name), { recursive: true, force: true, maxRetries: 20, retryDelay: 50 })
       removed.push(join(folder, name))
@@ -51,13 +52,18 @@ const ENDS_WITH_US: readonly [string, ...string[]] = process.getuid?.() === 0
   ? ['setpriv', '--pdeathsig', 'KILL', 'unshare', '--mount', '--pid', '--mount-proc', '--fork', '--kill-child=KILL']
   : ['setpriv', '--pdeathsig', 'KILL']
 
-/** Runs one tool of a build. @throws DomainError disk_full or image_build_failed, with the end of what the tool said */
-export async function runStep(step: string, directory: string, argv: readonly [string, ...string[]], options: { cwd?: string; env?: NodeJS.ProcessEnv; onStderr?: (text: string) => void } = {}): Promise<string> {
-  const result = await run([...ENDS_WITH_US, ...argv], options)
+/**
+ * Runs one tool of a build, and logs what it was asked and what it said. Its signal kills: unshare ignores SIGTERM.
+ * @throws DomainError disk_full or image_build_failed, with the end of what the tool said and the name of the whole log
+ */
+export async function runStep(step: string, directory: string, argv: readonly [string, ...string[]], build: Pick<Build, 'log' | 'logPath' | 'signal'>, options: { cwd?: string; env?: NodeJS.ProcessEnv; onStderr?: (text: string) => void } = {}): Promise<string> {
+  build.log(`$ ${argv.join(' ')}`)
+  const result = await run([...ENDS_WITH_US, ...argv], { ...options, ...(build.signal === undefined ? {} : { signal: build.signal, killSignal: 'SIGKILL' as const }), onStderr(text) { build.log(text); options.onStderr?.(text) } })
+  build.log(result.stdout)
   if (result.code === 0) return result.stdout
-  const output = `${result.stderr}\n${result.stdout}`.trim()
+  const output = redacted(`${result.stderr}\n${result.stdout}`.trim())
   if (/No space left on device|ENOSPC/i.test(output)) throw diskFull(directory)
-  throw new DomainError('image_build_failed', { step, output: output.slice(-1_500) })
+  throw new DomainError('image_build_failed', { step, output: output.slice(-1_500), log: build.logPath })
 }
 
 /** Turns an ENOSPC of our own file operations into the same error as a tool's. */

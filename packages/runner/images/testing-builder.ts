@@ -8,4 +8,4 @@ const say = (line: string) => void process.stdout.write(`${line}\n`)
 if (what === 'build') {
   const image = await ensureImage({ cache: folder, onProgress: ({ phase }) => say(phase) })
   say(`image ${image.digest}`)
-} else await runStep('step', folder, argv as [string, ...string[]], { onStderr: (text) => say(text.trim()) })
+} else await runStep('step', folder, argv as [string, ...string[]], { log: () => {}, logPath: 'none' }, { onStderr: (text) => say(text.trim()) })

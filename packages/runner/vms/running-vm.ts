@@ -10,6 +10,7 @@ import { forwardDuplex } from './forward-duplex.ts'
 import type { GuestConnection } from './guest-connection.ts'
 import { watchHealth } from './health.ts'
 import type { VmmSlot } from './slot.ts'
+import { copyScratchDisk } from './template-boot.ts'
 
 /** Makes the Vm of a slot whose guest has been prepared. It ends once, for the first reason there is. */
 export function runningVm(driver: VmDriver['name'], slot: VmmSlot, guest: GuestConnection, template: Template, options: RestoreOptions, cgroups: readonly string[], restoreMs: number): Vm {
@@ -85,6 +86,11 @@ export function runningVm(driver: VmDriver['name'], slot: VmmSlot, guest: GuestC
     async resume() {
       await slot.resume()
       await guest.setClock()
+    },
+    async saveScratch(path) {
+      // Stopping waits for what is on its way to the disk.
+      await slot.pause()
+      await copyScratchDisk(slot.scratchDisk, path)
     },
     kill: (reason) => end('killed', reason),
     [Symbol.asyncDispose]: () => end('disposed', 'it was no longer needed'),

@@ -5,6 +5,7 @@ import { createCgroups, type CgroupSupport } from '../host/cgroup.ts'
 import type { VmJournal } from './journal.ts'
 import { runningVm } from './running-vm.ts'
 import type { VmmSlot } from './slot.ts'
+import { copyScratchDisk } from './template-boot.ts'
 
 const PREPARE_TIMEOUT_MS = 60_000
 
@@ -32,6 +33,7 @@ export async function startVm(host: VmHost, slot: VmmSlot, template: Template, r
     if (limits.cpuShare !== undefined && !host.cgroups.cpu) throw new DomainError('vm_limit_unenforceable', { limit: 'cpu', problem: host.cgroups.problems.cpu })
     host.journal.update(slot.name, { vmId: id, cgroups: groups.paths })
     groups.admit(slot.pid)
+    if (request.scratch !== undefined) await copyScratchDisk(request.scratch, slot.scratchDisk)
     const woken = (async () => {
       const guest = await slot.wake(id)
       const done = await guest.prepare({

@@ -31,7 +31,11 @@ export async function makeScratchDisk(path: string, size: VmSize): Promise<void>
   if (made.code !== 0) throw new DomainError('vm_start_failed', { problem: `mkfs.ext4: ${made.stderr.trim()}` })
 }
 
-/** A clone's own disk: what is empty in the template's takes no space. */
+/**
+ * Copies a scratch disk sparsely: what is empty in it takes no space. A file that is there keeps its inode, owner and mode: a VMM that
+ * waits has it open, and its guest has not read it yet.
+ * @throws DomainError vm_start_failed
+ */
 export async function copyScratchDisk(from: string, to: string): Promise<void> {
   const copied = await run(['cp', '--sparse=always', '--reflink=auto', from, to])
   if (copied.code !== 0) throw new DomainError('vm_start_failed', { problem: copied.stderr.trim() })

@@ -13,7 +13,7 @@ let cache: string
 let image: Image
 beforeEach(() => {
   cache = mkdtempSync(join(tmpdir(), 'swarm-templates-test-'))
-  image = { digest: 'a'.repeat(64), directory: cache, kernel: '', initrd: '', root: '', kernelVersion: '6', suite: 'test', guestBundleDigest: '', bytes: 0, builtAtMs: 0 }
+  image = { digest: 'a'.repeat(64), directory: cache, kernel: '', initrd: '', root: '', kernelVersion: '6', suite: 'test', about: 'base', versions: { packages: {}, npm: {} }, guestBundleDigest: '', bytes: 0, builtAtMs: 0, stages: { debian: '', root: '' } }
 })
 afterEach(() => {
   for (const folder of [cache, volatileFolder(cache)]) rmSync(folder, { recursive: true, force: true })

@@ -111,8 +111,8 @@ function listTemplatesOf(cache: string, driver: TemplateDriver): TemplateInfo[] 
   })
 }
 
-/** Removes templates that no living runner uses: all of them, or the stale ones. @returns what was removed and what is in use */
-export function removeTemplates(cache: string, which: 'all' | 'stale' = 'all'): { removed: string[]; inUse: string[] } {
+/** Removes templates that no living runner uses: all of them, or the stale ones. @param dryRun only says what it would do @returns what was removed and what is in use */
+export function removeTemplates(cache: string, which: 'all' | 'stale' = 'all', dryRun = false): { removed: string[]; inUse: string[] } {
   const [removed, inUse]: [string[], string[]] = [[], []]
   for (const driver of TEMPLATE_DRIVERS) {
     const folder = templatesFolder(cache, driver)
@@ -125,11 +125,11 @@ export function removeTemplates(cache: string, which: 'all' | 'stale' = 'all'): 
         continue
       }
       if (which === 'stale' && builder === null && kept.includes(name) && !isStale(readManifest(directory))) continue
-      rmSync(directory, { recursive: true, force: true })
+      if (!dryRun) rmSync(directory, { recursive: true, force: true })
       removed.push(directory)
     }
   }
-  if (which === 'all' && inUse.length === 0) for (const root of [volatileFolder(cache), firecrackerFolder(cache)]) removeUnlessUsed(root)
+  if (!dryRun && which === 'all' && inUse.length === 0) for (const root of [volatileFolder(cache), firecrackerFolder(cache)]) removeUnlessUsed(root)
   return { removed, inUse }
 }
 

@@ -39,10 +39,8 @@ const MENDING = {
   },
 
   async check(db: Database, { subject }: Violation): Promise<string | null> {
-    const source = createCheckSource({
-      db, now: Date.now, leaseTtlMs: 0, beatMs: 0, setRef: async () => undefined,
-      place: async () => { throw new Error('no work is described while leases are ended') },
-    })
+    const undescribed = async (): Promise<never> => { throw new Error('no work is described while leases are ended') }
+    const source = createCheckSource({ db, now: Date.now, leaseTtlMs: 0, beatMs: 0, setRef: async () => undefined, place: undescribed, inputs: { image: undescribed, layer: undescribed } })
     while (await db.write((trx) => source.expire(trx, Date.now())) > 0);
     const state = (await db.read.selectFrom('check_runs').select('state').where('id', '=', subject.id).executeTakeFirst())?.state
     return state === undefined || state === 'running' ? null : `its lease was ended: it is ${state}`

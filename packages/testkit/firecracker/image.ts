@@ -17,7 +17,7 @@ export function fakeImage(folder: string): Image {
   header.writeUInt16LE(0x20f, 0x206)
   header.writeUInt32LE(payload.length, 0x24c)
   return {
-    digest: 'f'.repeat(64), directory: folder, kernelVersion: '6.1.0-fake', suite: 'fake', guestBundleDigest: '', bytes: 0, builtAtMs: 0,
+    digest: 'f'.repeat(64), directory: folder, kernelVersion: '6.1.0-fake', suite: 'fake', about: 'base', versions: { packages: {}, npm: {} }, guestBundleDigest: '', bytes: 0, builtAtMs: 0, stages: { debian: '', root: '' },
     kernel: file('vmlinuz', Buffer.concat([header, payload])), initrd: file('initrd', Buffer.from('an initramfs')), root: file('root.erofs', Buffer.from('a root')),
   }
 }

@@ -28,10 +28,12 @@ export async function startTestPlatform(options: {
   const state = mkdtempSync(join(tmpdir(), 'swarm-runner-'))
   started.defer(() => { rmSync(state, { recursive: true, force: true }) })
   const driver = started.use(await selectDriver({ driver: options.driver ?? 'auto', cache: config.cache, stateDir: state, warm: 1, onNotice: () => {} }))
+  const closing = new AbortController()
+  started.defer(() => { closing.abort(new Error('the test is over')) })
   const { token } = await server.admin.call(registerRunner, { body: { name: 'local' } })
   started.use(startRunner({
     serverUrl: server.url, token, attemptSlots: options.slots ?? 2, checkSlots: 1, logger: createRunnerLogger('silent', undefined),
-    machines: createMachines({ driver, admission: createHostAdmission(config), settings: config, serverUrl: server.url, onProgress: () => {} }),
+    machines: createMachines({ closing: closing.signal, driver, admission: createHostAdmission(config), settings: config, serverUrl: server.url, onProgress: () => {} }),
   }))
   const running = started.move()
   return { server, driver, home: place.home, [Symbol.asyncDispose]: () => running.disposeAsync() }

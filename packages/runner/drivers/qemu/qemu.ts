@@ -105,7 +105,7 @@ export async function createQemuDriver(options: QemuDriverOptions): Promise<Qemu
   }
 
   return {
-    name: 'qemu', isolates: true, unenforced, reclaimed, restore, overheadBytes: TAKEN_OVERHEAD_BYTES,
+    name: 'qemu', isolates: true, savesScratch: true, unenforced, reclaimed, restore, overheadBytes: TAKEN_OVERHEAD_BYTES,
     live: () => [...live].map(({ id }) => id),
     prewarm: pool.prewarm,
     letGo: pool.trim,

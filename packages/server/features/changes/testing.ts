@@ -11,6 +11,7 @@ import { compareAndSet, identity, readRef, treeOf } from '../../integrations/bui
 import { createApprovals } from '../approvals/service.ts'
 import { createChecks } from '../checks/checks.ts'
 import { readRepositoryPlan, sealPlan } from '../checks/plan.ts'
+import { createWorkInputs } from '../checks/work-inputs.ts'
 import { failedOutput, readResults } from '../checks/service.ts'
 import { createRepositories } from '../repositories/repositories.ts'
 import { createTicketCommands } from '../tickets/commands.ts'
@@ -37,6 +38,7 @@ export async function mergePathOver(db: Database, home: string, swarmYml: string
   const checks = createChecks({ http, db }, {
     now, makeId: newId, leaseTtlMs: 30_000, beatMs: 10_000, setRef: repositories.setRef,
     place: async () => ({ projectSlug: 'p', repositorySlug: 'r', settings: { egressAllow: [], vm: {} } }),
+    inputs: createWorkInputs({ place: async (id) => ({ path: (await locate(id)).path, main: (await repositories.head(id)).sha }) }),
   })
   const changeDeps = {
     db, now, makeId: newId, tickets, approvals, locate, batchSize: options.batchSize ?? 8,

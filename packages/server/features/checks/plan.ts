@@ -1,9 +1,12 @@
 import { createHash } from 'node:crypto'
+import { MAX_IMAGE_FILE_BYTES, type PlannedFile } from '@swarm/core/checks/image.ts'
 import { detectChecks, DETECTION_READS, type Detected } from '@swarm/core/checks/detect.ts'
 import { canonicalPlan, type CheckPlan, type RepositoryPlan } from '@swarm/core/checks/plan.ts'
+import { DomainError } from '@swarm/core/errors.ts'
 import { readTextAt } from '@swarm/git/diff.ts'
 import { git } from '@swarm/git/run.ts'
-import { limitsOf, parseSwarmYml, type PlanLimitsStated } from './swarm-yml.ts'
+import { treeEntries } from '@swarm/git/tree.ts'
+import { limitsOf, parseSwarmYml, type PlanLimitsStated, type SwarmYmlFile } from './swarm-yml.ts'
 
 /** A plan with what the file itself states about limits (the rest are defaults). */
 export type ReadPlan = RepositoryPlan & { readonly stated: PlanLimitsStated }
@@ -31,10 +34,24 @@ export async function readRepositoryPlan(path: string, base: string, change?: st
   }
   return {
     setup: found.setup, checks: found.checks, source,
-    image: { packages: [...new Set([...file.image.packages, ...found.packages])], npm: file.image.npm },
+    image: { packages: [...new Set([...file.image.packages, ...found.packages])], npm: file.image.npm, files: await imageFiles(path, base, file.image.files) },
+    ...(file.setupInputs === null ? {} : { setupInputs: file.setupInputs }),
     egressAllow: [...new Set([...file.egressAllow, ...found.egressAllow])],
     limits: limitsOf(file.limits), stated: file.limits, scope: file.scope, usd: file.limits.usd ?? null,
   }
+}
+
+/** The files that swarm.yml gives the image, as objects of the base commit. Errors: `swarm_yml_invalid` */
+async function imageFiles(path: string, base: string, stated: SwarmYmlFile['image']['files']): Promise<PlannedFile[]> {
+  if (stated.length === 0) return []
+  const entries = await treeEntries(path, base, stated.map(({ from }) => from))
+  let bytes = 0
+  return stated.map(({ from, to, mode, line }) => {
+    const entry = entries.find((each) => each.path === from)
+    if (!entry || entry.type !== 'blob' || entry.mode === '120000') throw new DomainError('swarm_yml_invalid', { line, problem: `image.files: there is no file ${from} in the base commit` })
+    if ((bytes += entry.bytes) > MAX_IMAGE_FILE_BYTES) throw new DomainError('swarm_yml_invalid', { line, problem: `image.files: together they are larger than ${MAX_IMAGE_FILE_BYTES} bytes` })
+    return { path: to, mode, blob: entry.object }
+  })
 }
 
 async function detectAt(path: string, commit: string): Promise<Detected> {

@@ -14,7 +14,7 @@ const Text = z.array(z.string())
 /** The column `plan`. */
 export const StoredPlan = z.object({
   setup: z.string().nullable(), checks: z.array(z.object({ name: z.string(), command: z.string() })),
-  image: z.object({ packages: Text, npm: Text }), egressAllow: Text,
+  image: z.object({ packages: Text, npm: Text, files: z.array(z.object({ path: z.string(), mode: z.number(), blob: z.string() })).default([]) }), setupInputs: Text.exactOptional(), egressAllow: Text,
   limits: z.object({ cpu: z.number(), memoryMb: z.number(), diskMb: z.number(), minutes: z.number(), egressBytes: z.number(), pids: z.number() }),
 }) satisfies z.ZodType<CheckPlan>
 

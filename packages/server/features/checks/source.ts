@@ -9,7 +9,7 @@ import type { Database } from '../../db/database.ts'
 import { fromJson, json } from '../../db/json.ts'
 import { signal, type Trx } from '../../db/unit.ts'
 import { mintToken } from '../../http/tokens.ts'
-import type { CheckSource } from '../../ports.ts'
+import type { CheckSource, WorkInputs } from '../../ports.ts'
 import { checkById, expiredChecks, heldBy, moveCheck, nextQueued, releaseDueChecks, runningOf, type CheckRow } from './queries.ts'
 import { StoredPlan, transition } from './service.ts'
 
@@ -20,6 +20,7 @@ export interface CheckSourceDependencies {
   readonly beatMs: number
   /** Points refs/swarm/checks/<check> at the commit. */
   readonly setRef: (repositoryId: string, ref: string, sha: string) => Promise<void>
+  readonly inputs: WorkInputs
   readonly place: (repositoryId: string) => Promise<{ projectSlug: string; repositorySlug: string; settings: Pick<ProjectSettings, 'egressAllow' | 'vm'> }>
 }
 
@@ -85,7 +86,7 @@ export function createCheckSource(deps: CheckSourceDependencies): CheckSource {
       return {
         kind: 'check', checkId: id, fence, leaseTtlMs: deps.leaseTtlMs, beatMs: deps.beatMs, token, correlationId: row.correlation_id,
         projectSlug: place.projectSlug, repositorySlug: place.repositorySlug, limits, egressAllow: [...place.settings.egressAllow],
-        image: plan.image, setup: plan.setup, commitSha: row.commit_sha, checks: plan.checks,
+        image: await deps.inputs.image(row.repository_id, plan.image), setup: plan.setup, layer: await deps.inputs.layer(row.repository_id, { commit: row.commit_sha }, plan), commitSha: row.commit_sha, checks: plan.checks,
       }
     },
 

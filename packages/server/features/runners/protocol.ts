@@ -1,5 +1,5 @@
-import { claim, complete, fail, heartbeat, release, status } from '@swarm/contract/runner-protocol.ts'
-import type { AttemptWork, Work } from '@swarm/contract/runner-protocol.ts'
+import { claim, complete, fail, heartbeat, release, status, upcoming } from '@swarm/contract/runner-protocol.ts'
+import type { AttemptWork, Upcoming, Work } from '@swarm/contract/runner-protocol.ts'
 import type { AgentEvent } from '@swarm/contract/agent-protocol.ts'
 import { DomainError } from '@swarm/core/errors.ts'
 import type { Database } from '../../db/database.ts'
@@ -42,6 +42,8 @@ export interface RunnerProtocolDependencies {
   readonly attemptReports: AttemptReports
   readonly checks: CheckSource
   readonly aboutCheck: (trx: Trx, checkId: string) => Promise<{ ticketId: string | null; projectId: string }>
+  /** What coming work starts from, without what is known. */
+  readonly upcoming: (known: ReadonlySet<string>) => Promise<Upcoming[]>
   readonly storeBlob: (content: string) => Promise<string>
   /** When the next ticket that waits for its retry may be claimed. */
   readonly nextRetryAt: () => Promise<number | null>
@@ -119,6 +121,8 @@ export function registerRunnerProtocol(deps: RunnerProtocolDependencies): void {
     const checks = await deps.checks.heartbeat(trx, runner.id, holding.filter((item) => item.kind === 'check'))
     return { stop: [...attempts, ...checks] }
   }))
+
+  register(http, upcoming, async ({ body }) => ({ items: await deps.upcoming(new Set(body.known)) }))
 
   register(http, status, async ({ body, principal }) => db.write(async (trx) => {
     const { vm, ...report } = body

@@ -8,7 +8,7 @@ import { tightestLimits } from '@swarm/core/checks/limits.ts'
 import { DomainError } from '@swarm/core/errors.ts'
 import type { Database } from '../../db/database.ts'
 import type { Trx } from '../../db/unit.ts'
-import type { RepositoryAccess, WorkSource } from '../../ports.ts'
+import type { RepositoryAccess, WorkInputs, WorkSource } from '../../ports.ts'
 import { claimTicket } from './claim.ts'
 import type { ClaimRules } from './claim.ts'
 import { moveAttempt, requireAttempt } from './commands.ts'
@@ -29,6 +29,7 @@ export interface AttemptSourceDependencies extends TicketDependencies {
   readonly checkpointMs?: number
   readonly rules: ClaimRules
   readonly repositories: RepositoryAccess
+  readonly inputs: WorkInputs
   readonly defaults: VmLimits
   project(id: string): Promise<{ slug: string; settings: Pick<ProjectSettings, 'egressAllow' | 'vm'> }>
   repositorySlug(id: string): Promise<string>
@@ -72,7 +73,7 @@ export function createAttemptSource(deps: AttemptSourceDependencies): WorkSource
         projectSlug: project.slug, repositorySlug, agentName: attempt.agent_name, checkpointMs: deps.checkpointMs ?? CHECKPOINT_MS,
         limits: tightestLimits(deps.defaults, plan.limits, definition.vm, { minutes: limits.minutes }, project.settings.vm),
         egressAllow: [...new Set([...project.settings.egressAllow, ...plan.egressAllow.filter((host) => project.settings.egressAllow.includes(host))])],
-        image: { packages: [...plan.image.packages], npm: [...plan.image.npm] }, setup: plan.setup,
+        image: await deps.inputs.image(ticket.repository_id, plan.image), setup: plan.setup, layer: await deps.inputs.layer(ticket.repository_id, { commit: startSha, base: baseSha }, plan),
         task: {
           attemptId: attempt.id, correlationId: attempt.correlation_id, role: 'developer', config: definition.config, limits, conventions,
           ticket: {

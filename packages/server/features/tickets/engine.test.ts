@@ -19,6 +19,7 @@ function sourceOf(db: Database, engine: EngineForTests) {
   return createAttemptSource({
     ...engine.deps, db, beatMs: 10_000, rules: engine.rules,
     defaults: { cpu: 1, memoryMb: 512, diskMb: 1024, minutes: 30, egressBytes: 1e9, pids: 512, outputBytes: 1e9 },
+    inputs: { image: async () => ({ packages: [], npm: [], files: [] }), layer: async () => null },
     repositories: { head: async () => HEAD, setRef: async () => {}, resolve: async () => null, workPlan: async () => ({ setup: null, checks: [], image: { packages: [], npm: [] }, egressAllow: [], limits: {} }) },
     fixBudget: async () => {}, project: async () => ({ slug: 'p', settings: { egressAllow: [], vm: {} } }), repositorySlug: async () => 'r',
     agentDefinition: async () => { throw new Error('not used here') }, mintToken: async () => 'token', readTranscript: async () => [], conventions: async () => '',

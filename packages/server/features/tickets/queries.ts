@@ -164,3 +164,10 @@ export async function earliestLeaseEnd(db: Db): Promise<number | null> {
   const times = [row?.lease, row?.deadline].flatMap((at) => at == null ? [] : [Number(at)])
   return times.length === 0 ? null : Math.min(...times)
 }
+
+/** Repositories with tickets that agents work on or will, and the agents of these; `most` pairs, those that were changed last first. */
+export async function openWork(db: Db, most: number): Promise<{ repositoryId: string; agent: string }[]> {
+  const rows = await db.selectFrom('tickets').select(['repository_id', 'agent_name']).select((each) => each.fn.max('updated_at').as('changed'))
+    .where('state', 'in', [...CLAIMABLE, ...ACTIVE]).groupBy(['repository_id', 'agent_name']).orderBy('changed', 'desc').limit(most).execute()
+  return rows.map((row) => ({ repositoryId: row.repository_id, agent: row.agent_name }))
+}

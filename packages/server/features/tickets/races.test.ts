@@ -18,6 +18,7 @@ function sourceOf(db: Database, engine: EngineForTests, refs: Record<string, str
   return createAttemptSource({
     ...engine.deps, db, beatMs: 10_000, rules: engine.rules,
     defaults: { cpu: 1, memoryMb: 512, diskMb: 1024, minutes: 30, egressBytes: 1e9, pids: 512, outputBytes: 1e9 },
+    inputs: { image: async () => ({ packages: [], npm: [], files: [] }), layer: async () => null },
     repositories: {
       head: async () => MAIN, setRef: async () => {}, resolve: async (_, ref) => refs[ref] ?? null,
       workPlan: async () => ({ setup: null, checks: [], image: { packages: [], npm: [] }, egressAllow: [], limits: {} }),
