@@ -81,6 +81,12 @@ already_decided: { status: 409, fault: 'user', message: '{kind} {id} was already
   driver_unavailable: { status: 500, fault: 'user', message: 'The microVM driver {driver} cannot be used here: {problem}', remedy: '"swarm doctor" says what this machine offers and what to install.' },
   vm_start_failed: { status: 500, fault: 'ours', message: 'A microVM could not be started: {problem}', remedy: 'Try again; if it stays so, "swarm doctor" and the log of the runner say more.' },
   vm_ended: { status: 409, fault: 'ours', message: 'microVM {id} is over ({reason}): {detail}', remedy: 'Work goes on in a new microVM.' },
+  vm_not_running: { status: 409, fault: 'user', message: 'microVM {id} is {state}; nothing can be done to it any more.', remedy: '"swarm vm list --state running" shows those that run.' },
+  runner_offline: { status: 503, fault: 'user', message: 'The runner {name} of microVM {id} was last heard from {seconds} s ago.', remedy: 'Look at its host; "swarm runner list" shows when it is back.' },
+  vm_operation_failed: { status: 409, fault: 'user', message: '{kind} of microVM {id} failed: {problem}', remedy: 'Look at it with "swarm vm show {id}" and try again.' },
+  vm_operation_expired: { status: 504, fault: 'ours', message: 'The runner {name} did not {kind} microVM {id} within {seconds} s.', remedy: 'It will not do it any more. Look at the log of the runner, and try again.' },
+  vm_operation_elsewhere: { status: 421, fault: 'ours', message: 'Operation {id} was asked for at another replica of the server, or its client has left.', remedy: 'The runner tries again by itself until it meets that replica.' },
+  vm_streams_exhausted: { status: 429, fault: 'user', message: '{limit} commands of people run already in microVM {id}.', remedy: 'End one of them first.' },
   vm_refused: { status: 500, fault: 'ours', message: 'microVM {id} refused a request: {problem}', remedy: 'Try again in a new microVM.' },
   vm_limit_unenforceable: { status: 500, fault: 'user', message: 'This host cannot enforce the limit {limit}: {problem}', remedy: 'Give the runner a writable cgroup, or leave that limit out.' },
   // model gateway

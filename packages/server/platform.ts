@@ -38,13 +38,14 @@ import { createRepositories } from './features/repositories/repositories.ts'
 import { retentionDuty } from './features/retention/retention.ts'
 import { registerRunnerProtocol } from './features/runners/protocol.ts'
 import { registerRunners } from './features/runners/runners.ts'
-import { silentRunnersDuty } from './features/runners/service.ts'
+import { recordPause, requireRunner, silentRunnersDuty } from './features/runners/service.ts'
 import { createAttemptSource } from './features/tickets/attempt-source.ts'
 import { createTicketCommands } from './features/tickets/commands.ts'
 import { fileHistoryDuty } from './features/tickets/history-duty.ts'
 import { leaseExpiryDuty, nextRetryAt, stalledAgentsDuty } from './features/tickets/lease-expiry.ts'
 import { attemptReports } from './features/tickets/reports.ts'
 import { registerTickets } from './features/tickets/tickets.ts'
+import { createVms } from './features/vms/vms.ts'
 import { mintToken } from './http/tokens.ts'
 import { keep } from './keep.ts'
 import { treeOf } from './integrations/builtin-code-host/bare.ts'
@@ -73,6 +74,7 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
 
   registerAgents(context)
   registerRunners(context)
+  const vms = createVms(context, { recordPause, runnerName: async (id) => (await requireRunner(db.read, id)).name })
   await ensureDefaultAgents(context)
   const approvals = createApprovals({ now: clock, makeId: ids })
   registerApprovals(context, approvals)
@@ -181,19 +183,20 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
   })
   registerRunnerProtocol({
     http, db, now: clock, leaseTtlMs: config.lease.ttlMs, attempts, attemptReports: attemptReports(ticketDeps), checks: checks.source, aboutCheck: checks.about,
+    recordUsage: vms.recordUsage, onVm: vms.metrics.moved,
     storeBlob: async (content) => (await blobs.put(content)).digest, nextRetryAt: () => nextRetryAt(db, clock()), onFault: (err, what) => { logger.error({ err }, what) },
   })
 
   started.use(startCoordinator([
     leaseExpiryDuty({ db, source: attempts, now: clock }), stalledAgentsDuty({ db, now: clock, stallMs: config.lease.stallMs, agentDefinition }),
-    silentRunnersDuty({ db, now: clock, leaseTtlMs: config.lease.ttlMs }),
+    silentRunnersDuty({ db, now: clock, leaseTtlMs: config.lease.ttlMs, onVm: vms.metrics.moved }),
     fileHistoryDuty({
       db, readHistory: async (id, commits) => {
         const { path, defaultBranch } = await locate(id)
         return filesOfCommits(path, `refs/heads/${defaultBranch}`, commits)
       },
     }),
-    ...checks.duties, ...changes.duties, completionDuty({ db, design }), deadCallsDuty(gateway), evidence.duty,
+    ...vms.duties, ...checks.duties, ...changes.duties, completionDuty({ db, design }), deadCallsDuty(gateway), evidence.duty,
     retentionDuty({
       db, blobs, now: clock, rules: config.retention, pathOf: ({ projectSlug, slug }) => repositories.pathOf({ project_slug: projectSlug, slug }),
       onRemoved: (removed) => { logger.info(removed, 'retention: removed what is old') },
