@@ -14,6 +14,7 @@ import { ExecExit } from './guest-protocol.ts'
  *     client → runner   0 stdin; without bytes: no more
  *     runner → client   1 stdout, 2 stderr (of a terminal all is stdout)
  *   text message      JSON
+ *     server → runner   {type: 'go'}                       its client is here
  *     client → server   {type: 'start', …}                 the first one
  *     both ways         {type: 'consumed', bytes}          of these binary messages: so many more may come
  *     client → runner   {type: 'resize', columns, rows}
@@ -56,6 +57,7 @@ export const StreamFromRunner = z.discriminatedUnion('type', [
   StreamConsumed, ExecExit.extend({ type: z.literal('exit') }), z.object({ type: z.literal('error'), error: StreamFailure }),
 ])
 export type StreamFromRunner = z.infer<typeof StreamFromRunner>
+export const StreamToRunner = z.discriminatedUnion('type', [...StreamFromClient.options, z.object({ type: z.literal('go') })])
 export const StreamToClient = z.discriminatedUnion('type', [...StreamFromRunner.options, z.object({ type: z.literal('started'), operationId: z.string() })])
 
 /** Why the server closes a stream: 4409 this replica does not have the client of the operation; the runner tries again, to meet the one that has. */

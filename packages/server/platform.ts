@@ -74,7 +74,7 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
 
   registerAgents(context)
   registerRunners(context)
-  const vms = createVms(context, { recordPause, runnerName: async (id) => (await requireRunner(db.read, id)).name })
+  const vms = createVms(context, { recordPause, bootOf: async (trx, id) => (await requireRunner(trx, id)).bootId, runnerName: async (id) => (await requireRunner(db.read, id)).name })
   await ensureDefaultAgents(context)
   const approvals = createApprovals({ now: clock, makeId: ids })
   registerApprovals(context, approvals)

@@ -41,7 +41,8 @@ export async function runAttempt(work: AttemptWork, deps: WorkDependencies): Pro
       if (work.setup !== null) await runSetup(machine, work.setup, stop)
     })
     const outcome = await reporter.during('agent', async () => {
-      reporter.watchAgent(() => proxy.stats().openModelCalls > 0)
+      // One that a person has stand still is not to blame for it.
+      reporter.watchAgent(() => proxy.stats().openModelCalls > 0 || machine.paused)
       // Ended before the work is pushed for good, so that no checkpoint lands on top of that.
       await using _checkpoints = startCheckpoints(machine, toPush, {
         everyMs: work.checkpointMs, signal: lost, onCheckpoint: (sha) => { reporter.checkpoint(sha) }, onTrouble: (error) => { deps.onTrouble(error, 'a checkpoint was not taken') },

@@ -4,6 +4,7 @@ import { makeId } from '@swarm/core/ids.ts'
 import type { Work } from '@swarm/contract/runner-protocol.ts'
 import type { Template, Vm, VmDriver } from '../drivers/driver.ts'
 import type { ServerLink } from '../link/server-link.ts'
+import type { VmRegistry } from '../vms/registry.ts'
 import type { EgressProxy } from '../egress/proxy.ts'
 import type { Reporter } from './reporter.ts'
 import { WorkFailure } from './work-failure.ts'
@@ -13,6 +14,8 @@ const SAVING_MS = 300_000
 
 export interface Machines {
   readonly driver: VmDriver
+  /** Those that run for work, with what they wrote and use. */
+  readonly vms: VmRegistry
   /** The template for work with these needs, built when it does not exist yet. */
   template(work: Work): Promise<Template>
   /** A proxy for one microVM, with the token of its work and the hosts of its project. `permit` throws when the lease of the work is over. */
@@ -45,23 +48,22 @@ export async function provision(machines: Machines, work: Work, reporter: Report
   const [template, proxy] = await Promise.all([machines.template(work), machines.proxy(work, (refusal) => { reporter.refusal(refusal) }, permit)])
   const id = makeId('vm', randomBytes(8))
   const about = { id, driver: machines.driver.name, templateKey: template.key, imageDigest: template.image?.digest ?? null }
-  reporter.vm({ ...about, state: 'starting' })
+  const limits = { cpuShare: work.limits.cpu, pids: work.limits.pids, wallMs: Math.round(work.limits.minutes * 60_000) + SAVING_MS, egressBytes: work.limits.egressBytes }
+  reporter.vm({ ...about, state: 'starting', size: template.size, limits })
   let vm: Vm
   try {
-    vm = await machines.driver.restore(template, {
-      id, correlationId: work.correlationId,
-      limits: { cpuShare: work.limits.cpu, pids: work.limits.pids, wallMs: Math.round(work.limits.minutes * 60_000) + SAVING_MS, egressBytes: work.limits.egressBytes },
-    })
+    vm = machines.vms.add(await machines.driver.restore(template, { id, correlationId: work.correlationId, limits }))
   } catch (error) {
     await proxy[Symbol.asyncDispose]()
-    await reporter.vmEnded({ ...about, state: 'ended', endReason: 'restore failed' })
+    await reporter.vmEnded({ ...about, state: 'ended', endReason: 'restore failed', endDetail: (error instanceof Error ? error.message : String(error)).slice(0, 2_000) })
     throw new WorkFailure('infrastructure', 'restore_failed', error instanceof Error ? error.message : String(error), { cause: error })
   }
   vm.onForward((stream: Duplex) => { proxy.accept(stream) })
   reporter.vm({ ...about, state: 'running', restoreMs: vm.restoreMs })
   const ended = vm.ended.then(async (end) => {
     await proxy[Symbol.asyncDispose]()
-    await reporter.vmEnded({ ...about, state: 'ended', endReason: end.reason })
+    const usage = machines.vms.find(id)?.usage
+    await reporter.vmEnded({ ...about, state: 'ended', endReason: end.reason, endDetail: end.detail.slice(0, 2_000), ...(usage == null ? {} : { usage }) })
   }).catch(reporter.onError)
   return { vm, proxy, ended }
 }

@@ -7,6 +7,7 @@ import { compilePolicy } from '../egress/policy.ts'
 import { createEgressProxy } from '../egress/proxy.ts'
 import { ensureImage } from '../images/images.ts'
 import type { BuildProgress } from '../images/image.ts'
+import { createVmRegistry } from '../vms/registry.ts'
 import type { Machines } from './machine.ts'
 
 /**
@@ -32,6 +33,7 @@ export function createMachines(options: {
 
   return {
     driver,
+    vms: createVmRegistry(),
     async template(work) {
       const key = JSON.stringify([work.image, work.limits.memoryMb, work.limits.diskMb])
       const known = await templates.get(key)

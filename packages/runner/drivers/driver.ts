@@ -1,4 +1,4 @@
-import type { Duplex } from 'node:stream'
+import type { Duplex, Readable } from 'node:stream'
 import type { ExecExit } from '@swarm/contract/guest-protocol.ts'
 import type { BuildProgress, Image } from '../images/image.ts'
 
@@ -26,12 +26,13 @@ export interface ExecOptions {
   cwd?: string
   /** Added to the guest's own (PATH, HOME, proxy variables). */
   env?: Record<string, string>
-  stdin?: string | Uint8Array
+  stdin?: string | Uint8Array | Readable
   /** The process group is killed after this many ms; the exit says timedOut. */
   timeoutMs?: number
   correlationId?: string
-  onStdout?(chunk: Uint8Array): void
-  onStderr?(chunk: Uint8Array): void
+  /** A promise holds the process up until it is kept: no more of its output is taken than the channel has room for. */
+  onStdout?(chunk: Uint8Array): unknown
+  onStderr?(chunk: Uint8Array): unknown
   /** Kills the process group; exec then rejects with the signal's reason. */
   signal?: AbortSignal
   /** stdout and stderr together, 16 MiB by default; what is beyond is thrown away, and `truncated` says so. */
@@ -84,9 +85,13 @@ export interface Vm extends AsyncDisposable {
   readonly ended: Promise<VmEnd>
   /** @throws DomainError vm_ended */
   stats(): Promise<VmStats>
-  /** The guest stands still, and so do its clocks: after a pause they are late by its length. */
+  /** The guest stands still, and so do its clocks. Whoever watches its health must not take that for a fault. */
+  readonly paused: boolean
   pause(): Promise<void>
+  /** Comes back when the guest runs again, with its clock set right. */
   resume(): Promise<void>
+  /** What its console said since the last call, as far as that is kept (64 KiB); of a driver that has one. */
+  readConsole?(): Promise<string>
   kill(reason: string): Promise<void>
 }
 

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import type { Duplex } from 'node:stream'
+import { Readable, type Duplex } from 'node:stream'
 import { DomainError } from '@swarm/core/errors.ts'
 import { createMux, type Mux, type MuxStream } from '@swarm/contract/channel.ts'
 import { HELLO_PREFIX, PrepareAcknowledgement, READY_LINE, type PrepareHeader } from '@swarm/contract/guest-protocol.ts'
@@ -17,6 +17,8 @@ export interface GuestConnection {
   ready(): Promise<void>
   hello(): Promise<void>
   prepare(header: Omit<PrepareHeader, 'kind' | 'nowMs'>): Promise<PrepareAcknowledgement>
+  /** Sets the clock of a guest that stood still, as it was prepared before; it is reseeded too. */
+  correctClock(): Promise<void>
   exec(options: ExecOptions): Promise<ExecResult>
   onForward(handler: (stream: MuxStream) => void): void
   /** How the channel ended: by the peer's close or by a violation. */
@@ -28,6 +30,7 @@ export function connectGuest(id: string, socket: Duplex): GuestConnection {
   const closed = Promise.withResolvers<{ violation: string | null }>()
   let onBytes: (bytes: Buffer) => void = () => {}
   let forwardHandler: ((stream: MuxStream) => void) | null = null
+  let identity: Pick<PrepareHeader, 'machineId' | 'hostname'> | null = null
   const violate = (reason: string) => {
     mux.fail(reason)
     closed.resolve({ violation: reason })
@@ -67,7 +70,7 @@ export function connectGuest(id: string, socket: Duplex): GuestConnection {
     return Promise.race([found.promise, lost()])
   }
 
-  return {
+  const connection: GuestConnection = {
     closed: closed.promise,
     close: () => void socket.destroy(),
     onForward(handler) {
@@ -91,7 +94,12 @@ export function connectGuest(id: string, socket: Duplex): GuestConnection {
       socket.write(line)
       return Promise.race([done.promise, lost()])
     },
+    async correctClock() {
+      if (identity === null) throw new DomainError('vm_refused', { id, problem: 'it was not prepared' })
+      await Promise.race([connection.prepare({ ...identity, entropy: randomBytes(32).toString('base64'), mountScratch: false }), lost()])
+    },
     prepare(header) {
+      identity = { machineId: header.machineId, hostname: header.hostname }
       const answer = Promise.withResolvers<PrepareAcknowledgement>()
       let text = ''
       mux.open({ kind: 'prepare', nowMs: Date.now(), ...header }, {
@@ -127,10 +135,15 @@ export function connectGuest(id: string, socket: Duplex): GuestConnection {
         onReset: (reason) => answer.reject(mux.failed === null ? new DomainError('vm_refused', { id, problem: reason }) : new DomainError('vm_ended', { id, reason: 'channel', detail: reason })),
         onViolation: violate,
       })
-      if (options.stdin !== undefined) stream.write(Buffer.from(options.stdin))
-      stream.end()
+      const { stdin } = options
+      if (stdin instanceof Readable) void writeAll(stream, stdin)
+      else {
+        if (stdin !== undefined) stream.write(Buffer.from(stdin))
+        stream.end()
+      }
       return answer.promise.finally(() => {
         clearTimeout(timer)
+        if (stdin instanceof Readable) stdin.destroy()
         options.signal?.removeEventListener('abort', onAbort)
       })
 
@@ -143,5 +156,19 @@ export function connectGuest(id: string, socket: Duplex): GuestConnection {
         }
       }
     },
+  }
+  return connection
+}
+
+/** Carries a readable's bytes into a stream as fast as the guest takes them. */
+async function writeAll(stream: MuxStream, source: Readable): Promise<void> {
+  try {
+    for await (const chunk of source as AsyncIterable<Uint8Array>) {
+      if (!stream.write(chunk)) await new Promise<void>((resolve) => { stream.handlers.onDrain = resolve })
+    }
+    stream.end()
+  } catch {
+    // Whoever gave it has ended it; after the exec that is nothing.
+    stream.reset('its input was cut off')
   }
 }

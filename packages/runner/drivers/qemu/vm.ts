@@ -8,6 +8,7 @@ import { readCpuMs, readMemory } from '../../host/usage.ts'
 import { forwardDuplex } from '../../vms/forward-duplex.ts'
 import type { GuestConnection } from '../../vms/guest-connection.ts'
 import type { RestoreOptions, Template, Vm, VmEnd } from '../driver.ts'
+import { CONSOLE_BYTES } from './arguments.ts'
 import type { Slot } from './slot.ts'
 
 /** Makes the Vm of a slot whose guest has been prepared. It ends once, for the first reason there is. */
@@ -18,6 +19,7 @@ export function qemuVm(slot: Slot, guest: GuestConnection, template: Template, o
   let ending: Promise<void> | null = null
   let forwards = 0
   let egressBytes = 0
+  let paused = false
   let forwardHandler: ((stream: Duplex) => void) | null = null
 
   const end = (reason: VmEnd['reason'], detail: string): Promise<void> => {
@@ -73,11 +75,18 @@ export function qemuVm(slot: Slot, guest: GuestConnection, template: Template, o
       const scratchBytes = statSync(slot.scratchDisk, { throwIfNoEntry: false })?.blocks ?? 0
       return { cpuMs: readCpuMs(pid), ...readMemory(pid), scratchBytes: scratchBytes * 512, egressBytes, openForwards: forwards, uptimeMs: Date.now() - startedMs }
     },
+    get paused() { return paused },
     async pause() {
       await slot.qemu.qmp.command('stop')
+      paused = true
     },
     async resume() {
       await slot.qemu.qmp.command('cont')
+      await guest.correctClock()
+      paused = false
+    },
+    async readConsole() {
+      return String(await slot.qemu.qmp.command('ringbuf-read', { device: 'console', size: CONSOLE_BYTES }))
     },
     kill: (reason) => end('killed', reason),
     [Symbol.asyncDispose]: () => end('disposed', 'it was no longer needed'),

@@ -23,6 +23,8 @@ export interface OperationDependencies {
   readonly now: () => number
   readonly makeId: (kind: 'operation') => string
   readonly recordPause: (trx: Trx, vmId: string, paused: boolean) => Promise<void>
+  /** The process of a runner that is not replaced by a newer one. */
+  readonly bootOf: (trx: Trx, runnerId: string) => Promise<string | null>
 }
 
 /** @throws DomainError not_found */
@@ -40,7 +42,8 @@ export async function requestOperation(trx: Trx, deps: OperationDependencies, re
   const now = deps.now()
   const view = await requireVm(trx, request.vmId)
   const { vm, runner } = view
-  if (vm.state !== 'running') throw new DomainError('vm_not_running', { id: vm.id, state: vm.state })
+  // What one that is over wrote its runner may still have.
+  if (vm.state !== 'running' && request.input.kind !== 'logs') throw new DomainError('vm_not_running', { id: vm.id, state: vm.state })
   if (runner.seenAt === null || now - runner.seenAt >= ONLINE_MS) throw new DomainError('runner_offline', { name: runner.name, id: vm.id, seconds: Math.round((now - (runner.seenAt ?? now)) / 1_000) })
   const operation: OperationRow = {
     id: deps.makeId('operation'), vm_id: vm.id, runner_id: vm.runner_id, kind: request.input.kind, input: json(request.input), state: 'queued', requested_by: request.requestedBy,
@@ -71,12 +74,14 @@ async function announce(trx: Trx, row: OperationRow, { vm }: VmView): Promise<vo
 }
 
 /** Waits for what people want of the microVMs of a runner. Each is given once: one whose answer is lost expires. */
-export async function nextOperations(deps: OperationDependencies, runnerId: string, waitMs: number, signal: AbortSignal): Promise<Operation[]> {
+export async function nextOperations(deps: OperationDependencies, runnerId: string, { bootId, waitMs }: { bootId: string; waitMs: number }, signal: AbortSignal): Promise<Operation[]> {
   const until = performance.now() + waitMs
   using latch = deps.db.wake.latch(TOPIC)
   for (;;) {
     if (signal.aborted) return []
     const taken = await deps.db.write(async (trx) => {
+      // A process that claims no work yet has no microVMs, and neither has one that was replaced.
+      if (await deps.bootOf(trx, runnerId) !== bootId) return []
       const rows = await takeQueued(trx, runnerId, deps.now())
       for (const row of rows) {
         const input = fromJson(Input, row.input)

@@ -127,6 +127,7 @@ export function createRelay() {
         })
         socket.on('close', () => { lost('the connection to its runner was lost') })
         socket.on('error', () => { socket.terminate() })
+        socket.send(JSON.stringify({ type: 'go' }))
         client.resume()
       },
     })

@@ -5,7 +5,6 @@ import { endOperation as endOperationEndpoint, nextOperations as nextOperationsE
 import { DomainError } from '@swarm/core/errors.ts'
 import type { Context } from '../../context.ts'
 import type { Duty } from '../../coordinator/duty.ts'
-import type { Trx } from '../../db/unit.ts'
 import { register } from '../../http/register.ts'
 import { verifyPrincipal, type Principal } from '../../http/tokens.ts'
 import { endOperation, nextOperations, overdueOperationsDuty, requestOperation, requireVm, untilEnded, type OperationDependencies } from './operations.ts'
@@ -25,9 +24,9 @@ export interface Vms {
 }
 
 /** MicroVMs for people: what they are and use, and what can be done to them. */
-export function createVms(context: Context, given: { recordPause(trx: Trx, vmId: string, paused: boolean): Promise<void>; runnerName(id: string): Promise<string> }): Vms {
+export function createVms(context: Context, given: Pick<OperationDependencies, 'recordPause' | 'bootOf'> & { runnerName(id: string): Promise<string> }): Vms {
   const { http, db, ids, clock, logger } = context
-  const deps: OperationDependencies = { db, now: clock, makeId: ids, recordPause: given.recordPause }
+  const deps: OperationDependencies = { db, now: clock, makeId: ids, recordPause: given.recordPause, bootOf: given.bootOf }
   const metrics = createVmMetrics(context.metrics.registry, () => totalsBy(db.read, 'runner'))
 
   register(http, listVms, async ({ query }) => ({ items: (await vms(db.read, query, query.limit)).map(({ vm, usage }) => presentVm(vm, usage)) }))
@@ -67,7 +66,7 @@ export function createVms(context: Context, given: { recordPause(trx: Trx, vmId:
     return logs
   })
 
-  register(http, nextOperationsEndpoint, async ({ body, principal, signal }) => ({ operations: await nextOperations(deps, principal.id, body.waitMs, signal) }))
+  register(http, nextOperationsEndpoint, async ({ body, principal, signal }) => ({ operations: await nextOperations(deps, principal.id, body, signal) }))
   register(http, endOperationEndpoint, async ({ body, principal }) => {
     const operation = await operationById(db.read, body.operationId)
     if (operation?.runner_id !== principal.id) throw new DomainError('not_found', { kind: 'operation', id: body.operationId })
