@@ -14,10 +14,12 @@ export interface StreamPlace { readonly serverUrl: string; readonly token: strin
 /**
  * Carries out an exec or a shell of a person: what the process reads and writes goes over a WebSocket of its own
  * (contract/vm-operations.ts), as fast as the other side takes it. It ends with that connection.
+ * @param vmOf throws when it cannot be done, which the client is told
  */
-export async function runExecStream(operation: { readonly id: string; readonly correlationId: string; readonly start: StreamStart }, vm: Vm, place: StreamPlace): Promise<void> {
-  const socket = await findClient(operation.id, place)
-  if (socket === null) return
+export async function runExecStream(operation: { readonly id: string; readonly vmId: string; readonly correlationId: string; readonly start: StreamStart }, vmOf: () => Vm, place: StreamPlace): Promise<void> {
+  const client = await findClient(operation.id, place)
+  if (client === null) return
+  const { socket } = client
   const { start } = operation
   const left = new AbortController()
   const stop = (): void => { left.abort(new Error('whoever asked for it has left')) }
@@ -27,13 +29,14 @@ export async function runExecStream(operation: { readonly id: string; readonly c
 
   const output = createOutput(socket, left.signal)
   const input = createInput(start.terminal !== null, (bytes) => { tell({ type: 'consumed', bytes }) })
-  socket.addEventListener('message', ({ data }) => {
+  client.onMessage((data) => {
     if (data instanceof ArrayBuffer) return input.take(Buffer.from(data).subarray(1))
     const message = StreamToRunner.safeParse(JSON.parse(String(data)))
     if (message.data?.type === 'consumed') output.consumed(message.data.bytes)
     if (message.data?.type === 'resize' && start.terminal !== null) input.resize(message.data)
   })
   try {
+    const vm = vmOf()
     const request: ExecOptions = {
       argv: start.terminal === null ? start.argv : terminalArgv(start.terminal, start.argv), cwd: start.cwd ?? vm.workspace, env: start.terminal === null ? {} : { TERM: start.terminal.name },
       stdin: input.readable, timeoutMs: start.timeoutMs, maxOutputBytes: start.maxOutputBytes, keptBytes: 1, correlationId: operation.correlationId, signal: left.signal,
@@ -44,7 +47,7 @@ export async function runExecStream(operation: { readonly id: string; readonly c
     tell({ type: 'exit', code, signal, timedOut, truncated, wallMs })
   } catch (error) {
     if (left.signal.aborted) return
-    const known = error instanceof DomainError ? error : new DomainError('vm_operation_failed', { kind: start.kind, id: vm.id, problem: error instanceof Error ? error.message : String(error) }, { cause: error })
+    const known = error instanceof DomainError ? error : new DomainError('vm_operation_failed', { kind: start.kind, id: operation.vmId, problem: error instanceof Error ? error.message : String(error) }, { cause: error })
     tell({ type: 'error', error: { code: known.code, message: known.message, remedy: known.remedy, status: known.status } })
   } finally {
     place.signal.removeEventListener('abort', stop)
@@ -52,17 +55,23 @@ export async function runExecStream(operation: { readonly id: string; readonly c
   }
 }
 
+/** `onMessage` also gives what came before it was called. */
+interface FoundClient { readonly socket: WebSocket; onMessage(handler: (data: unknown) => void): void }
+
 /** The connection to the replica that has the client of an operation; null when none has. */
-async function findClient(operationId: string, { serverUrl, token, signal }: StreamPlace): Promise<WebSocket | null> {
+async function findClient(operationId: string, { serverUrl, token, signal }: StreamPlace): Promise<FoundClient | null> {
   for (const until = performance.now() + SEARCH_MS; performance.now() < until && !signal.aborted;) {
     const socket = new WebSocket(`${serverUrl.replace(/^http/, 'ws').replace(/\/+$/, '')}/operations/${encodeURIComponent(operationId)}/stream`, { headers: { authorization: `Bearer ${token}` } })
     socket.binaryType = 'arraybuffer'
+    const early: unknown[] = []
+    let deliver = (data: unknown): void => { early.push(data) }
+    socket.addEventListener('message', ({ data }) => { deliver(data) })
     const answer = await new Promise<'go' | number>((resolve) => {
       socket.addEventListener('message', () => { resolve('go') }, { once: true })
       socket.addEventListener('close', ({ code }) => { resolve(code) }, { once: true })
       socket.addEventListener('error', () => { resolve(0) }, { once: true })
     })
-    if (answer === 'go') return socket
+    if (answer === 'go') return { socket, onMessage: (handler) => { for (const data of early.splice(0)) handler(data); deliver = handler } }
     if (answer === STREAM_CLOSE_CODES.protocol) return null
     await delay(AGAIN_MS, undefined, { signal }).catch(() => undefined) // it stops
   }

@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { ApiError } from '@swarm/contract/errors.ts'
 import { endOperation, nextOperations, type Operation, type VmLogs } from '@swarm/contract/vm-operations.ts'
 import { DomainError } from '@swarm/core/errors.ts'
+import type { Vm } from '../drivers/driver.ts'
 import type { ServerLink } from '../link/server-link.ts'
 import { runExecStream } from './exec-stream.ts'
 import type { RegisteredVm, VmRegistry } from './registry.ts'
@@ -43,12 +44,8 @@ export function startOperations(options: OperationsOptions): AsyncDisposable {
 
   async function carryOut({ id, vmId, correlationId, input }: Operation): Promise<void> {
     try {
-      const entry = vms.find(vmId)
-      if (!entry || (entry.ended && input.kind !== 'logs')) throw new DomainError('vm_ended', { id: vmId, reason: 'gone', detail: entry ? 'it has just ended' : 'this runner does not have it' })
-      if (input.kind === 'exec' || input.kind === 'shell') {
-        if (entry.vm.paused) throw new DomainError('vm_refused', { id: vmId, problem: 'it is paused' })
-        return await runExecStream({ id, correlationId, start: input.start }, entry.vm, { serverUrl: options.serverUrl, token: options.token, signal })
-      }
+      if (input.kind === 'exec' || input.kind === 'shell') return await runExecStream({ id, vmId, correlationId, start: input.start }, () => answering(vmId), { serverUrl: options.serverUrl, token: options.token, signal })
+      const entry = requireEntry(vmId, input.kind === 'logs')
       const logs = input.kind === 'logs' ? await readLogs(entry, input.bytes) : undefined
       if (input.kind === 'kill') await entry.vm.kill(input.reason)
       if (input.kind === 'pause') await entry.vm.pause()
@@ -58,6 +55,18 @@ export function startOperations(options: OperationsOptions): AsyncDisposable {
       if (signal.aborted) return
       await tell({ operationId: id, failure: (error instanceof Error ? error.message : String(error)).slice(0, 2_000) })
     }
+  }
+
+  function requireEntry(vmId: string, orEnded = false): RegisteredVm {
+    const entry = vms.find(vmId)
+    if (!entry || (entry.ended && !orEnded)) throw new DomainError('vm_ended', { id: vmId, reason: 'gone', detail: entry ? 'it has just ended' : 'this runner does not have it, or not any more' })
+    return entry
+  }
+
+  function answering(vmId: string): Vm {
+    const { vm } = requireEntry(vmId)
+    if (vm.paused) throw new DomainError('vm_refused', { id: vmId, problem: 'it is paused' })
+    return vm
   }
 
   /** Logs must meet the replica whose client waits for them. */
