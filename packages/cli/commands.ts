@@ -55,6 +55,7 @@ import { uninstall } from './commands/uninstall.ts'
 import { up } from './commands/up.ts'
 import { verify } from './commands/verify.ts'
 import { vmExec } from './commands/vm/exec.ts'
+import { vmFork } from './commands/vm/fork.ts'
 import { vmKill } from './commands/vm/kill.ts'
 import { vmList } from './commands/vm/list.ts'
 import { vmLogsCommand } from './commands/vm/logs.ts'
@@ -68,6 +69,6 @@ export const commands: readonly Command[] = [
   demo, run, up, start, stop, status, logs, doctor, check, sessionList, sessionRetry, sessionCancel, ticketList, ticketShow, ticketWhy, ticketLogs,
   ticketRetry, ticketHold, ticketCancel, approvalList, approvalShow, approvalApprove, approvalReject, approvalRevise, questionList,
   questionAnswer, changeList, changeShow, changeDiff, changeEvidence, evidenceKeys, budgetShow, budgetSet, projectList, projectCreate, projectSet, repositoryList,
-  repositoryImport, agentList, agentShow, agentCreate, agentEdit, vmList, vmShow, vmLogsCommand, vmExec, vmShell, vmPause, vmResume, vmKill, runnerList, imageBuild, imageList, gate, verify, replay, rehearsalInit, configShow,
+  repositoryImport, agentList, agentShow, agentCreate, agentEdit, vmList, vmShow, vmLogsCommand, vmExec, vmShell, vmPause, vmResume, vmFork, vmKill, runnerList, imageBuild, imageList, gate, verify, replay, rehearsalInit, configShow,
   backup, restore, retentionRun, link, uninstall,
 ]

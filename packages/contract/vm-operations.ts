@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { endpoint } from './endpoint.ts'
 import { ExecExit } from './guest-protocol.ts'
+import { VmHeldTo } from './runner-protocol.ts'
 
 /*
  * What a person has done to a microVM: an *operation*. A runner dials out, so it asks for the operations on its microVMs by a
@@ -28,6 +29,8 @@ export const STREAM_WINDOW_BYTES = 256 * 1024
 export const MAX_CHUNK_BYTES = 32 * 1024
 /** It is recorded whole. */
 const MAX_ARGV_CHARACTERS = 16 * 1024
+/** Children of one fork at most. */
+export const MAX_FORKS = 8
 export const CHANNEL = { stdin: 0, stdout: 1, stderr: 2 } as const
 
 /** Longest that an exec, and a shell, may take, ms. */
@@ -67,6 +70,7 @@ export const OperationInput = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('kill'), reason: z.string() }),
   z.object({ kind: z.literal('pause') }),
   z.object({ kind: z.literal('resume') }),
+  z.object({ kind: z.literal('fork'), count: z.number().int(), wallMs: z.number().int() }),
   z.object({ kind: z.literal('logs'), bytes: z.number().int() }),
   z.object({ kind: z.literal('exec'), start: StreamStart }),
   z.object({ kind: z.literal('shell'), start: StreamStart }),
@@ -86,8 +90,11 @@ export const nextOperations = endpoint({
 export const VmLogs = z.object({ console: z.string().max(1024 * 1024), output: z.string().max(1024 * 1024), truncated: z.boolean() })
 export type VmLogs = z.infer<typeof VmLogs>
 
+/** Of `fork` alone. */
+export const ForkedVm = z.object({ id: z.string(), restoreMs: z.number(), limits: VmHeldTo })
+
 export const endOperation = endpoint({
   method: 'POST', path: '/operations/end', access: ['runner'], tag: 'runner protocol', summary: 'Says what came of an operation without a stream',
-  body: z.object({ operationId: z.string(), failure: z.string().max(2_000).nullable(), logs: VmLogs.optional() }),
+  body: z.object({ operationId: z.string(), failure: z.string().max(2_000).nullable(), logs: VmLogs.optional(), forked: z.array(ForkedVm).max(MAX_FORKS).optional() }),
   response: z.object({ recorded: z.boolean() }),
 })

@@ -20,7 +20,8 @@ await listenForForwards(() => (prepared ? mux : null))
 function onOpen(stream: MuxStream): void {
   const header = stream.header
   if (header.kind === 'prepare') return preparer.prepare(stream, header, process.hrtime.bigint(), () => { prepared = true })
-  if (header.kind === 'exec' && prepared) return runExec(stream, header)
+  const own = mux
+  if (header.kind === 'exec' && prepared) return runExec(stream, header, () => own === null || own.failed !== null)
   stream.reset(prepared ? 'the guest does not open such streams' : 'not prepared yet')
 }
 

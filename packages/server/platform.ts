@@ -38,7 +38,7 @@ import { createRepositories } from './features/repositories/repositories.ts'
 import { retentionDuty } from './features/retention/retention.ts'
 import { registerRunnerProtocol } from './features/runners/protocol.ts'
 import { registerRunners } from './features/runners/runners.ts'
-import { recordPause, requireRunner, silentRunnersDuty } from './features/runners/service.ts'
+import { recordPause, recordVm, requireRunner, silentRunnersDuty } from './features/runners/service.ts'
 import { createAttemptSource } from './features/tickets/attempt-source.ts'
 import { createTicketCommands } from './features/tickets/commands.ts'
 import { fileHistoryDuty } from './features/tickets/history-duty.ts'
@@ -74,7 +74,7 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
 
   registerAgents(context)
   registerRunners(context)
-  const vms = createVms(context, { recordPause, bootOf: async (trx, id) => (await requireRunner(trx, id)).bootId, runnerName: async (id) => (await requireRunner(db.read, id)).name })
+  const vms = createVms(context, { recordPause, recordVm, bootOf: async (trx, id) => (await requireRunner(trx, id)).bootId, runnerName: async (id) => (await requireRunner(db.read, id)).name })
   await ensureDefaultAgents(context)
   const approvals = createApprovals({ now: clock, makeId: ids })
   registerApprovals(context, approvals)

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { endpoint } from '../endpoint.ts'
 import { VmHeldTo, VmSize } from '../runner-protocol.ts'
+import { MAX_FORKS } from '../vm-operations.ts'
 import { MicroVm, MicroVmUsage } from './runners.ts'
 import { Time } from './shared.ts'
 
@@ -8,7 +9,7 @@ const ById = z.object({ vmId: z.string() })
 
 /** What a person had done to a microVM: who, what and how it ended. What it printed is never recorded. */
 export const VmOperation = z.object({
-  id: z.string(), vmId: z.string(), kind: z.enum(['kill', 'pause', 'resume', 'logs', 'exec', 'shell']),
+  id: z.string(), vmId: z.string(), kind: z.enum(['kill', 'pause', 'resume', 'fork', 'logs', 'exec', 'shell']),
   /** queued | running | done | failed | expired */
   state: z.string(),
   requestedBy: z.string(),
@@ -74,6 +75,12 @@ export const pauseVm = endpoint({
 export const resumeVm = endpoint({
   method: 'POST', path: '/api/vms/:vmId/resume', access: ['admin'], tag: 'microVMs', summary: 'Has a paused microVM go on, with its clock set right',
   params: ById, body: z.object({}), response: VmOperation,
+})
+export const forkVm = endpoint({
+  method: 'POST', path: '/api/vms/:vmId/fork', access: ['admin'], tag: 'microVMs', status: 201,
+  summary: 'Makes microVMs that go on from where this one is, with ids, randomness and a disk of their own, and no way out; this one goes on as well',
+  params: ById, body: z.object({ count: z.number().int().min(1).max(MAX_FORKS).default(1), /** They are ended after so long. */ minutes: z.number().positive().max(720).default(60) }),
+  response: z.object({ operation: VmOperation, vmIds: z.array(z.string()) }),
 })
 export const vmLogs = endpoint({
   method: 'GET', path: '/api/vms/:vmId/logs', access: ['admin'], tag: 'microVMs',

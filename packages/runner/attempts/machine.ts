@@ -52,7 +52,7 @@ export async function provision(machines: Machines, work: Work, reporter: Report
   reporter.vm({ ...about, state: 'starting', size: template.size, limits })
   let vm: Vm
   try {
-    vm = machines.vms.add(await machines.driver.restore(template, { id, correlationId: work.correlationId, limits }))
+    vm = machines.vms.add(await machines.driver.restore(template, { id, correlationId: work.correlationId, limits }), limits)
   } catch (error) {
     await proxy[Symbol.asyncDispose]()
     await reporter.vmEnded({ ...about, state: 'ended', endReason: 'restore failed', endDetail: (error instanceof Error ? error.message : String(error)).slice(0, 2_000) })

@@ -120,4 +120,12 @@ export interface VmDriver extends AsyncDisposable {
   restore(template: Template, options: RestoreOptions): Promise<Vm>
   /** Ids of the microVMs that it has now. */
   live(): readonly string[]
+  /**
+   * MicroVMs that go on from where this one is: what runs in it runs in each, with a scratch disk, ids, clock and kernel randomness of its
+   * own, and with no connection to the outside. This one stands still meanwhile and then goes on. All of them, or none.
+   * Absent where the driver cannot; `forkProblem` says why.
+   * @throws DomainError vm_ended, vm_refused while it is paused or the host has no room, vm_start_failed
+   */
+  fork?(vm: Vm, children: readonly RestoreOptions[]): Promise<Vm[]>
+  readonly forkProblem?: string
 }

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { Readable, type Duplex } from 'node:stream'
 import { DomainError } from '@swarm/core/errors.ts'
 import { createMux, type Mux, type MuxStream } from '@swarm/contract/channel.ts'
-import { HELLO_PREFIX, PrepareAcknowledgement, READY_LINE, type PrepareHeader } from '@swarm/contract/guest-protocol.ts'
+import { FRAME_HEADER_BYTES, HELLO_PREFIX, PrepareAcknowledgement, READY_LINE, type PrepareHeader } from '@swarm/contract/guest-protocol.ts'
 import type { ExecOptions, ExecResult } from '../drivers/driver.ts'
 import { collectExec, DEFAULT_OUTPUT_BYTES } from './guest-exec.ts'
 
@@ -10,12 +10,26 @@ import { collectExec, DEFAULT_OUTPUT_BYTES } from './guest-exec.ts'
 const EXEC_GRACE_MS = 15_000
 /** What a guest may have said before its hello: a few ready lines. */
 const MAX_PREAMBLE_BYTES = 64 * 1024
+/** What it may have been saying when it was forked: what its streams had credit for. */
+const MAX_TAKEOVER_BYTES = 32 * 1024 * 1024
+/** For the guest to answer before it is forked. */
+const HOLD_TIMEOUT_MS = 20_000
 
 /** The host's end of a channel, over any byte stream. */
 export interface GuestConnection {
   /** Waits until the guest says that it is ready; only while nothing else was sent (template). */
   ready(): Promise<void>
   hello(): Promise<void>
+  /**
+   * The same to a guest that believes that it is still in the midst of talking to somebody else, who was held (a fork): its half of that
+   * channel is broken first, by a frame that is none.
+   */
+  takeOver(): Promise<void>
+  /**
+   * Sends nothing more until the returned function is called, and comes back when the guest has taken all that was sent: then none of it
+   * is on its way.
+   */
+  hold(): Promise<() => void>
   prepare(header: Omit<PrepareHeader, 'kind' | 'nowMs'>): Promise<PrepareAcknowledgement>
   /** Sets the clock of a guest that stood still, as it was prepared before; it is reseeded too. */
   correctClock(): Promise<void>
@@ -30,6 +44,8 @@ export function connectGuest(id: string, socket: Duplex): GuestConnection {
   const closed = Promise.withResolvers<{ violation: string | null }>()
   let onBytes: (bytes: Buffer) => void = () => {}
   let forwardHandler: ((stream: MuxStream) => void) | null = null
+  /** Frames that wait while nothing is sent. */
+  let held: Uint8Array[] | null = null
   let identity: Pick<PrepareHeader, 'machineId' | 'hostname'> | null = null
   const violate = (reason: string) => {
     mux.fail(reason)
@@ -38,7 +54,7 @@ export function connectGuest(id: string, socket: Duplex): GuestConnection {
   }
   const mux: Mux = createMux({
     side: 'host',
-    send: (frame) => void (socket.writable && socket.write(frame)),
+    send: (frame) => void (held === null ? socket.writable && socket.write(frame) : held.push(frame)),
     onOpen(stream) {
       if (stream.header.kind === 'forward' && forwardHandler !== null) forwardHandler(stream)
       else stream.reset('nobody takes such streams')
@@ -70,6 +86,22 @@ export function connectGuest(id: string, socket: Duplex): GuestConnection {
     return Promise.race([found.promise, lost()])
   }
 
+  function hello(mostBytes: number, opening: string): Promise<void> {
+    const line = `${HELLO_PREFIX} ${randomBytes(16).toString('hex')}\n`
+    const done = Promise.withResolvers<void>()
+    let seen = Buffer.alloc(0)
+    onBytes = (bytes) => {
+      seen = Buffer.concat([seen, bytes])
+      const at = seen.indexOf(line)
+      if (at < 0) return seen.length > mostBytes ? violate('the guest does not say hello') : undefined
+      onBytes = (frames) => mux.receive(frames)
+      done.resolve()
+      mux.receive(seen.subarray(at + line.length))
+    }
+    socket.write(Buffer.from(opening + line, 'latin1'))
+    return Promise.race([done.promise, lost()])
+  }
+
   const connection: GuestConnection = {
     closed: closed.promise,
     close: () => void socket.destroy(),
@@ -79,20 +111,25 @@ export function connectGuest(id: string, socket: Duplex): GuestConnection {
     async ready() {
       await waitFor(READY_LINE)
     },
-    hello() {
-      const line = `${HELLO_PREFIX} ${randomBytes(16).toString('hex')}\n`
-      const done = Promise.withResolvers<void>()
-      let seen = Buffer.alloc(0)
-      onBytes = (bytes) => {
-        seen = Buffer.concat([seen, bytes])
-        const at = seen.indexOf(line)
-        if (at < 0) return seen.length > MAX_PREAMBLE_BYTES ? violate('the guest does not say hello') : undefined
-        onBytes = (frames) => mux.receive(frames)
-        done.resolve()
-        mux.receive(seen.subarray(at + line.length))
+    hello: () => hello(MAX_PREAMBLE_BYTES, ''),
+    takeOver: () => hello(MAX_TAKEOVER_BYTES, '\xff'.repeat(FRAME_HEADER_BYTES)),
+    async hold() {
+      const release = (): void => {
+        const frames = held ?? []
+        held = null
+        for (const frame of frames) if (socket.writable) socket.write(frame)
       }
-      socket.write(line)
-      return Promise.race([done.promise, lost()])
+      // Opened and ended before the exec returns its promise; what comes after waits. Its answer says that the guest has read so far.
+      const probe = connection.exec({ argv: ['/bin/true'], cwd: '/', timeoutMs: HOLD_TIMEOUT_MS })
+      held = []
+      try {
+        const { code } = await probe
+        if (code !== 0) throw new DomainError('vm_refused', { id, problem: 'it does not answer' })
+        return release
+      } catch (error) {
+        release()
+        throw error
+      }
     },
     async correctClock() {
       if (identity === null) throw new DomainError('vm_refused', { id, problem: 'it was not prepared' })

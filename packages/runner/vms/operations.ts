@@ -1,8 +1,11 @@
+import { randomBytes } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import { ApiError } from '@swarm/contract/errors.ts'
-import { endOperation, nextOperations, type Operation, type VmLogs } from '@swarm/contract/vm-operations.ts'
+import { endOperation, type ForkedVm, nextOperations, type Operation, type VmLogs } from '@swarm/contract/vm-operations.ts'
 import { DomainError } from '@swarm/core/errors.ts'
-import type { Vm } from '../drivers/driver.ts'
+import { makeId } from '@swarm/core/ids.ts'
+import type { z } from 'zod'
+import type { Vm, VmDriver } from '../drivers/driver.ts'
 import type { ServerLink } from '../link/server-link.ts'
 import { runExecStream } from './exec-stream.ts'
 import type { RegisteredVm, VmRegistry } from './registry.ts'
@@ -17,6 +20,7 @@ const AGAIN_MS = 200
 export interface OperationsOptions {
   readonly link: ServerLink
   readonly vms: VmRegistry
+  readonly driver: VmDriver
   readonly bootId: string
   readonly serverUrl: string
   readonly token: string
@@ -50,6 +54,10 @@ export function startOperations(options: OperationsOptions): AsyncDisposable {
       if (input.kind === 'kill') await entry.vm.kill(input.reason)
       if (input.kind === 'pause') await entry.vm.pause()
       if (input.kind === 'resume') await entry.vm.resume()
+      if (input.kind === 'fork') {
+        const forked = await fork(entry, input, correlationId)
+        return await tell({ operationId: id, failure: null, forked })
+      }
       await tell({ operationId: id, failure: null, ...(logs === undefined ? {} : { logs }) })
     } catch (error) {
       if (signal.aborted) return
@@ -69,8 +77,20 @@ export function startOperations(options: OperationsOptions): AsyncDisposable {
     return vm
   }
 
+  /** Children of a microVM, held to what it is, that end by themselves. Nobody takes their connections: they have no way out. */
+  async function fork({ vm, limits }: RegisteredVm, { count, wallMs }: { count: number; wallMs: number }, correlationId: string): Promise<z.input<typeof ForkedVm>[]> {
+    const { driver } = options
+    if (!driver.fork) throw new DomainError('vm_refused', { id: vm.id, problem: driver.forkProblem ?? `the driver ${driver.name} does not fork` })
+    const held = { ...limits, wallMs }
+    const children = await driver.fork(vm, Array.from({ length: count }, () => ({ id: makeId('vm', randomBytes(8)), limits: held, correlationId })))
+    return children.map((child) => {
+      vms.add(child, held)
+      return { id: child.id, restoreMs: child.restoreMs, limits: held }
+    })
+  }
+
   /** Logs must meet the replica whose client waits for them. */
-  async function tell(body: { operationId: string; failure: string | null; logs?: VmLogs }): Promise<void> {
+  async function tell(body: { operationId: string; failure: string | null; logs?: VmLogs; forked?: z.input<typeof ForkedVm>[] }): Promise<void> {
     for (const until = performance.now() + TELL_MS; ;) {
       try {
         await link.call(endOperation, { body }, AbortSignal.any([signal, AbortSignal.timeout(TELL_MS)]))

@@ -1,5 +1,5 @@
 import type { VmUsage } from '@swarm/contract/runner-protocol.ts'
-import type { ExecOptions, ExecResult, Vm } from '../drivers/driver.ts'
+import type { ExecOptions, ExecResult, Vm, VmLimits } from '../drivers/driver.ts'
 import { outputTail } from './output-tail.ts'
 
 /** Kept of what ran in a microVM and of its console, bytes each; of so many that have ended, too. */
@@ -11,6 +11,7 @@ const SHOWN_CHARACTERS = 300
 export interface RegisteredVm {
   /** Itself: what is run by this one is not in its log. */
   readonly vm: Vm
+  readonly limits: VmLimits
   readonly output: ReturnType<typeof outputTail>
   readonly console: ReturnType<typeof outputTail>
   /** As it was measured last. */
@@ -21,7 +22,7 @@ export interface RegisteredVm {
 /** The microVMs that work runs in, with what they wrote and use. In memory: it goes with the runner, as they do. */
 export interface VmRegistry {
   /** Takes a microVM in until it ends. What is run by the returned one is in its log. */
-  add(vm: Vm): Vm
+  add(vm: Vm, limits: VmLimits): Vm
   /** Also one of the last that ended. */
   find(id: string): RegisteredVm | undefined
   live(): RegisteredVm[]
@@ -30,8 +31,8 @@ export interface VmRegistry {
 export function createVmRegistry(): VmRegistry {
   const entries = new Map<string, RegisteredVm>()
   return {
-    add(vm) {
-      const entry: RegisteredVm = { vm, output: outputTail(KEPT_BYTES), console: outputTail(KEPT_BYTES), usage: null, ended: false }
+    add(vm, limits) {
+      const entry: RegisteredVm = { vm, limits, output: outputTail(KEPT_BYTES), console: outputTail(KEPT_BYTES), usage: null, ended: false }
       entries.set(vm.id, entry)
       void vm.ended.then(({ reason, detail }) => {
         entry.ended = true

@@ -139,6 +139,7 @@ export async function createProcessDriver({ stateDir, onNotice = () => {} }: Pro
       return { key: bundle.digest, image, size, directory, builtAtMs: Date.now() }
     },
     restore,
+    forkProblem: 'plain processes cannot be copied',
     live: () => [...live].map(({ id }) => id),
     async [Symbol.asyncDispose]() {
       await Promise.all([...live].map((vm) => vm[Symbol.asyncDispose]()))

@@ -12,10 +12,11 @@ import { describeOrphan, reclaimOrphans, type ReclaimedOrphan } from '../../vms/
 import type { RestoreOptions, Template, Vm, VmDriver, VmSize } from '../driver.ts'
 import { TRANSLATION_CACHE_MB } from './arguments.ts'
 import { bootTemplate, withTimeout } from './boot.ts'
+import { forkQemu, type ForkParent } from './fork.ts'
 import { probeKvm } from './kvm.ts'
 import { startSlot, type Slot, type SlotPlaces } from './slot.ts'
 import { buildingFolder, finishTemplate, markTemplateUsed, readTemplate, removeTemplates, removeEmptySlots, requireTemplateSpace, templateKey, volatileFolder } from './templates.ts'
-import { qemuVm } from './vm.ts'
+import { hostnameOf, qemuVm } from './vm.ts'
 
 export interface QemuDriverOptions {
   /** SWARM_CACHE: images, probes; its hash names the folder of templates in memory. */
@@ -58,6 +59,7 @@ export async function createQemuDriver(options: QemuDriverOptions): Promise<Qemu
   const marks = new Map<string, Disposable>()
   const pools = new Map<string, Promise<Slot | null>[]>()
   const live = new Set<Vm>()
+  const parts = new Map<string, ForkParent>()
   const accelerators = new Map<string, 'tcg' | 'kvm'>()
   let disposed = false
 
@@ -105,8 +107,7 @@ export async function createQemuDriver(options: QemuDriverOptions): Promise<Qemu
       const died = slot.qemu.exited.then((detail): never => { throw new DomainError('vm_start_failed', { problem: detail }) })
       await withTimeout(Promise.race([prepared, died]), PREPARE_TIMEOUT_MS, () => `it did not answer within ${PREPARE_TIMEOUT_MS} ms`)
       const vm = qemuVm(slot, guest, template, request, groups.paths, performance.now() - startedAt)
-      live.add(vm)
-      void vm.ended.then(() => live.delete(vm))
+      adopt(vm, { slot, guest, template })
       refill(template)
       return vm
     } catch (error) {
@@ -115,8 +116,28 @@ export async function createQemuDriver(options: QemuDriverOptions): Promise<Qemu
     }
   }
 
+  function adopt(vm: Vm, parent: ForkParent): void {
+    live.add(vm)
+    parts.set(vm.id, parent)
+    void vm.ended.then(() => {
+      live.delete(vm)
+      parts.delete(vm.id)
+    })
+  }
+
   return {
     name: 'qemu', isolates: true, unenforced, reclaimed, restore,
+    async fork(vm, children) {
+      const parent = parts.get(vm.id)
+      if (parent === undefined) throw new DomainError('vm_ended', { id: vm.id, ...(await vm.ended) })
+      const { template } = parent
+      const forked = await forkQemu(vm, parent, children, {
+        places: places(template),
+        groupsOf: (slot, { cpuShare }) => createCgroups(cgroups, slot.name, { ...(cpuShare === undefined ? {} : { cpuShare }), memoryBytes: template.size.memoryMb * 1024 * 1024 + VMM_OVERHEAD_BYTES }),
+      })
+      for (const { vm: child, ...rest } of forked) adopt(child, { ...rest, template })
+      return forked.map(({ vm: child }) => child)
+    },
     live: () => [...live].map(({ id }) => id),
     async prewarm(template, count) {
       refill(template, count)
@@ -169,8 +190,3 @@ export async function createQemuDriver(options: QemuDriverOptions): Promise<Qemu
     },
   }
 }
-
-function hostnameOf(id: string): string {
-  return id.toLowerCase().replace(/[^a-z0-9-]+/g, '-').replace(/^-+|-+$/g, '').slice(0, 63) || 'vm'
-}
-

@@ -18,7 +18,10 @@ export interface Slot {
 
 export interface SlotPlaces { journal: VmJournal; volatile: string; disks: string; accelerator: 'tcg' | 'kvm' }
 
-export async function startSlot(template: Template, places: SlotPlaces): Promise<Slot> {
+/** Where a slot's disk and state come from; the memory, too, unless that is the template's. */
+export interface SlotSource { readonly scratchDisk: string; readonly state: string; readonly memoryIn: 'template' | 'state' }
+
+export async function startSlot(template: Template, places: SlotPlaces, source: SlotSource = { scratchDisk: join(template.directory, 'scratch'), state: join(template.directory, 'state'), memoryIn: 'template' }): Promise<Slot> {
   const name = places.journal.newSlot()
   const [sockets, disks] = [join(places.volatile, 'slots', name), join(places.disks, name)]
   places.journal.add(name, [sockets, disks])
@@ -31,12 +34,12 @@ export async function startSlot(template: Template, places: SlotPlaces): Promise
     const scratchDisk = join(disks, 'scratch')
     const { image } = template
     if (image === null) throw new TypeError('a template of the QEMU driver has an image')
-    const copied = await run(['cp', '--sparse=always', '--reflink=auto', join(template.directory, 'scratch'), scratchDisk])
+    const copied = await run(['cp', '--sparse=always', '--reflink=auto', source.scratchDisk, scratchDisk])
     if (copied.code !== 0) throw new DomainError('vm_start_failed', { problem: copied.stderr.trim() })
     const qemu = await startQemu({
       name, accelerator: places.accelerator, image, size: template.size, memoryFile: join(template.directory, 'memory'), scratchDisk,
       qmpSocket: join(sockets, 'qmp'), channelSocket: join(sockets, 'channel'), role: 'clone',
-    }, join(template.directory, 'state'), (process) => places.journal.update(name, { process }))
+    }, source.state, (process) => places.journal.update(name, { process }))
     let released: Promise<void> | null = null
     const slot: Slot = {
       name, qemu, scratchDisk,
@@ -52,7 +55,7 @@ export async function startSlot(template: Template, places: SlotPlaces): Promise
       },
     }
     try {
-      await load(qemu)
+      await load(qemu, source)
     } catch (error) {
       await slot.release([])
       throw error
@@ -64,8 +67,8 @@ export async function startSlot(template: Template, places: SlotPlaces): Promise
   }
 }
 
-async function load({ qmp }: QemuProcess): Promise<void> {
-  await qmp.command('migrate-set-capabilities', { capabilities: [{ capability: 'x-ignore-shared', state: true }, { capability: 'events', state: true }] })
+async function load({ qmp }: QemuProcess, { memoryIn }: SlotSource): Promise<void> {
+  await qmp.command('migrate-set-capabilities', { capabilities: [{ capability: 'x-ignore-shared', state: memoryIn === 'template' }, { capability: 'events', state: true }] })
   const loaded = qmp.event('MIGRATION', ({ status }) => status === 'completed' || status === 'failed')
   await qmp.command('migrate-incoming', { uri: 'fd:3' })
   if ((await loaded)['status'] !== 'completed') throw new DomainError('vm_start_failed', { problem: 'QEMU could not load the template' })

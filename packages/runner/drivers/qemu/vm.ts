@@ -94,3 +94,7 @@ export function qemuVm(slot: Slot, guest: GuestConnection, template: Template, o
 }
 
 const nextTurn = () => new Promise<void>((resolve) => void setTimeout(resolve, 200))
+
+export function hostnameOf(id: string): string {
+  return id.toLowerCase().replace(/[^a-z0-9-]+/g, '-').replace(/^-+|-+$/g, '').slice(0, 63) || 'vm'
+}

@@ -1,6 +1,7 @@
-import type { Operation, OperationInput } from '@swarm/contract/vm-operations.ts'
+import type { ForkedVm, Operation, OperationInput } from '@swarm/contract/vm-operations.ts'
 import { OperationInput as Input } from '@swarm/contract/vm-operations.ts'
 import { DomainError } from '@swarm/core/errors.ts'
+import type { z } from 'zod'
 import type { Duty } from '../../coordinator/duty.ts'
 import type { Database } from '../../db/database.ts'
 import { fromJson, json } from '../../db/json.ts'
@@ -15,6 +16,8 @@ const ONLINE_MS = 30_000
 export const ANSWER_MS = 30_000
 /** Added to the limit of an exec or a shell for its start and its end, ms. */
 const STREAM_GRACE_MS = 60_000
+/** A fork writes and loads the whole memory of a microVM. */
+const FORK_MS = 240_000
 /** Woken (db.wake) when an operation was asked for, or has ended. */
 const TOPIC = 'vm-operations'
 
@@ -23,6 +26,11 @@ export interface OperationDependencies {
   readonly now: () => number
   readonly makeId: (kind: 'operation') => string
   readonly recordPause: (trx: Trx, vmId: string, paused: boolean) => Promise<void>
+  /** Records a microVM in a new state (features/runners). */
+  readonly recordVm: (trx: Trx, runnerId: string, vm: {
+    id: string; state: 'running' | 'ended'; driver: string; templateKey: string; imageDigest: string | null; restoreMs?: number; endReason?: string; endDetail?: string
+    size?: object; limits?: object; parentId?: string; workKind: string; workId: string; ticketId: string | null; projectId: string
+  }, now: number) => Promise<void>
   /** The process of a runner that is not replaced by a newer one. */
   readonly bootOf: (trx: Trx, runnerId: string) => Promise<string | null>
 }
@@ -55,11 +63,21 @@ export async function requestOperation(trx: Trx, deps: OperationDependencies, re
 }
 
 /** Ends an operation, once: whoever comes later changes nothing. Null then. */
-export async function endOperation(trx: Trx, deps: OperationDependencies, id: string, end: { state: 'done' | 'failed' | 'expired'; exitCode?: number | null; failure?: string | null }): Promise<OperationRow | null> {
+export async function endOperation(trx: Trx, deps: OperationDependencies, id: string, end: { state: 'done' | 'failed' | 'expired'; exitCode?: number | null; failure?: string | null; forked?: readonly z.output<typeof ForkedVm>[] }): Promise<OperationRow | null> {
   const ended = await settleOperation(trx, id, { state: end.state, exit_code: end.exitCode ?? null, failure: end.failure ?? null, ended_at: deps.now() })
   if (!ended) return null
   if (end.state === 'done' && (ended.kind === 'pause' || ended.kind === 'resume')) await deps.recordPause(trx, ended.vm_id, ended.kind === 'pause')
-  await announce(trx, ended, await requireVm(trx, ended.vm_id))
+  const view = await requireVm(trx, ended.vm_id)
+  const { vm } = view
+  const about = { driver: vm.driver, templateKey: vm.template_key, imageDigest: vm.image_digest, ticketId: vm.ticket_id, projectId: vm.project_id }
+  if (end.state === 'done') {
+    // They are the operation's: no attempt or check answers for them.
+    for (const { id: childId, restoreMs, limits } of end.forked ?? []) {
+      await deps.recordVm(trx, vm.runner_id, { ...about, id: childId, state: 'running', restoreMs, limits, parentId: vm.id, workKind: 'fork', workId: ended.id, ...(vm.size === null ? {} : { size: JSON.parse(vm.size) as object }) }, deps.now())
+    }
+    if (ended.kind === 'kill' && vm.work_kind === 'fork') await deps.recordVm(trx, vm.runner_id, { ...about, id: vm.id, state: 'ended', endReason: 'killed', endDetail: ended.reason ?? '', workKind: vm.work_kind, workId: vm.work_id }, deps.now())
+  }
+  await announce(trx, ended, view)
   return ended
 }
 
@@ -85,7 +103,8 @@ export async function nextOperations(deps: OperationDependencies, runnerId: stri
       const rows = await takeQueued(trx, runnerId, deps.now())
       for (const row of rows) {
         const input = fromJson(Input, row.input)
-        if ('start' in input) await updateOperation(trx, row.id, { expires_at: deps.now() + input.start.timeoutMs + STREAM_GRACE_MS })
+        const withinMs = 'start' in input ? input.start.timeoutMs + STREAM_GRACE_MS : input.kind === 'fork' ? FORK_MS : null
+        if (withinMs !== null) await updateOperation(trx, row.id, { expires_at: deps.now() + withinMs })
       }
       return rows
     })

@@ -23,6 +23,11 @@ export async function vmView(db: Db, id: string): Promise<VmView | undefined> {
   return { vm, runner: { name: about.name, seenAt: about.seenAt }, ticketTitle: about.title, usage: (await usageOf(db, [id]))[0] }
 }
 
+/** MicroVMs that were made for this work. */
+export async function vmsOfWork(db: Db, workId: string): Promise<string[]> {
+  return (await db.selectFrom('vms').select('id').where('work_id', '=', workId).orderBy('id').execute()).map(({ id }) => id)
+}
+
 export async function usageOf(db: Db, vmIds: readonly string[]): Promise<UsageRow[]> {
   return vmIds.length === 0 ? [] : db.selectFrom('vm_usage').selectAll().where('vm_id', 'in', vmIds).execute()
 }

@@ -144,11 +144,10 @@ export function createRelay() {
     },
     /** Ends all, since the server stops. */
     close(): void {
-      for (const stream of [...streams.values()]) stream.fail(failureOf(new DomainError('vm_operation_failed', { kind: 'exec', id: stream.vmId, problem: 'the server is stopping' })).error)
+      for (const stream of streams.values()) stream.fail(failureOf(new DomainError('vm_operation_failed', { kind: 'exec', id: stream.vmId, problem: 'the server is stopping' })).error)
     },
   }
 }
-export type Relay = ReturnType<typeof createRelay>
 
 function failureOf(error: DomainError): { type: 'error'; error: z.infer<typeof StreamFailure> } {
   return { type: 'error', error: { code: error.code, message: error.message, remedy: error.remedy, status: error.status } }

@@ -1,5 +1,5 @@
 import { listVms } from '@swarm/contract/endpoints/runners.ts'
-import { killVm, pauseVm, resumeVm, showVm, vmLogs, vmSamples, vmTotals, type VmTotals } from '@swarm/contract/endpoints/vms.ts'
+import { forkVm, killVm, pauseVm, resumeVm, showVm, vmLogs, vmSamples, vmTotals, type VmTotals } from '@swarm/contract/endpoints/vms.ts'
 import type { VmUsage } from '@swarm/contract/runner-protocol.ts'
 import { endOperation as endOperationEndpoint, nextOperations as nextOperationsEndpoint, STREAM_CLOSE_CODES, type OperationInput, type VmLogs } from '@swarm/contract/vm-operations.ts'
 import { DomainError } from '@swarm/core/errors.ts'
@@ -9,7 +9,7 @@ import { register } from '../../http/register.ts'
 import { verifyPrincipal, type Principal } from '../../http/tokens.ts'
 import { endOperation, nextOperations, overdueOperationsDuty, requestOperation, requireVm, untilEnded, type OperationDependencies } from './operations.ts'
 import { measured, presentDetail, presentOperation, presentVm } from './present.ts'
-import { operationById, operationsOf, samplesOf, totalsBy, vms, type TotalsRow } from './queries.ts'
+import { operationById, operationsOf, samplesOf, totalsBy, vms, vmsOfWork, type TotalsRow } from './queries.ts'
 import { createRelay } from './relay.ts'
 import { recordUsage, samplesDuty } from './usage.ts'
 import { createVmMetrics, type VmMetrics } from './vm-metrics.ts'
@@ -24,9 +24,9 @@ export interface Vms {
 }
 
 /** MicroVMs for people: what they are and use, and what can be done to them. */
-export function createVms(context: Context, given: Pick<OperationDependencies, 'recordPause' | 'bootOf'> & { runnerName(id: string): Promise<string> }): Vms {
+export function createVms(context: Context, given: Pick<OperationDependencies, 'recordPause' | 'recordVm' | 'bootOf'> & { runnerName(id: string): Promise<string> }): Vms {
   const { http, db, ids, clock, logger } = context
-  const deps: OperationDependencies = { db, now: clock, makeId: ids, recordPause: given.recordPause, bootOf: given.bootOf }
+  const deps: OperationDependencies = { db, now: clock, makeId: ids, recordPause: given.recordPause, recordVm: given.recordVm, bootOf: given.bootOf }
   const metrics = createVmMetrics(context.metrics.registry, () => totalsBy(db.read, 'runner'))
 
   register(http, listVms, async ({ query }) => ({ items: (await vms(db.read, query, query.limit)).map(({ vm, usage }) => presentVm(vm, usage)) }))
@@ -52,6 +52,11 @@ export function createVms(context: Context, given: Pick<OperationDependencies, '
   register(http, pauseVm, async (call) => presentOperation(await (await perform(call, { kind: 'pause' }, call.body.reason)).ended()))
   register(http, resumeVm, async (call) => presentOperation(await (await perform(call, { kind: 'resume' })).ended()))
 
+  register(http, forkVm, async (call) => {
+    const { id, ended } = await perform(call, { kind: 'fork', count: call.body.count, wallMs: Math.round(call.body.minutes * 60_000) }, `${call.body.count} for ${call.body.minutes} minutes`)
+    return { operation: presentOperation(await ended()), vmIds: await vmsOfWork(db.read, id) }
+  })
+
   const awaited = new Map<string, (logs: VmLogs) => void>()
   register(http, vmLogs, async (call) => {
     let logs: VmLogs | undefined
@@ -75,7 +80,7 @@ export function createVms(context: Context, given: Pick<OperationDependencies, '
       if (!take && operation.ended_at === null) throw new DomainError('vm_operation_elsewhere', { id: operation.id })
       take?.(body.logs)
     }
-    const ended = await db.write((trx) => endOperation(trx, deps, operation.id, { state: body.failure === null ? 'done' : 'failed', failure: body.failure }))
+    const ended = await db.write((trx) => endOperation(trx, deps, operation.id, { forked: body.forked ?? [], state: body.failure === null ? 'done' : 'failed', failure: body.failure }))
     return { recorded: ended !== null }
   }, { bodyLimitBytes: LOGS_BODY_BYTES })
 
