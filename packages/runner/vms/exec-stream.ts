@@ -31,7 +31,7 @@ export async function runExecStream(operation: { readonly id: string; readonly v
   const input = createInput(start.terminal !== null, (bytes) => { tell({ type: 'consumed', bytes }) })
   client.onMessage((data) => {
     if (data instanceof ArrayBuffer) return input.take(Buffer.from(data).subarray(1))
-    const message = StreamToRunner.safeParse(JSON.parse(String(data)))
+    const message = StreamToRunner.safeParse(parseJson(String(data)))
     if (message.data?.type === 'consumed') output.consumed(message.data.bytes)
     if (message.data?.type === 'resize' && start.terminal !== null) input.resize(message.data)
   })
@@ -130,5 +130,13 @@ function createInput(isTerminal: boolean, onConsumed: (bytes: number) => void) {
     resize(size: { columns: number; rows: number }): void {
       if (!ended) readable.push(resized(size))
     },
+  }
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
   }
 }
