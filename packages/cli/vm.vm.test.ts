@@ -34,7 +34,7 @@ afterAll(async () => { await desk[Symbol.asyncDispose]() })
 const exec = async (...argv: string[]) => (await desk.swarm(['vm', 'exec', vmId, '--json', '--', ...argv])).json
 
 test('a person works in a microVM beside its agent, with a terminal where there is one', async () => {
-  expect(await exec('sh', '-c', 'hostname; id -u; pwd; ls')).toMatchObject({ code: 0, stdout: `${vmId.toLowerCase()}\n0\n/work/repository\ncount\nswarm.yml\n` })
+  expect(await exec('sh', '-c', 'hostname; id -u; pwd; ls')).toMatchObject({ code: 0, stdout: `${vmId.toLowerCase()}\n0\n/work/repository\nREADME.md\ncount\nswarm.yml\n` })
   const before = Number((await exec('cat', 'count'))['stdout'])
   await vi.waitFor(async () => { expect(Number((await exec('cat', 'count'))['stdout'])).toBeGreaterThan(before) })
   const url = (JSON.parse(readFileSync(join(desk.home, 'run', 'server.json'), 'utf8')) as { url: string }).url
@@ -80,7 +80,7 @@ test('a microVM that stood still has the right time when it goes on, its agent w
 })
 
 test('its log has what its work ran and what its kernel said, and its measurements are those of its VMM', async () => {
-  await exec('sh', '-c', 'echo "<4>a word to the kernel" > /dev/kmsg')
+  await exec('sh', '-c', 'echo "<3>a word to the kernel" > /dev/kmsg')
   const { json } = await desk.swarm(['vm', 'logs', vmId, '--json'])
   expect(json).toMatchObject({ console: expect.stringContaining('a word to the kernel') as string, output: expect.stringMatching(/\$ \/bin\/sh -c .*git init/) as string })
   expect((await admin.call(showVm, { params: { vmId } }))).toMatchObject({ size: { memoryMb: 512, scratchMb: 1_024 }, usage: { rssBytes: expect.toSatisfy((bytes: number) => bytes > 50_000_000) as number } })

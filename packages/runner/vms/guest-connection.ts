@@ -72,7 +72,7 @@ export function connectGuest(id: string, socket: Duplex): GuestConnection {
   })
 
   /** Resolves with what follows the first occurrence of `text`; everything before is thrown away. */
-  function waitFor(text: string): Promise<Buffer> {
+  function waitFor(text: string, mostBytes = MAX_PREAMBLE_BYTES): Promise<Buffer> {
     const found = Promise.withResolvers<Buffer>()
     let seen = Buffer.alloc(0)
     onBytes = (bytes) => {
@@ -81,24 +81,24 @@ export function connectGuest(id: string, socket: Duplex): GuestConnection {
       if (at >= 0) {
         onBytes = () => {}
         found.resolve(seen.subarray(at + text.length))
-      } else if (seen.length > MAX_PREAMBLE_BYTES) violate('the guest does not say hello')
+      } else if (seen.length > mostBytes) violate('the guest does not say hello')
     }
     return Promise.race([found.promise, lost()])
   }
 
-  function hello(mostBytes: number, opening: string): Promise<void> {
+  function hello(): Promise<void> {
     const line = `${HELLO_PREFIX} ${randomBytes(16).toString('hex')}\n`
     const done = Promise.withResolvers<void>()
     let seen = Buffer.alloc(0)
     onBytes = (bytes) => {
       seen = Buffer.concat([seen, bytes])
       const at = seen.indexOf(line)
-      if (at < 0) return seen.length > mostBytes ? violate('the guest does not say hello') : undefined
+      if (at < 0) return seen.length > MAX_PREAMBLE_BYTES ? violate('the guest does not say hello') : undefined
       onBytes = (frames) => mux.receive(frames)
       done.resolve()
       mux.receive(seen.subarray(at + line.length))
     }
-    socket.write(Buffer.from(opening + line, 'latin1'))
+    socket.write(line)
     return Promise.race([done.promise, lost()])
   }
 
@@ -111,8 +111,13 @@ export function connectGuest(id: string, socket: Duplex): GuestConnection {
     async ready() {
       await waitFor(READY_LINE)
     },
-    hello: () => hello(MAX_PREAMBLE_BYTES, ''),
-    takeOver: () => hello(MAX_TAKEOVER_BYTES, '\xff'.repeat(FRAME_HEADER_BYTES)),
+    hello,
+    async takeOver() {
+      socket.write(Buffer.alloc(FRAME_HEADER_BYTES, 0xff))
+      // Not before: what comes right behind a broken frame is thrown away with it.
+      await waitFor(READY_LINE, MAX_TAKEOVER_BYTES)
+      await hello()
+    },
     async hold() {
       const release = (): void => {
         const frames = held ?? []

@@ -4,7 +4,7 @@ import { createProject } from '@swarm/contract/endpoints/projects.ts'
 import { createRepository } from '@swarm/contract/endpoints/repositories.ts'
 import { listVms } from '@swarm/contract/endpoints/runners.ts'
 import { createTicket } from '@swarm/contract/endpoints/tickets.ts'
-import { killVm, pauseVm, resumeVm, showVm, vmLogs, vmSamples, vmTotals } from '@swarm/contract/endpoints/vms.ts'
+import { forkVm, killVm, pauseVm, resumeVm, showVm, vmLogs, vmSamples, vmTotals } from '@swarm/contract/endpoints/vms.ts'
 import { LiveMessage } from '@swarm/contract/live-events.ts'
 import { claim, heartbeat, registerRunner, status, type VmUsage } from '@swarm/contract/runner-protocol.ts'
 import { endOperation, nextOperations, STREAM_CLOSE_CODES } from '@swarm/contract/vm-operations.ts'
@@ -133,6 +133,23 @@ eachDialect((_dialect, make) => {
     expect((await show()).paused).toBe(false)
     const { events } = await readSettled(server.context.db, null, 1_000, { types: ['vm:update'] })
     expect(events.map(({ data }) => [data['state'], data['paused']])).toEqual([['running', undefined], ['running', true], ['running', false]])
+  })
+
+  test('forks are microVMs on record, of the operation that made them, until they are ended', async () => {
+    await using place = await make()
+    const { server, admin, runner, next, ticket, project } = await working(place)
+    await using _server = server
+    const forking = admin.call(forkVm, { params: { vmId: VM }, body: { count: 2, minutes: 5 } })
+    const [operation] = (await next(BOOT, 10_000)).operations
+    expect(operation).toMatchObject({ vmId: VM, input: { kind: 'fork', count: 2, wallMs: 300_000 } })
+    const limits = { pids: 100, wallMs: 300_000 }
+    await runner.call(endOperation, { body: { operationId: operation!.id, failure: null, forked: ['VM-CHILD001', 'VM-CHILD002'].map((id) => ({ id, restoreMs: 4_000.6, limits })) } })
+    expect(await forking).toMatchObject({ operation: { kind: 'fork', state: 'done' }, vmIds: ['VM-CHILD001', 'VM-CHILD002'] })
+    const child = () => admin.call(showVm, { params: { vmId: 'VM-CHILD001' } })
+    expect(await child()).toMatchObject({ state: 'running', parentId: VM, workKind: 'fork', workId: operation!.id, ticketId: ticket.id, projectId: project.id, size: { memoryMb: 512 }, limits, restoreMs: 4_001 })
+    await Promise.all([admin.call(killVm, { params: { vmId: 'VM-CHILD001' }, body: { reason: 'seen enough' } }), next(BOOT, 10_000).then(({ operations }) => runner.call(endOperation, { body: { operationId: operations[0]!.id, failure: null } }))])
+    expect(await child()).toMatchObject({ state: 'ended', endReason: 'killed', endDetail: 'seen enough' })
+    expect((await admin.call(listVms, { query: { state: 'running' } })).items.map(({ id }) => id).toSorted()).toEqual([VM, 'VM-CHILD002'])
   })
 
   test('what a microVM wrote is passed on, and kept nowhere', async () => {
