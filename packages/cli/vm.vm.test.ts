@@ -36,7 +36,7 @@ const exec = async (...argv: string[]) => (await desk.swarm(['vm', 'exec', vmId,
 test('a person works in a microVM beside its agent, with a terminal where there is one', async () => {
   expect(await exec('sh', '-c', 'hostname; id -u; pwd; ls')).toMatchObject({ code: 0, stdout: `${vmId.toLowerCase()}\n0\n/work/repository\nREADME.md\ncount\nswarm.yml\n` })
   const before = Number((await exec('cat', 'count'))['stdout'])
-  await vi.waitFor(async () => { expect(Number((await exec('cat', 'count'))['stdout'])).toBeGreaterThan(before) })
+  await vi.waitFor(async () => { expect(Number((await exec('cat', 'count'))['stdout'])).toBeGreaterThan(before) }, { timeout: 30_000 })
   const url = (JSON.parse(readFileSync(join(desk.home, 'run', 'server.json'), 'utf8')) as { url: string }).url
   const socket = new WebSocket(`${url.replace('http', 'ws')}/api/vms/${vmId}/exec`, { headers: { authorization: `Bearer ${readFileSync(join(desk.home, 'admin-token'), 'utf8').trim()}` } })
   socket.binaryType = 'arraybuffer'

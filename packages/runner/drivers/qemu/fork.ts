@@ -96,6 +96,7 @@ async function begin(slot: Slot, parent: ForkParent, options: RestoreOptions, { 
       })
       const missing = (['clock', 'reseed', 'machine_id', 'hostname'] as const).filter((step) => !done.includes(step))
       if (missing.length > 0) throw new DomainError('vm_start_failed', { problem: `it did not acknowledge ${missing.join(', ')}` })
+      await guest.correctClock()
     })()
     const died = slot.qemu.exited.then((detail): never => { throw new DomainError('vm_start_failed', { problem: detail }) })
     await withTimeout(Promise.race([prepared, died]), PREPARE_TIMEOUT_MS, () => `it did not answer within ${PREPARE_TIMEOUT_MS} ms`)
