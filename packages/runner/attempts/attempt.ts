@@ -61,7 +61,10 @@ export async function runAttempt(work: AttemptWork, deps: WorkDependencies): Pro
   } catch (error) {
     if (lost.aborted) return
     const machine = provisioned?.vm
-    const wipSha = machine ? await saveOrNull(() => pushWork(machine, toPush, AbortSignal.any([lost, AbortSignal.timeout(SAVE_MS)])), reporter) : null
+    const wipSha = machine ? await saveOrNull(async () => {
+      if (machine.paused) await machine.resume()
+      return pushWork(machine, toPush, AbortSignal.any([lost, AbortSignal.timeout(SAVE_MS)]))
+    }, reporter) : null
     if (lost.aborted) return
     await reporter.flush()
     const failure = stop.aborted ? (stop.reason instanceof WorkFailure ? stop.reason : null) : asFailure(error)

@@ -54,10 +54,7 @@ export function startOperations(options: OperationsOptions): AsyncDisposable {
       if (input.kind === 'kill') await entry.vm.kill(input.reason)
       if (input.kind === 'pause') await entry.vm.pause()
       if (input.kind === 'resume') await entry.vm.resume()
-      if (input.kind === 'fork') {
-        const forked = await fork(entry, input, correlationId)
-        return await tell({ operationId: id, failure: null, forked })
-      }
+      if (input.kind === 'fork') return await fork(entry, { id, correlationId, ...input })
       await tell({ operationId: id, failure: null, ...(logs === undefined ? {} : { logs }) })
     } catch (error) {
       if (signal.aborted) return
@@ -78,23 +75,26 @@ export function startOperations(options: OperationsOptions): AsyncDisposable {
   }
 
   /** Children of a microVM, held to what it is, that end by themselves. Nobody takes their connections: they have no way out. */
-  async function fork({ vm, limits }: RegisteredVm, { count, wallMs }: { count: number; wallMs: number }, correlationId: string): Promise<z.input<typeof ForkedVm>[]> {
+  async function fork({ vm, limits }: RegisteredVm, { id: operationId, count, wallMs, correlationId }: { id: string; count: number; wallMs: number; correlationId: string }): Promise<void> {
     const { driver } = options
     if (!driver.fork) throw new DomainError('vm_refused', { id: vm.id, problem: driver.forkProblem ?? `the driver ${driver.name} does not fork` })
     const held = { ...limits, wallMs }
     const children = await driver.fork(vm, Array.from({ length: count }, () => ({ id: makeId('vm', randomBytes(8)), limits: held, correlationId })))
-    return children.map((child) => {
-      vms.add(child, held)
-      return { id: child.id, restoreMs: child.restoreMs, limits: held }
-    })
+    for (const child of children) vms.add(child, held)
+    let recorded = false
+    try {
+      recorded = await tell({ operationId, failure: null, forked: children.map(({ id, restoreMs }) => ({ id, restoreMs, limits: held })) })
+    } finally {
+      // Nobody waits for them any more, and nobody would know of them.
+      if (!recorded) await Promise.all(children.map((child) => child.kill('its fork came too late')))
+    }
   }
 
   /** Logs must meet the replica whose client waits for them. */
-  async function tell(body: { operationId: string; failure: string | null; logs?: VmLogs; forked?: z.input<typeof ForkedVm>[] }): Promise<void> {
+  async function tell(body: { operationId: string; failure: string | null; logs?: VmLogs; forked?: z.input<typeof ForkedVm>[] }): Promise<boolean> {
     for (const until = performance.now() + TELL_MS; ;) {
       try {
-        await link.call(endOperation, { body }, AbortSignal.any([signal, AbortSignal.timeout(TELL_MS)]))
-        return
+        return (await link.call(endOperation, { body }, AbortSignal.any([signal, AbortSignal.timeout(TELL_MS)]))).recorded
       } catch (error) {
         if (!(error instanceof ApiError) || error.code !== 'vm_operation_elsewhere' || performance.now() > until) throw error
       }

@@ -34,6 +34,18 @@ const NO_BANDWIDTH_LIMIT = 2 ** 40
  */
 export async function forkQemu(vm: Vm, parent: ForkParent, children: readonly RestoreOptions[], on: ForkPlaces): Promise<Forked[]> {
   if (vm.paused) throw new DomainError('vm_refused', { id: vm.id, problem: 'it is paused' })
+  if (forking.has(parent)) throw new DomainError('vm_refused', { id: vm.id, problem: 'it is being forked already' })
+  forking.add(parent)
+  try {
+    return await forkOnce(vm, parent, children, on)
+  } finally {
+    forking.delete(parent)
+  }
+}
+
+const forking = new WeakSet<ForkParent>()
+
+async function forkOnce(vm: Vm, parent: ForkParent, children: readonly RestoreOptions[], on: ForkPlaces): Promise<Forked[]> {
   requireMemory(vm.id, parent.template.size.memoryMb, children.length)
   const startedAt = performance.now()
   const folder = join(parent.slot.scratchDisk, '..')
