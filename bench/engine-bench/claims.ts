@@ -5,7 +5,7 @@ import { release, type Work } from '@swarm/contract/runner-protocol.ts'
 import { claimTicket, type ClaimRules } from '@swarm/server/features/tickets/claim.ts'
 import { releaseAttempt } from '@swarm/server/features/tickets/reports.ts'
 import { newId } from '@swarm/server/ids.ts'
-import { benchmark, median, percentile, elapsedMs, type Benchmark, type Suite } from './measure.ts'
+import { benchmark, median, percentile, elapsedMs, type Benchmark, type Suite } from '../measure.ts'
 import { createPlace, folder, openHome, placeInDatabase, registerBenchRunner, seedTickets, startServer } from './world.ts'
 
 export const ENGINE = { now: Date.now, random: Math.random, makeId: newId }

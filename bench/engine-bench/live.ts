@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { createTicket } from '@swarm/contract/endpoints/tickets.ts'
-import { benchmark, median, percentile, type Benchmark, type Suite } from './measure.ts'
+import { benchmark, median, percentile, type Benchmark, type Suite } from '../measure.ts'
 import { createPlace, folder, startServer } from './world.ts'
 
 /** From an event's commit to the clients that hear of it, by loopback, the clients in a process of their own. Its limit: the same with one client. */

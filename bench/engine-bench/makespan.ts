@@ -4,7 +4,7 @@ import { createAgent } from '@swarm/contract/endpoints/agents.ts'
 import { createTicket, listTickets } from '@swarm/contract/endpoints/tickets.ts'
 import { startTestPlatform } from '@swarm/testkit/platform/platform.ts'
 import { until } from '@swarm/testkit/platform/until.ts'
-import { benchmark, elapsedMs, median, type Benchmark, type Suite } from './measure.ts'
+import { benchmark, elapsedMs, median, type Benchmark, type Suite } from '../measure.ts'
 import { createPlace } from './world.ts'
 
 const TICKETS = 10

@@ -1,4 +1,4 @@
-import { benchmark, median, type Benchmark, type Suite } from './measure.ts'
+import { benchmark, median, type Benchmark, type Suite } from '../measure.ts'
 import { createPlace, folder, openHome, registerBenchRunner, seedTickets, startServer } from './world.ts'
 
 const TICKETS = 10_000

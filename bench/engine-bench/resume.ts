@@ -3,7 +3,7 @@ import { showRepository } from '@swarm/contract/endpoints/repositories.ts'
 import { answerQuestion, createTicket, listQuestions } from '@swarm/contract/endpoints/tickets.ts'
 import { complete, release, type Work } from '@swarm/contract/runner-protocol.ts'
 import { git } from '@swarm/git/run.ts'
-import { benchmark, median, type Benchmark, type Suite } from './measure.ts'
+import { benchmark, median, type Benchmark, type Suite } from '../measure.ts'
 import { createPlace, folder, registerBenchRunner, startServer } from './world.ts'
 
 /** From a person's word to the runner that has the next step in hand: an answer resumes its parked attempt, an approval sets its merge going. */

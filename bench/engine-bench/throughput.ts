@@ -7,7 +7,7 @@ import { createTicketCommands } from '@swarm/server/features/tickets/commands.ts
 import { completeAttempt } from '@swarm/server/features/tickets/reports.ts'
 import { newId } from '@swarm/server/ids.ts'
 import { ENGINE, RULES } from './claims.ts'
-import { benchmark, elapsedMs, median, type Benchmark, type Suite } from './measure.ts'
+import { benchmark, elapsedMs, median, type Benchmark, type Suite } from '../measure.ts'
 import { createPlace, folder, openHome, placeInDatabase, registerBenchRunner, seedTickets, startServer } from './world.ts'
 
 const CLIENTS = [1, 8, 32] as const

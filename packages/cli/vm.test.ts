@@ -143,7 +143,7 @@ test('a microVM that a person ends is a fault of the machine to its work, which 
   expect((await desk.swarm(['vm', 'logs', vm.id])).stdout).toContain('[the microVM ended: killed: it is haunted]')
   const next = await theVm()
   expect(next.id).not.toBe(vm.id)
-  expect((await admin.call(showTicket, { params: { ticketId } })).history[0]).toMatchObject({ state: 'failed', failureClass: 'infrastructure', failureReason: 'vm_ended' })
+  expect((await admin.call(showTicket, { params: { ticketId } })).history[0]).toMatchObject({ state: 'failed', failureClass: 'infrastructure', failureReason: 'vm_killed' })
   await vi.waitFor(async () => { expect((await desk.swarm(['vm', 'exec', next.id, '--', 'touch', 'enough'])).code).toBe(0) }, { timeout: 40_000 })
   await vi.waitFor(async () => { expect((await admin.call(showTicket, { params: { ticketId } })).state).toBe('in_review') }, { timeout: 60_000, interval: 200 })
 })

@@ -30,8 +30,11 @@ export interface MuxStream {
 }
 
 export interface Mux {
-  /** Feeds bytes of the peer, split anywhere; handlers get views of them, so the caller must not reuse the buffer. After a violation it ignores everything. */
-  receive(bytes: Uint8Array): void
+  /**
+   * Feeds bytes of the peer, split anywhere; handlers get views of them, so the caller must not reuse the buffer. After a violation it ignores everything.
+   * @returns how many frames it dealt with
+   */
+  receive(bytes: Uint8Array): number
   /** @throws RangeError when the header does not fit in one frame */
   open(header: OpenHeader, handlers?: StreamHandlers): MuxStream
   /** Ends the channel on this side: every open stream is reset with the reason. Idempotent. */
@@ -207,20 +210,24 @@ export function createMux(options: MuxOptions): Mux {
     forgetIfOver(state)
   }
 
-  function receive(bytes: Uint8Array): void {
-    if (failed !== null) return
+  function receive(bytes: Uint8Array): number {
+    if (failed !== null) return 0
+    let frames = 0
     let rest = pending.length === 0 ? bytes : concat(pending, bytes)
     while (failed === null && rest.length >= FRAME_HEADER_BYTES) {
       const view = new DataView(rest.buffer, rest.byteOffset, FRAME_HEADER_BYTES)
       const [type, id, length] = [view.getUint8(0), view.getUint32(1), view.getUint32(5)]
-      if (type < FRAME.OPEN || type > FRAME.CREDIT) return violation(`unknown frame type ${type}`)
-      if (length > MAX_FRAME_BYTES) return violation(`a frame of ${length} bytes`)
+      if (type < FRAME.OPEN || type > FRAME.CREDIT) violation(`unknown frame type ${type}`)
+      else if (length > MAX_FRAME_BYTES) violation(`a frame of ${length} bytes`)
+      if (failed !== null) return frames
       if (rest.length < FRAME_HEADER_BYTES + length) break
       const payload = rest.subarray(FRAME_HEADER_BYTES, FRAME_HEADER_BYTES + length)
       rest = rest.subarray(FRAME_HEADER_BYTES + length)
       onFrame(type, id, payload)
+      frames += 1
     }
     pending = rest.slice()
+    return frames
   }
 
   return {

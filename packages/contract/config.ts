@@ -2,6 +2,7 @@ import type { ModelPrice } from '@swarm/core/budgets/prices.ts'
 import { DomainError } from '@swarm/core/errors.ts'
 import { Secret } from '@swarm/core/secret.ts'
 import { z } from 'zod'
+import { VmLimits } from './runner-protocol.ts'
 
 /*
  * Every setting of Swarm, once: its shape, default, environment variables and meaning. `resolveSettings` reads them from
@@ -101,11 +102,20 @@ export const Settings = z.strictObject({
     logFiles: setting(z.number().int().min(0).max(100).default(5), 'SWARM_RETENTION_LOG_FILES', 'Log files set aside that are kept, of each log', number),
   }).prefault({}),
   vm: z.strictObject({
-    driver: setting(z.enum(['auto', 'qemu', 'process']).default('auto'), 'SWARM_VM_DRIVER', 'What runs microVMs; auto = probed; process isolates nothing and is for development only'),
+    driver: setting(z.enum(['auto', 'firecracker', 'qemu', 'process']).default('auto'), 'SWARM_VM_DRIVER', 'What runs microVMs; auto = Firecracker where it works, else QEMU; process isolates nothing and is for development only'),
+    firecracker: setting(z.string().startsWith('/').optional(), 'SWARM_VM_FIRECRACKER', 'Absolute path of the program firecracker; the one on PATH unless given'),
+    jailer: setting(z.string().startsWith('/').optional(), 'SWARM_VM_JAILER', 'Absolute path of the program jailer, of the same release; the one on PATH unless given'),
+    uidFirst: setting(positive.max(4_000_000_000).default(1_900_000_000), 'SWARM_VM_UID_FIRST', 'First of the user and group ids that microVMs get, one each, where the runner is root; no account may have one of them', number),
+    uidCount: setting(positive.max(100_000).default(1_000), 'SWARM_VM_UID_COUNT', 'How many such ids there are: microVMs on this host at most', number),
+    diskMbPerS: setting(z.number().int().min(0).default(256), 'SWARM_VM_DISK_MB_PER_S', 'What each disk of a microVM may read and write, MiB a second; 0 = no limit; only Firecracker limits it', number),
     vcpus: setting(positive.max(64).default(1), 'SWARM_VM_VCPUS', 'Virtual CPUs of a microVM', number),
     memoryMb: setting(positive.min(128).default(1024), 'SWARM_VM_MEMORY_MB', 'Memory of a microVM, MiB', number),
     scratchMb: setting(positive.min(64).default(2048), 'SWARM_VM_SCRATCH_MB', 'Writable disk of a microVM, MiB', number),
-    warm: setting(z.number().int().min(0).max(100).default(2), 'SWARM_VM_WARM', 'MicroVMs kept waiting', number),
+    warm: setting(z.number().int().min(0).max(100).default(4), 'SWARM_VM_WARM', 'MicroVMs that wait for work at most; how many do follows the demand', number),
+    ceilings: setting(z.strictObject(VmLimits.partial().shape).default({}), 'SWARM_VM_CEILINGS', 'What a microVM of this host gets at most, whoever asks for more: {"cpu", "memoryMb", "diskMb", "minutes", "egressBytes", "pids", "outputBytes"}', json),
+    reserveMb: setting(z.number().int().min(0).default(512), 'SWARM_VM_RESERVE_MB', 'Memory of this host that microVMs leave free, MiB', number),
+    reserveDiskMb: setting(z.number().int().min(0).default(1024), 'SWARM_VM_RESERVE_DISK_MB', 'Disk of this host that microVMs leave free, MiB', number),
+    cpuOvercommit: setting(z.number().min(0.1).max(100).default(4), 'SWARM_VM_CPU_OVERCOMMIT', 'CPU time promised to microVMs for each core of this host: agents wait for their model most of the time', number),
   }).prefault({}),
 })
 export type Config = z.output<typeof Settings>

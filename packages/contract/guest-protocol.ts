@@ -13,13 +13,14 @@ import { z } from 'zod'
  * Each side of each stream starts with INITIAL_CREDIT_BYTES. A frame that breaks these rules ends the channel, and with it
  * the microVM: a channel is never reconnected.
  *
- * Opening: while nobody is connected the guest sits in a blocking write of READY_LINE (that wait is the state in which a
- * template is saved; it costs no CPU, and what it wrote before the snapshot comes out first in every clone). The host
+ * Opening: while nobody is connected the guest sits in a blocking write of READY_LINE, or, on a vsock, in a wait for a connection
+ * that it then writes it to (that wait is the state in which a template is saved; it costs no CPU, and what a blocked write holds
+ * comes out first in every clone). The host
  * connects and sends `HELLO_PREFIX <32 hex digits>\n`; the guest echoes that line and both sides go over to frames. The host
  * discards everything up to the echo of its own digits, and may send frames right behind its hello.
  */
 
-export const GUEST_PROTOCOL_VERSION = 1
+export const GUEST_PROTOCOL_VERSION = 2
 export const FRAME = { OPEN: 1, DATA: 2, END: 3, RESET: 4, CREDIT: 5 } as const
 export const FRAME_HEADER_BYTES = 9
 /** Largest payload of one frame, bytes. */
@@ -30,8 +31,10 @@ export const INITIAL_CREDIT_BYTES = 256 * 1024
 /** Written by the guest whenever it starts to wait for a host. */
 export const READY_LINE = `SWARM-READY ${GUEST_PROTOCOL_VERSION}\n`
 export const HELLO_PREFIX = 'SWARM-HELLO'
-/** Name of the virtio-serial port that carries the channel. */
+/** Name of the virtio-serial port that carries the channel (QEMU). */
 export const CHANNEL_PORT_NAME = 'swarm.control'
+/** Port of the guest's vsock that carries it where there is no such virtio-serial port (Firecracker); the host connects. */
+export const CHANNEL_VSOCK_PORT = 1024
 /** More open streams than this on one channel are refused with a RESET. */
 export const MAX_OPEN_STREAMS = 512
 
@@ -57,6 +60,13 @@ export const PrepareAcknowledgement = z.object({
   guestNowMs: z.number(),
 })
 
+/**
+ * Host → guest: move the wall clock by `stepMs` (0: leave it) and say what it shows, as the one DATA of the stream: JSON
+ * ClockAnswer. A step is relative, so that it is right however long it was on its way.
+ */
+export const ClockHeader = z.object({ kind: z.literal('clock'), stepMs: z.number() })
+export const ClockAnswer = z.object({ guestNowMs: z.number() })
+
 /** Host → guest: run a process. DATA host→guest is its stdin (END closes it); DATA guest→host are ExecOutput chunks. */
 export const ExecHeader = z.object({
   kind: z.literal('exec'),
@@ -73,10 +83,14 @@ export const ExecHeader = z.object({
 /** Guest → host: bytes of a TCP connection that a process in the guest made to the proxy listener on 127.0.0.1. */
 export const ForwardHeader = z.object({ kind: z.literal('forward'), listener: z.literal('proxy') })
 
-export const OpenHeader = z.discriminatedUnion('kind', [PrepareHeader, ExecHeader, ForwardHeader])
+/** Host → guest: are you there? The guest ends the stream at once; a RESET of it is a sign of life as well. No DATA. */
+export const PingHeader = z.object({ kind: z.literal('ping') })
+
+export const OpenHeader = z.discriminatedUnion('kind', [PrepareHeader, ClockHeader, ExecHeader, ForwardHeader, PingHeader])
 export type OpenHeader = z.infer<typeof OpenHeader>
 export type PrepareAcknowledgement = z.infer<typeof PrepareAcknowledgement>
 export type PrepareHeader = z.infer<typeof PrepareHeader>
+export type ClockHeader = z.infer<typeof ClockHeader>
 export type ExecHeader = z.infer<typeof ExecHeader>
 export type ForwardHeader = z.infer<typeof ForwardHeader>
 

@@ -26,6 +26,8 @@ export const VmLimits = z.object({
   minutes: z.number().positive(),
   egressBytes: z.number().int().positive(),
   pids: z.number().int().positive(),
+  /** stdout and stderr together of one command of the work (the agent's program, a check); what is beyond is thrown away. */
+  outputBytes: z.number().int().positive(),
 })
 export type VmLimits = z.infer<typeof VmLimits>
 
@@ -53,6 +55,9 @@ export const VmSize = z.object({ vcpus: z.number().int().positive(), memoryMb: z
 /** What it is held to on its host; absent: not limited. */
 export const VmHeldTo = z.object({ cpuShare: z.number().positive(), pids: z.number().int().positive(), wallMs: z.number().int().positive(), egressBytes: z.number().int().positive() }).partial()
 
+/** Of an agent's program, where nobody says otherwise: far more than any needs, and an outcome behind less is never lost. */
+export const DEFAULT_OUTPUT_BYTES = 1024 ** 3
+
 /** Text that came out of a microVM. PostgreSQL holds no NUL, and nobody can read one. */
 const Text = z.string().overwrite((text) => text.replaceAll('\0', '\uFFFD'))
 const Commit = z.string().regex(/^[0-9a-f]{40}$/)
@@ -66,7 +71,8 @@ const Lease = z.object({
   correlationId: z.string(),
   projectSlug: z.string(),
   repositorySlug: z.string(),
-  limits: VmLimits,
+  /** The tightest of what agent, repository and project state; the host's own ceilings are the runner's to add. */
+  limits: VmLimits.extend({ outputBytes: VmLimits.shape.outputBytes.default(DEFAULT_OUTPUT_BYTES) }),
   egressAllow: z.array(z.string()),
   image: z.object({ packages: z.array(z.string()), npm: z.array(z.string()) }),
   /** Command to run once in the workspace before the work (the `setup` check), or null. */
@@ -157,6 +163,8 @@ export const heartbeat = endpoint({
     vms: z.array(z.string()).max(10_000),
     /** What they use, as far as it was measured. */
     usage: z.array(VmUsage).max(MAX_USAGE).default([]),
+    /** Why the host has room for no further microVM, in words; null while it has, or nobody asks. */
+    noRoom: Text.max(300).nullable().default(null),
   }),
   response: z.object({ stop: z.array(Stop) }),
 })

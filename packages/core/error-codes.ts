@@ -80,6 +80,7 @@ already_decided: { status: 409, fault: 'user', message: '{kind} {id} was already
   disk_full: { status: 500, fault: 'user', message: '{purpose} needs {neededBytes} bytes in {path}, and {freeBytes} are free.', remedy: 'Free space there, or set SWARM_CACHE to a folder on a larger disk.' },
   driver_unavailable: { status: 500, fault: 'user', message: 'The microVM driver {driver} cannot be used here: {problem}', remedy: '"swarm doctor" says what this machine offers and what to install.' },
   vm_start_failed: { status: 500, fault: 'ours', message: 'A microVM could not be started: {problem}', remedy: 'Try again; if it stays so, "swarm doctor" and the log of the runner say more.' },
+  template_incompatible: { status: 500, fault: 'user', message: 'The template of the microVMs cannot be used here: {problem}.', remedy: 'Restart the runner: it makes a template for this machine and VMM.' },
   vm_ended: { status: 409, fault: 'ours', message: 'microVM {id} is over ({reason}): {detail}', remedy: 'Work goes on in a new microVM.' },
   vm_not_running: { status: 409, fault: 'user', message: 'microVM {id} is {state}; nothing can be done to it any more.', remedy: '"swarm vm list --state running" shows those that run.' },
   runner_offline: { status: 503, fault: 'user', message: 'The runner {name} of microVM {id} was last heard from {seconds} s ago.', remedy: 'Look at its host; "swarm runner list" shows when it is back.' },
@@ -89,6 +90,7 @@ already_decided: { status: 409, fault: 'user', message: '{kind} {id} was already
   vm_streams_exhausted: { status: 429, fault: 'user', message: '{limit} commands of people run already in microVM {id}.', remedy: 'End one of them first.' },
   vm_refused: { status: 500, fault: 'ours', message: 'microVM {id} refused a request: {problem}', remedy: 'Try again in a new microVM.' },
   vm_limit_unenforceable: { status: 500, fault: 'user', message: 'This host cannot enforce the limit {limit}: {problem}', remedy: 'Give the runner a writable cgroup, or leave that limit out.' },
+  vm_too_large: { status: 409, fault: 'user', message: 'A microVM of this size never has room on this host: {problem}.', remedy: 'Ask for less in swarm.yml, the agent or the project, or run it on a larger host; "swarm runner list" says what each has.' },
   // model gateway
   model_not_configured: { status: 503, fault: 'user', message: 'No model is configured: there is no key of the model API, and no rehearsal script.', remedy: 'Set ANTHROPIC_API_KEY, or give a script with --rehearsal FILE ("swarm rehearsal init SPEC" writes one to start from).' },
   model_unpriced: { status: 400, fault: 'user', message: 'There is no price for the model {model}, so no budget can hold it.', remedy: 'Use one that has a price: {known}.' },

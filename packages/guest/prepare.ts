@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import type { MuxStream } from '@swarm/contract/channel.ts'
-import { PrepareAcknowledgement, type PrepareHeader } from '@swarm/contract/guest-protocol.ts'
+import { PrepareAcknowledgement, type ClockHeader, type PrepareHeader } from '@swarm/contract/guest-protocol.ts'
 
 const PIDS_MAX = '/sys/fs/cgroup/supervised/pids.max'
 
@@ -10,7 +10,7 @@ const PIDS_MAX = '/sys/fs/cgroup/supervised/pids.max'
  * Starts the helper that carries out a `prepare`: Node has neither ioctl nor clock_settime, perl has `syscall` and `ioctl`.
  * It is started in the template and waits in a read, so that a clone need not start a process before it is reseeded.
  */
-export function startPreparer(): { prepare(stream: MuxStream, header: PrepareHeader, receivedAtNs: bigint, onPrepared: () => void): void } {
+export function startPreparer(): { prepare(stream: MuxStream, header: PrepareHeader, receivedAtNs: bigint, onPrepared: () => void): void; moveClock(stream: MuxStream, header: ClockHeader): void } {
   const helper = spawn('/usr/bin/perl', ['/opt/swarm/prepare.pl'], { stdio: ['pipe', 'pipe', 'inherit'] })
   const waiting: ((answer: string) => void)[] = []
   createInterface({ input: helper.stdout }).on('line', (line) => waiting.shift()?.(line))
@@ -22,6 +22,19 @@ export function startPreparer(): { prepare(stream: MuxStream, header: PrepareHea
       waiting.push((line) => answerWith(stream, header, line, onPrepared))
       const entropy = Buffer.from(header.entropy, 'base64').toString('hex')
       helper.stdin.write([header.nowMs, receivedAtNs, entropy, header.machineId, header.hostname, header.mountScratch ? 1 : 0].join('\t') + '\n')
+    },
+    moveClock(stream, { stepMs }) {
+      const answer = (guestNowMs: number): void => {
+        stream.write(Buffer.from(JSON.stringify({ guestNowMs })))
+        stream.end()
+      }
+      if (stepMs === 0) return answer(Date.now())
+      waiting.push((line) => {
+        const [status, detail = '', guestNowMs] = line.split('\t')
+        if (status === 'ok') answer(Number(guestNowMs))
+        else stream.reset(detail)
+      })
+      helper.stdin.write(`clock\t${Math.round(stepMs * 1e6)}\n`)
     },
   }
 }

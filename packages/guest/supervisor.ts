@@ -20,14 +20,17 @@ await listenForForwards(() => (prepared ? mux : null))
 function onOpen(stream: MuxStream): void {
   const header = stream.header
   if (header.kind === 'prepare') return preparer.prepare(stream, header, process.hrtime.bigint(), () => { prepared = true })
+  if (header.kind === 'ping') return stream.end()
+  if (header.kind === 'clock' && prepared) return preparer.moveClock(stream, header)
   const own = mux
   if (header.kind === 'exec' && prepared) return runExec(stream, header, () => own === null || own.failed !== null)
   stream.reset(prepared ? 'the guest does not open such streams' : 'not prepared yet')
 }
 
 for (;;) {
-  const behindHello = waitForHost(port)
-  await serveChannel(port, behindHello, (next) => { mux = next }, onOpen)
+  const { files, behindHello } = waitForHost(port)
+  await serveChannel(files, behindHello, (next) => { mux = next }, onOpen)
+  port.close(files)
   mux = null
   prepared = false
 }

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { ApiError } from '@swarm/contract/errors.ts'
 import { claim } from '@swarm/contract/runner-protocol.ts'
-import type { Work } from '@swarm/contract/runner-protocol.ts'
+import type { VmLimits, Work } from '@swarm/contract/runner-protocol.ts'
+import { tightestLimits } from '@swarm/core/checks/limits.ts'
 import type { Logger } from 'pino'
 import type { z } from 'zod'
 import { runAttempt } from './attempts/attempt.ts'
@@ -32,6 +33,8 @@ export interface RunnerOptions {
   /** MicroVMs at once, for attempts and for checks. */
   readonly attemptSlots: number
   readonly checkSlots: number
+  /** What a microVM of this host gets at most. */
+  readonly ceilings?: { readonly [Name in keyof VmLimits]?: VmLimits[Name] | undefined }
   readonly logger: Logger
 }
 
@@ -57,12 +60,13 @@ export function startRunner(options: RunnerOptions): Runner {
     },
   })
   const holding = new Holding(link, {
-    bootId, beatMs: options.beatMs ?? BEAT_MS, vms: () => options.machines.driver.live(), usage: () => options.machines.vms.live().flatMap(({ usage }) => usage ?? []),
+    bootId, beatMs: options.beatMs ?? BEAT_MS, vms: () => options.machines.driver.live(), noRoom: () => options.machines.noRoom(), usage: () => options.machines.vms.live().flatMap(({ usage }) => usage ?? []),
     onError: (error) => {
       logger.warn({ err: error }, 'heartbeat failed')
       if (error instanceof ApiError && error.code === 'runner_superseded') superseded(error)
     },
   })
+  options.machines.onNoRoom(() => { if (!closing.signal.aborted) holding.tell() })
   const working = new Set<Promise<void>>()
   const sampling = startSampling(options.machines.vms, (error) => { logger.warn({ err: error }, 'a microVM could not be measured') })
   const operations = startOperations({
@@ -78,6 +82,9 @@ export function startRunner(options: RunnerOptions): Runner {
       log.warn({ err: lost.signal.reason }, 'its lease is gone')
       stop.abort(lost.signal.reason)
     }, { once: true })
+    // At once, so that this work has its turn before any that is claimed after it.
+    const place = options.machines.acquire(work, AbortSignal.any([stop.signal, lost.signal]))
+    place.catch(() => undefined) // the work fails with it
     const permit = (): void => { requireLease({ key, lease, lost }) }
     const reporter = new Reporter(link, key, {
       signal: lost.signal, permit,
@@ -89,13 +96,14 @@ export function startRunner(options: RunnerOptions): Runner {
     holding.add(held)
     log.info({ work: work.kind }, 'claimed')
     try {
-      const deps = { link, machines: options.machines, reporter, stop: stop.signal, lost: lost.signal, permit, onTrouble: (error: unknown, what: string) => { log.warn({ err: error }, what) } }
+      const deps = { link, machines: options.machines, place, reporter, stop: stop.signal, lost: lost.signal, permit, onTrouble: (error: unknown, what: string) => { log.warn({ err: error }, what) } }
       await (work.kind === 'attempt' ? runAttempt(work, deps) : runCheck(work, deps))
       log.info('ended')
     } catch (error) {
       // The report itself was refused or cannot be made: the lease runs out and the server decides.
       log.error({ err: error }, 'ended without a report')
     } finally {
+      await place.then((room) => { room[Symbol.dispose]() }, () => undefined)
       holding.remove(held)
     }
   }
@@ -105,7 +113,7 @@ export function startRunner(options: RunnerOptions): Runner {
     try {
       // The answer may have been long on its way: a beat confirms the lease at once (Holding.add).
       const answer = await link.call(claim, { body }, closing.signal)
-      return answer.work && { work: answer.work, lease: new Lease(answer.work.leaseTtlMs, instant()) }
+      return answer.work && { work: { ...answer.work, limits: tightestLimits(answer.work.limits, answer.work.limits, options.ceilings ?? {}) }, lease: new Lease(answer.work.leaseTtlMs, instant()) }
     } catch (error) {
       if (!(error instanceof ApiError) || error.status < 500) throw error
       logger.error({ err: error }, 'the server cannot give work')
@@ -121,6 +129,8 @@ export function startRunner(options: RunnerOptions): Runner {
         await Promise.race(busy)
         continue
       }
+      // Work that would only wait for room here is left to other hosts.
+      await options.machines.untilRoom(closing.signal)
       const body = {
         waitMs: CLAIM_WAIT_MS, kinds: [kind], driver: options.machines.driver.name, isolates: options.machines.driver.isolates,
         capacity: options.attemptSlots + options.checkSlots, bootId, claimKey: randomUUID(),

@@ -6,7 +6,8 @@ import { DomainError } from '@swarm/core/errors.ts'
 import { startRunner } from './app.ts'
 import { createMachines } from './attempts/machines.ts'
 import { loadRunnerConfig } from './config.ts'
-import { selectDriver } from './drivers/select.ts'
+import { firecrackerSettings, selectDriver } from './drivers/select.ts'
+import { createHostAdmission } from './host/host-admission.ts'
 import { createRunnerLogger } from './logger.ts'
 import { describeOrphan, startReclaiming } from './vms/reclaim.ts'
 
@@ -34,19 +35,24 @@ async function main(): Promise<void> {
   })
   const runners = join(settings.home, 'runner')
   const logger = createRunnerLogger(settings.logLevel, settings.logTo === 'file' ? join(settings.home, 'logs', `runner-${name}.log`) : undefined, { maxBytes: settings.retention.logMb * 1024 ** 2, files: settings.retention.logFiles })
+  const admission = createHostAdmission(settings, {
+    relieve: async () => { await driver.letGo?.() },
+  })
+  admission.onProblem((problem) => { if (problem !== null) logger.warn({ problem }, 'no room for a further microVM') })
   await using driver = await selectDriver({
-    driver: settings.vm.driver, cache: settings.cache, stateDir: join(runners, name), warm: settings.vm.warm,
+    driver: settings.vm.driver, cache: settings.cache, stateDir: join(runners, name), warm: settings.vm.warm, mayWarm: admission.mayWarm,
+    uids: { first: settings.vm.uidFirst, count: settings.vm.uidCount }, firecracker: firecrackerSettings(settings),
     onNotice: (notice) => { logger.warn(notice) },
   })
   await using _reclaiming = startReclaiming(runners, {
     everyMs: RECLAIM_MS, onReclaimed: (orphan) => { logger.warn(describeOrphan(orphan)) }, onError: (error) => { logger.error({ err: error }, 'orphans could not be reclaimed; it is tried again') },
   })
   const machines = createMachines({
-    driver, settings, serverUrl, onProgress: (progress) => { logger.info(progress, 'preparing') },
+    driver, admission, settings, serverUrl, onProgress: (progress) => { logger.info(progress, 'preparing') },
     ...(settings.caFile === undefined ? {} : { ca: readFileSync(settings.caFile, 'utf8') }),
   })
   const checkSlots = Math.max(1, Math.floor(settings.concurrency / 2))
-  await using runner = startRunner({ serverUrl, token: token.reveal(), machines, attemptSlots: settings.concurrency, checkSlots, beatMs: settings.lease.beatMs, logger })
+  await using runner = startRunner({ serverUrl, token: token.reveal(), machines, attemptSlots: settings.concurrency, checkSlots, ceilings: settings.vm.ceilings, beatMs: settings.lease.beatMs, logger })
   process.stdout.write(`${JSON.stringify({ ready: true, driver: driver.name, isolates: driver.isolates, unenforced: driver.unenforced })}\n`)
   await Promise.race([stopped, runner.running])
   logger.info('stopping')

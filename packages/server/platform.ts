@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import type { VmLimits } from '@swarm/contract/runner-protocol.ts'
+import { DEFAULT_OUTPUT_BYTES, type VmLimits } from '@swarm/contract/runner-protocol.ts'
 import { filesOfCommits } from '@swarm/git/history.ts'
 import { DomainError } from '@swarm/core/errors.ts'
 import { mergePrices } from '@swarm/core/budgets/prices.ts'
@@ -69,7 +69,7 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
   const { config, db, http, ids, clock, blobs, logger, metrics } = context
   await using started = new AsyncDisposableStack()
   const defaults: VmLimits = {
-    cpu: config.vm.vcpus, memoryMb: config.vm.memoryMb, diskMb: config.vm.scratchMb, minutes: 30, egressBytes: DEFAULT_EGRESS_BYTES, pids: DEFAULT_PIDS,
+    cpu: config.vm.vcpus, memoryMb: config.vm.memoryMb, diskMb: config.vm.scratchMb, minutes: 30, egressBytes: DEFAULT_EGRESS_BYTES, pids: DEFAULT_PIDS, outputBytes: DEFAULT_OUTPUT_BYTES,
   }
 
   registerAgents(context)
@@ -110,7 +110,7 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
     now: clock, makeId: ids, leaseTtlMs: config.lease.ttlMs, beatMs: config.lease.beatMs, setRef: repositories.setRef,
     place: async (repositoryId) => {
       const repository = await repositories.find(repositoryId)
-      return { projectSlug: repository.project_slug, repositorySlug: repository.slug, egressAllow: (await requireProject(db.read, repository.project_id)).settings.egressAllow }
+      return { projectSlug: repository.project_slug, repositorySlug: repository.slug, settings: (await requireProject(db.read, repository.project_id)).settings }
     },
   })
 

@@ -44,7 +44,7 @@ export const doctor = command({
         : { what: 'packages', state: 'missing', detail: packages.join(' '), remedy: `"sudo swarm doctor --fix", or: sudo apt-get install -y --no-install-recommends ${packages.join(' ')}` },
       qemu?.usable === true ? { what: 'QEMU', state: 'ok', detail: qemu.detail } : { what: 'QEMU', state: 'missing', detail: qemu?.detail ?? 'no driver', remedy: 'install what "packages" names' },
       { what: 'KVM', state: probe.kvm.works === true ? 'ok' : 'note', detail: probe.kvm.works === true ? probe.kvm.detail : `${probe.kvm.detail}; microVMs work without it, slower` },
-      { what: 'Firecracker', state: 'note', detail: 'not used by this version; QEMU is' },
+      firecrackerFinding(probe),
       { what: 'cgroups', state: probe.cgroups.cpu && probe.cgroups.memory ? 'ok' : 'note', detail: probe.cgroups.version === null ? 'none: CPU and memory of microVMs are limited by the VMM alone' : `version ${probe.cgroups.version}; CPU ${probe.cgroups.cpu ? 'yes' : 'no'}, memory ${probe.cgroups.memory ? 'yes' : 'no'}` },
       { what: 'image', state: probe.image ? 'ok' : 'note', detail: probe.image ? `${probe.image.digest.slice(0, 12)}, ${size(probe.image.bytes)}` : 'not built yet: "swarm image build" (needs root)' },
       disk >= NEEDED.disk || probe.image ? { what: 'disk', state: 'ok', detail: `${size(disk)} free for ${config.cache}` } : { what: 'disk', state: 'missing', detail: `${size(disk)} free for ${config.cache}; the image build needs ${size(NEEDED.disk)}`, remedy: 'free space there, or set SWARM_CACHE to a larger disk' },
@@ -61,6 +61,14 @@ export const doctor = command({
     }
   },
 })
+
+/** It is never needed: QEMU does what it does, slower. */
+function firecrackerFinding({ drivers, kvm }: z.infer<typeof Probe>): Finding {
+  const offer = drivers.find(({ name }) => name === 'firecracker')
+  if (offer?.usable !== true) return { what: 'Firecracker', state: 'note', detail: `not used: ${offer?.detail ?? 'no driver'}` }
+  if (kvm.works === false) return { what: 'Firecracker', state: 'note', detail: `not used: KVM does not boot a kernel here (${kvm.detail})` }
+  return { what: 'Firecracker', state: 'ok', detail: kvm.works === null ? offer.detail : 'firecracker and jailer are there, and KVM boots a kernel' }
+}
 
 /** The set-up installs packages for the demo as well: it is the one who knows how. */
 async function install(signal: AbortSignal): Promise<void> {

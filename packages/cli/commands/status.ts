@@ -26,7 +26,7 @@ export const status = command({
         `Swarm ${about.version} at ${server.url} (process ${server.pid}), up for ${duration(about.uptimeMs)}`, `  model      ${server.model === 'rehearsal' ? 'REHEARSAL' : server.model}`, `  database   ${about.database.dialect}, migration ${about.database.migration}`,
         ...server.processes.map(({ name, pid, restarts, lastEnd }) => `  ${name.padEnd(10)} ${pid === 0 ? 'is being started again' : `process ${pid}`}${restarts === 0 ? '' : `, started again ${restarts} time${restarts === 1 ? '' : 's'}`}${lastEnd === null ? '' : ` (last: ${lastEnd})`}`),
         ...circuits.filter((each) => each.state !== 'closed').map((each) => `  overloaded ${each.model}: ${each.state === 'open' ? `next try at ${time(each.nextTryAt)}` : 'one call probes'}, ${each.failures} failures in a row`),
-        ...runners.map((runner) => `  runner     ${runner.name}: ${runner.online ? 'online' : 'offline'}, ${runner.driver ?? 'no driver yet'}${runner.isolates === false ? ' (ISOLATES NOTHING)' : ''}`), `  microVMs   ${vms.length} running`, `  data       ${config.home}`,
+        ...runners.map((runner) => `  runner     ${runner.name}: ${runner.online ? 'online' : 'offline'}, ${runner.driver ?? 'no driver yet'}${runner.isolates === false ? ' (ISOLATES NOTHING)' : ''}${runner.noRoom === null ? '' : `; has room for no further microVM: ${runner.noRoom}`}`), `  microVMs   ${vms.length} running`, `  data       ${config.home}`,
       ].join('\n'),
     }
   },

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { endpoint } from '../endpoint.ts'
+import { VmLimits } from '../runner-protocol.ts'
 import { pageOf, PageQuery, Slug, Time } from './shared.ts'
 
 const Ceiling = z.number().int().min(0).nullable()
@@ -14,12 +15,14 @@ const settings = {
   ticketMaxCostMicroUsd: Ceiling, ticketMaxTokens: Ceiling,
   /** … and for each attempt, beside `limits.usd` of swarm.yml and of the agent: the lowest holds. */
   attemptMaxCostMicroUsd: Ceiling, attemptMaxTokens: Ceiling,
+  /** Limits of its microVMs, of attempts and of checks; of these, of swarm.yml's and of the agent's, each time the tightest holds. */
+  vm: z.strictObject(VmLimits.partial().shape),
 }
 
 export const ProjectSettings = z.object({
   egressAllow: settings.egressAllow.default([]), concurrency: settings.concurrency.default(8),
   maxCostMicroUsd: Ceiling.default(null), maxTokens: Ceiling.default(null), ticketMaxCostMicroUsd: Ceiling.default(null), ticketMaxTokens: Ceiling.default(null),
-  attemptMaxCostMicroUsd: Ceiling.default(null), attemptMaxTokens: Ceiling.default(null),
+  attemptMaxCostMicroUsd: Ceiling.default(null), attemptMaxTokens: Ceiling.default(null), vm: settings.vm.default({}),
 })
 export type ProjectSettings = z.infer<typeof ProjectSettings>
 /** Some of them, without defaults: what is not named stays as it is. */

@@ -6,7 +6,10 @@ import { Time } from './shared.ts'
 export const Runner = z.object({
   id: z.string(), name: z.string(), driver: z.string().nullable(), isolates: z.boolean().nullable(), capacity: z.number().int(),
   /** Derived from its last call: online for 30 s after it. */
-  online: z.boolean(), seenAt: Time.nullable(), createdAt: Time,
+  online: z.boolean(),
+  /** Why it has room for no further microVM, as it said last; null while it has, or asks for no work. */
+  noRoom: z.string().nullable(),
+  seenAt: Time.nullable(), createdAt: Time,
 })
 export const listRunners = endpoint({
   method: 'GET', path: '/api/runners', access: ['admin'], tag: 'runners', summary: 'Lists runner hosts', response: z.object({ items: z.array(Runner) }),

@@ -16,7 +16,8 @@ export interface WaitFacts {
   readonly overlap: { readonly id: string; readonly title: string; readonly state: TicketState; readonly files: readonly string[] } | null
   readonly project: { readonly working: number; readonly limit: number }
   readonly installation: { readonly working: number; readonly limit: number }
-  readonly runnersOnline: number
+  /** Those that are online, each with the reason why it has room for no further microVM, if it has none. */
+  readonly runners: readonly { readonly name: string; readonly noRoom: string | null }[]
   /** Its agent's question that has no answer. */
   readonly question: { readonly id: string; readonly text: string } | null
   /** The approval that the spending of its session or project waits for. */
@@ -55,10 +56,12 @@ function mergeWait(facts: WaitFacts): string | null {
   return checkWait(facts)
 }
 
-function checkWait({ check, runnersOnline }: WaitFacts): string | null {
+function checkWait({ check, runners }: WaitFacts): string | null {
   if (!check) return null
   if (check.retryInMs !== null) return `the next try of its checks ${check.id} ${inTime(check.retryInMs)}${check.failure === null ? '' : ` (last: ${check.failure})`}`
-  if (runnersOnline === 0) return `a runner for its checks ${check.id}: none is online`
+  if (runners.length === 0) return `a runner for its checks ${check.id}: none is online`
+  const full = noRoom(runners)
+  if (full !== null) return `room for a microVM for its checks ${check.id}: ${full}`
   return `a free runner for its checks ${check.id}`
 }
 
@@ -75,8 +78,15 @@ function dispatchWait(facts: WaitFacts): string {
   if (facts.overlap) return `${named(facts.overlap)}, ${facts.overlap.state}, which is expected to write ${list(facts.overlap.files, ', ')} as well`
   if (facts.project.working >= facts.project.limit) return `one of the ${facts.project.working} tickets that its project works on: ${facts.project.limit} at once are allowed`
   if (facts.installation.working >= facts.installation.limit) return `one of the ${facts.installation.working} tickets that are worked on: ${facts.installation.limit} at once are allowed`
-  if (facts.runnersOnline === 0) return 'a runner: none is online (swarm runner list)'
-  return 'a free microVM'
+  if (facts.runners.length === 0) return 'a runner: none is online (swarm runner list)'
+  const full = noRoom(facts.runners)
+  return full === null ? 'a free microVM' : `room for a microVM: ${full}`
+}
+
+/** What each host lacks; null when one has room. */
+function noRoom(runners: WaitFacts['runners']): string | null {
+  if (runners.some((runner) => runner.noRoom === null)) return null
+  return list(runners.map((runner) => `host ${runner.name} has room for no further one (${runner.noRoom})`), '; ')
 }
 
 function named({ id, title }: { id: string; title: string }): string {

@@ -1,11 +1,13 @@
 #!/bin/busybox sh
 # First process of the microVM, in the initramfs: finds the disks, lays a writable overlay over the read-only base and
-# hands over to the reaper (tini) with the supervisor. @MODULES@ is filled in by the image build, in loading order.
+# hands over to the reaper (tini) with the supervisor. The image build fills in the lists of modules, in loading order; the
+# second is what a VMM without PCI and virtio-serial needs beside the first.
 B=/bin/busybox
 $B mount -t proc proc /proc
 $B mount -t sysfs sysfs /sys
 $B mount -t devtmpfs devtmpfs /dev
 for module in @MODULES@; do $B insmod /modules/$module || echo "swarm: module $module was not loaded"; done
+case " $($B cat /proc/cmdline) " in *" swarm.channel=vsock "*) for module in @VSOCK_MODULES@; do $B insmod /modules/$module || echo "swarm: module $module was not loaded"; done ;; esac
 case " $($B cat /proc/cmdline) " in *" swarm.probe "*) echo SWARM-PROBE-OK; $B poweroff -f ;; esac
 tries=0
 while [ ! -e /dev/vda ] && [ $tries -lt 200 ]; do $B sleep 0.02; tries=$((tries + 1)); done
@@ -22,6 +24,7 @@ $B mkdir -p /new/dev/shm /new/dev/pts
 $B mount -t devpts -o mode=620,ptmxmode=666 devpts /new/dev/pts
 $B mount -t tmpfs -o mode=1777 tmpfs /new/dev/shm
 $B mount -t tmpfs -o mode=755 tmpfs /new/run
+[ -e /new/dev/vsock ] && $B mkfifo -m 600 /new/run/swarm-channel-in /new/run/swarm-channel-out
 $B ln -s /proc/self/fd /new/dev/fd
 $B ln -s /proc/self/fd/0 /new/dev/stdin
 $B ln -s /proc/self/fd/1 /new/dev/stdout

@@ -1,10 +1,13 @@
 # Carries out one "prepare" per line of stdin (see prepare.ts): clock, randomness, machine id, host name, scratch disk.
+# Or moves the clock: "clock", tab, ns by which it is moved.
 # Tab-separated: now (ms since the epoch, of the host) | CLOCK_MONOTONIC when that arrived (ns) | entropy (hex) | machine id | host name | mount scratch (0/1)
 # Numbers of system calls are those of x86_64: clock_settime 227, clock_gettime 228, sethostname 170, mount 165.
 use strict;
 $| = 1;
 
 sub now { my ($clock) = @_; my $t = pack('q2', 0, 0); syscall(228, $clock + 0, $t) == 0 or die "clock_gettime: $!\n"; my ($s, $ns) = unpack('q2', $t); return $s * 1_000_000_000 + $ns }
+# Whole seconds by integers: the quotient of floats is a second too large just below one.
+sub set_clock { my ($ns) = @_; my $rest = $ns % 1_000_000_000; syscall(227, 0, pack('q2', ($ns - $rest) / 1_000_000_000, $rest)) == 0 or die "clock_settime: $!\n" }
 sub put { my ($path, $text) = @_; open(my $f, '>', $path) or die "$path: $!\n"; print $f $text; close($f) or die "$path: $!\n" }
 # What is as it should be already (a guest that stood still is prepared again) is left alone, and so is what was added to it.
 sub get { my ($path) = @_; open(my $f, '<', $path) or return ''; local $/; my $text = <$f>; return defined $text ? $text : '' }
@@ -14,9 +17,7 @@ sub folder { my ($path, $mode) = @_; mkdir($path) or -d $path or die "$path: $!\
 sub prepare {
   my ($now_ms, $received_ns, $entropy, $machine_id, $hostname, $scratch) = @_;
   my @done;
-  my $t = $now_ms * 1_000_000 + (now(1) - $received_ns);
-  my $spec = pack('q2', int($t / 1_000_000_000), $t % 1_000_000_000);
-  syscall(227, 0, $spec) == 0 or die "clock_settime: $!\n";
+  set_clock($now_ms * 1_000_000 + (now(1) - $received_ns));
   push @done, 'clock';
 
   my $bytes = pack('H*', $entropy);
@@ -51,9 +52,14 @@ sub prepare {
   return join(',', @done) . "\t" . int(now(0) / 1_000_000);
 }
 
+sub step { my ($ns) = @_;
+  set_clock(now(0) + $ns);
+  return "clock\t" . now(0) / 1_000_000;
+}
+
 while (my $line = <STDIN>) {
   chomp $line;
-  my $answer = eval { prepare(split(/\t/, $line)) };
+  my $answer = eval { $line =~ /^clock\t(-?\d+)$/ ? step($1) : prepare(split(/\t/, $line)) };
   my $error = $@;
   $error =~ s/[\t\n]+/ /g;
   print(defined $answer ? "ok\t$answer\n" : "fail\t$error\n");

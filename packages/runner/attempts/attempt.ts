@@ -15,8 +15,6 @@ import { asFailure, WorkFailure } from './work-failure.ts'
 
 /** An agent's output is read as it comes; of what is no event, the end is enough to explain a crash. */
 const KEPT_BYTES = 64 * 1024
-/** Output of an agent that is read at most: far more than any needs, and an outcome behind less is never lost. */
-const MAX_OUTPUT_BYTES = 1024 ** 3
 /** Events of one attempt, in characters of their JSON, that are recorded; a flood beyond is counted, and its outcome heard. */
 const RECORDED_CHARACTERS = 16 * 1024 * 1024
 
@@ -34,7 +32,7 @@ export async function runAttempt(work: AttemptWork, deps: WorkDependencies): Pro
   const toPush = { attemptId: work.attemptId, ticketId: work.ticketId, title: ticket.title }
   let provisioned: Provisioned | null = null
   try {
-    provisioned = await reporter.during('provision', () => provision(deps.machines, work, reporter, permit))
+    provisioned = await reporter.during('provision', () => provision(deps, work))
     const { vm: machine, proxy } = provisioned
     await reporter.during('workspace', async () => {
       await fetchWorkspace(machine, { ...work, ref: `refs/swarm/attempts/${work.attemptId}/start`, author: work.agentName, signal: stop })
@@ -116,7 +114,7 @@ async function runAgent(vm: Vm, work: AttemptWork, reporter: Reporter, signal: A
   const task = { ...work.task, workspace: vm.workspace, modelBaseUrl: `http://${MODEL_HOST}` }
   const exit = await vm.exec({
     argv: ['node', vm.agentProgram], cwd: vm.workspace, stdin: JSON.stringify(task), timeoutMs: Math.round(work.limits.minutes * 60_000),
-    correlationId: work.correlationId, onStdout: read.push, maxOutputBytes: MAX_OUTPUT_BYTES, keptBytes: KEPT_BYTES, signal,
+    correlationId: work.correlationId, onStdout: read.push, maxOutputBytes: work.limits.outputBytes, keptBytes: KEPT_BYTES, signal,
   })
   read.end()
   if (outcome) return outcome

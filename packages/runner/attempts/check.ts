@@ -14,7 +14,7 @@ export async function runCheck(work: CheckWork, deps: WorkDependencies): Promise
   const key = { kind: 'check' as const, id: work.checkId, fence: work.fence }
   let provisioned: Provisioned | null = null
   try {
-    provisioned = await reporter.during('provision', () => provision(deps.machines, work, reporter, permit))
+    provisioned = await reporter.during('provision', () => provision(deps, work))
     const machine = provisioned.vm
     await reporter.during('workspace', () => fetchWorkspace(machine, { ...work, ref: `refs/swarm/checks/${work.checkId}`, author: 'Swarm', signal: stop }))
     const results = await reporter.during('checks', () => runAll(machine, work, stop))
@@ -43,7 +43,7 @@ async function runAll(vm: Vm, work: CheckWork, signal: AbortSignal): Promise<Che
     // The command is the repository's own text, read from the base commit by the server.
     const exit = await vm.exec({
       argv: ['/bin/sh', '-c', check.command], cwd: vm.workspace, env: { CI: 'true' }, timeoutMs: Math.round(work.limits.minutes * 60_000),
-      correlationId: work.correlationId, onStdout: keep, onStderr: keep, signal,
+      correlationId: work.correlationId, onStdout: keep, onStderr: keep, maxOutputBytes: work.limits.outputBytes, keptBytes: 0, signal,
     })
     results.push({ ...check, exitCode: exit.code, timedOut: exit.timedOut, wallMs: exit.wallMs, output })
     if (exit.code !== 0) break

@@ -41,11 +41,11 @@ export class Holding implements AsyncDisposable {
   readonly #held = new Map<string, Held>()
   readonly #link: ServerLink
   readonly #ended = new AbortController()
-  readonly #options: { bootId: string; beatMs: number; vms: () => readonly string[]; usage: () => readonly VmUsage[]; onError: (error: unknown) => void }
+  readonly #options: { bootId: string; beatMs: number; vms: () => readonly string[]; noRoom: () => string | null; usage: () => readonly VmUsage[]; onError: (error: unknown) => void }
   readonly #timer: NodeJS.Timeout
   #beating: Promise<void> = Promise.resolve()
 
-  constructor(link: ServerLink, options: { bootId: string; beatMs: number; vms: () => readonly string[]; usage: () => readonly VmUsage[]; onError: (error: unknown) => void }) {
+  constructor(link: ServerLink, options: { bootId: string; beatMs: number; vms: () => readonly string[]; noRoom: () => string | null; usage: () => readonly VmUsage[]; onError: (error: unknown) => void }) {
     this.#link = link
     this.#options = options
     this.#timer = setInterval(() => { this.#beat() }, options.beatMs)
@@ -63,6 +63,11 @@ export class Holding implements AsyncDisposable {
     if (this.#held.get(held.key.id) === held) this.#held.delete(held.key.id)
   }
 
+  /** A beat out of turn: something has changed that people ask for. */
+  tell(): void {
+    this.#beat()
+  }
+
   /** The server gives the ticket to somebody else when the lease is over: fence ourselves, even when it cannot be reached. */
   #watch(held: Held): void {
     clearTimeout(held.timer)
@@ -78,7 +83,7 @@ export class Holding implements AsyncDisposable {
 
   async #send(sentAt: Instant): Promise<void> {
     const holding = this.all().filter((held) => !held.lost.signal.aborted).map((held) => ({ ...held.key, vmId: null, idleMs: held.reporter.idleMs() }))
-    const body = { bootId: this.#options.bootId, holding, vms: [...this.#options.vms()], usage: this.#options.usage().slice(0, MAX_USAGE) }
+    const body = { bootId: this.#options.bootId, holding, vms: [...this.#options.vms()], noRoom: this.#options.noRoom(), usage: this.#options.usage().slice(0, MAX_USAGE) }
     // The next beat comes anyway: one that got no answer until then is given up, so that none hangs on a dead connection.
     const { stop } = await this.#link.call(heartbeat, { body }, AbortSignal.any([this.#ended.signal, AbortSignal.timeout(this.#options.beatMs)]))
     const stops = new Map(stop.map((each) => [each.id, each]))

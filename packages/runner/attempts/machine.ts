@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream'
 import { makeId } from '@swarm/core/ids.ts'
 import type { Work } from '@swarm/contract/runner-protocol.ts'
 import type { Template, Vm, VmDriver } from '../drivers/driver.ts'
+import type { Place } from '../host/admission.ts'
 import type { ServerLink } from '../link/server-link.ts'
 import type { VmRegistry } from '../vms/registry.ts'
 import type { EgressProxy } from '../egress/proxy.ts'
@@ -11,11 +12,21 @@ import { WorkFailure } from './work-failure.ts'
 
 /** Past the work's own limit, for saving what it did: only then the microVM is killed. */
 const SAVING_MS = 300_000
+/** A wait for room that is shorter is not worth a word. */
+const NOTICED_MS = 1_000
 
 export interface Machines {
   readonly driver: VmDriver
   /** Those that run for work, with what they wrote and use. */
   readonly vms: VmRegistry
+  /** Waits until a microVM of the usual size would have room, and nobody who has work waits for any. */
+  untilRoom(signal: AbortSignal): Promise<void>
+  /** Waits for its turn and for room for the microVM of this work. @throws DomainError vm_too_large */
+  acquire(work: Work, signal: AbortSignal): Promise<Place>
+  /** Why this host has room for no further microVM, in words; null while nobody waits. */
+  noRoom(): string | null
+  /** Told whenever that changes. */
+  onNoRoom(listener: () => void): void
   /** The template for work with these needs, built when it does not exist yet. */
   template(work: Work): Promise<Template>
   /** A proxy for one microVM, with the token of its work and the hosts of its project. `permit` throws when the lease of the work is over. */
@@ -26,6 +37,8 @@ export interface Machines {
 export interface WorkDependencies {
   readonly link: ServerLink
   readonly machines: Machines
+  /** Room for its microVM, once there is any. */
+  readonly place: Promise<Place>
   readonly reporter: Reporter
   /** Aborted when the work must end: the lease is gone, it was stopped (the reason says why), or the runner goes down. */
   readonly stop: AbortSignal
@@ -43,9 +56,28 @@ export interface Provisioned {
   readonly ended: Promise<void>
 }
 
-/** Restores a microVM for a piece of work, with its way out. The caller disposes it. */
-export async function provision(machines: Machines, work: Work, reporter: Reporter, permit: () => void): Promise<Provisioned> {
+/** Waits for room; a wait that people could notice is a step of its own, with the reason. */
+async function untilPlaced({ machines, place, reporter }: WorkDependencies): Promise<Place> {
+  const startedAt = performance.now()
+  let told = false
+  const timer = setTimeout(() => {
+    told = true
+    reporter.step({ name: 'room', state: 'started', detail: `waits for room: ${machines.noRoom() ?? 'its turn'}` })
+  }, NOTICED_MS)
+  try {
+    return await place
+  } finally {
+    clearTimeout(timer)
+    if (told) reporter.step({ name: 'room', state: 'done', wallMs: performance.now() - startedAt })
+  }
+}
+
+/** Restores a microVM for a piece of work, with its way out, once there is room for it. The caller disposes it. */
+export async function provision(deps: WorkDependencies, work: Work): Promise<Provisioned> {
+  const { machines, reporter, permit } = deps
+  const held = await untilPlaced(deps)
   const [template, proxy] = await Promise.all([machines.template(work), machines.proxy(work, (refusal) => { reporter.refusal(refusal) }, permit)])
+  held.templateMade()
   const id = makeId('vm', randomBytes(8))
   const about = { id, driver: machines.driver.name, templateKey: template.key, imageDigest: template.image?.digest ?? null }
   const limits = { cpuShare: work.limits.cpu, pids: work.limits.pids, wallMs: Math.round(work.limits.minutes * 60_000) + SAVING_MS, egressBytes: work.limits.egressBytes }
@@ -58,6 +90,7 @@ export async function provision(machines: Machines, work: Work, reporter: Report
     await reporter.vmEnded({ ...about, state: 'ended', endReason: 'restore failed', endDetail: (error instanceof Error ? error.message : String(error)).slice(0, 2_000) })
     throw new WorkFailure('infrastructure', 'restore_failed', error instanceof Error ? error.message : String(error), { cause: error })
   }
+  held.occupy(() => vm.stats())
   vm.onForward((stream: Duplex) => { proxy.accept(stream) })
   reporter.vm({ ...about, state: 'running', restoreMs: vm.restoreMs })
   const ended = vm.ended.then(async (end) => {

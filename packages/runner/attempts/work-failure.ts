@@ -17,6 +17,10 @@ export class WorkFailure extends Error {
 /** Whatever was thrown, as a failure: what we did not foresee is a fault of the infrastructure, never the agent's. */
 export function asFailure(error: unknown): WorkFailure {
   if (error instanceof WorkFailure) return error
-  const reason = error instanceof DomainError ? error.code : 'runner_fault'
-  return new WorkFailure('infrastructure', reason, error instanceof Error ? error.message : String(error), { cause: error })
+  if (error instanceof DomainError) {
+    // How a microVM ended says what to look for: vm_stuck, vm_crashed, …
+    const reason = error.code === 'vm_ended' ? `vm_${String(error.details['reason'])}` : error.code
+    return new WorkFailure('infrastructure', reason, `${error.message} ${error.remedy}`, { cause: error })
+  }
+  return new WorkFailure('infrastructure', 'runner_fault', error instanceof Error ? error.message : String(error), { cause: error })
 }

@@ -4,9 +4,9 @@ import { parseArgs } from 'node:util'
 import { programFailure } from '@swarm/contract/program-failure.ts'
 import { DomainError } from '@swarm/core/errors.ts'
 import { loadRunnerSettings } from '../config.ts'
-import { offeredDrivers, selectDriver } from '../drivers/select.ts'
+import { firecrackerSettings, offeredDrivers, selectDriver } from '../drivers/select.ts'
 import { probeKvm } from '../drivers/qemu/kvm.ts'
-import { listTemplates, removeTemplates, volatileFolder } from '../drivers/qemu/templates.ts'
+import { listTemplates, removeTemplates, volatileFolder } from '../vms/templates.ts'
 import { probeCgroups } from '../host/cgroup.ts'
 import { readMachine } from '../host/machine.ts'
 import { ensureImage, listImages, removeImages } from '../images/images.ts'
@@ -33,7 +33,7 @@ async function imageBuild(options: { refresh?: boolean }): Promise<object> {
   const image = await ensureImage({
     cache: settings.cache, refresh: options.refresh === true, onProgress: progress, ...(settings.caFile === undefined ? {} : { extraCaFiles: [settings.caFile] }),
   })
-  await using driver = await selectDriver({ driver: settings.vm.driver === 'process' ? 'auto' : settings.vm.driver, cache: settings.cache, stateDir: join(settings.home, 'runner', 'image-build'), warm: 0, onNotice: (detail) => { progress({ phase: 'notice', detail }) } })
+  await using driver = await selectDriver({ driver: settings.vm.driver === 'process' ? 'auto' : settings.vm.driver, cache: settings.cache, stateDir: join(settings.home, 'runner', 'image-build'), warm: 0, firecracker: firecrackerSettings(settings), onNotice: (detail) => { progress({ phase: 'notice', detail }) } })
   const templates = new Set(listTemplates(settings.cache).map(({ key }) => key))
   const template = await driver.buildTemplate(image, { vcpus: settings.vm.vcpus, memoryMb: settings.vm.memoryMb, scratchMb: settings.vm.scratchMb }, progress)
   return {
@@ -68,7 +68,7 @@ async function probe(): Promise<object> {
   const kvm = !existsSync('/dev/kvm') ? { works: false, detail: '/dev/kvm does not exist: microVMs run by software emulation' }
     : image && qemu !== null ? await probeKvm(settings.cache, await readMachine(qemu), image, qemu) : { works: null, detail: '/dev/kvm exists; whether a kernel boots on it is tried once the image exists' }
   return {
-    drivers: offeredDrivers(), kvm, cgroups, image: image ? { digest: image.digest, bytes: image.bytes } : null,
+    drivers: offeredDrivers(firecrackerSettings(settings).paths), kvm, cgroups, image: image ? { digest: image.digest, bytes: image.bytes } : null,
     missingPackages: missingPackages([...new Set([...IMAGE_TOOLS, ...QEMU_TOOLS])]),
   }
 }

@@ -45,7 +45,7 @@ export type ExecResult = ExecExit & { stdout: string; stderr: string; truncated:
 
 export interface VmEnd {
   /** Only `disposed` and `killed` were asked for. */
-  reason: 'disposed' | 'killed' | 'wall_clock' | 'crashed' | 'protocol_violation'
+  reason: 'disposed' | 'killed' | 'wall_clock' | 'crashed' | 'protocol_violation' | 'stuck'
   detail: string
 }
 
@@ -55,12 +55,18 @@ export interface VmStats {
   /** Resident and proportional memory of the VMM on the host (clones share their template's pages). */
   rssBytes: number
   pssBytes: number
+  /** Of these, what is its alone and gone for others: pages that it has written. */
+  privateBytes: number
   /** What the scratch disk (with the process driver, its folder) takes on the host's disk. */
   scratchBytes: number
   /** Bytes of forwards that left the guest. */
   egressBytes: number
   openForwards: number
   uptimeMs: number
+  /** Memory as the guest itself tells it, bytes; an indication, since a guest may lie. Only of a VMM with a balloon device (Firecracker). */
+  guestMemory?: { totalBytes: number; availableBytes: number; freeBytes: number; cachesBytes: number }
+  /** What the VMM has read from and written to the disks since the restore, and how often it made the guest wait for a rate limit. Only where it says so (Firecracker). */
+  disk?: { readBytes: number; writtenBytes: number; throttled: number }
 }
 
 export interface Vm extends AsyncDisposable {
@@ -120,6 +126,10 @@ export interface VmDriver extends AsyncDisposable {
   restore(template: Template, options: RestoreOptions): Promise<Vm>
   /** Ids of the microVMs that it has now. */
   live(): readonly string[]
+  /** Memory of the host that a microVM may take for good besides its guest's, bytes; 0 unless given. */
+  readonly overheadBytes?: number
+  /** Ends the processes that wait for restores: their memory is needed for work. */
+  letGo?(): Promise<void>
   /**
    * MicroVMs that go on from where this one is: what runs in it runs in each, with a scratch disk, ids, clock and kernel randomness of its
    * own, and with no connection to the outside. This one stands still meanwhile and then goes on. All of them, or none.

@@ -1,10 +1,9 @@
 import { Resolver } from 'node:dns/promises'
-import dgram from 'node:dgram'
 import net from 'node:net'
 import { z } from 'zod'
-import { parseAddress } from '@swarm/core/net/addresses.ts'
 import { compilePolicy } from './policy.ts'
 import { createEgressProxy } from './proxy.ts'
+import { answerNames, recordConnections, type Say } from './testing-network.ts'
 
 /*
  * For the network namespace test, run inside the namespace: the proxy under test, recording listeners on every address, and a
@@ -21,7 +20,7 @@ const Settings = z.object({
   exemptions: z.array(z.object({ host: z.string(), cidr: z.string() })),
 })
 
-const say = (event: Record<string, unknown>): void => void process.stdout.write(`${JSON.stringify(event)}\n`)
+const say: Say = (event) => void process.stdout.write(`${JSON.stringify(event)}\n`)
 const firstLine = await new Promise<string>((resolve) => {
   let text = ''
   process.stdin.on('data', (chunk: Buffer) => {
@@ -32,47 +31,8 @@ const firstLine = await new Promise<string>((resolve) => {
 process.stdin.on('end', () => process.exit(0))
 const settings = Settings.parse(JSON.parse(firstLine))
 
-for (const { address, port } of settings.listeners) {
-  const server = net.createServer((socket) => {
-    say({ reached: `${address} ${port}` })
-    socket.on('error', () => socket.destroy())
-    socket.once('data', (chunk: Buffer) => {
-      say({ got: `${address} ${port}`, text: chunk.toString('latin1').slice(0, 200) })
-      // TLS, or what passes for it here, is echoed; HTTP is answered.
-      if (chunk[0] === 0x16) socket.end(chunk)
-      else socket.end(`HTTP/1.1 200 OK\r\nContent-Length: ${address.length}\r\nConnection: close\r\n\r\n${address}`)
-    })
-  })
-  await new Promise<void>((resolve, reject) => server.once('error', reject).listen(port, address, resolve))
-}
-
-const asked = new Map<string, number>()
-const nameServer = dgram.createSocket('udp4')
-nameServer.on('message', (query, remote) => {
-  const labels: string[] = []
-  let at = 12
-  for (let length = query[at] ?? 0; length > 0; length = query[at] ?? 0) {
-    labels.push(query.subarray(at + 1, at + 1 + length).toString('latin1'))
-    at += 1 + length
-  }
-  const name = labels.join('.').toLowerCase()
-  const type = query.readUInt16BE(at + 1)
-  const turns = settings.names[name]
-  const turn = asked.get(`${name} ${type}`) ?? 0
-  asked.set(`${name} ${type}`, turn + 1)
-  say({ asked: `${name} ${type === 28 ? 'AAAA' : 'A'}` })
-  const addresses = (turns?.[Math.min(turn, turns.length - 1)] ?? []).filter((address) => net.isIP(address) === (type === 28 ? 6 : 4))
-  const records = addresses.map((address) => {
-    const bytes = Buffer.from((parseAddress(address)?.value ?? 0n).toString(16).padStart(type === 28 ? 32 : 8, '0'), 'hex')
-    return Buffer.concat([Buffer.from([0xc0, 12, 0, type, 0, 1, 0, 0, 0, 0, 0, bytes.length]), bytes])
-  })
-  const head = Buffer.from(query.subarray(0, 12))
-  head.writeUInt16BE(turns === undefined ? 0x8183 : 0x8180, 2)
-  head.writeUInt16BE(records.length, 6)
-  head.fill(0, 8, 12)
-  nameServer.send(Buffer.concat([head, query.subarray(12, at + 5), ...records]), remote.port, remote.address)
-})
-await new Promise<void>((resolve) => nameServer.bind(53, '127.0.0.1', resolve))
+await recordConnections(settings.listeners, say)
+await answerNames(settings.names, say)
 
 const resolver = new Resolver({ timeout: 2_000, tries: 1 })
 resolver.setServers(['127.0.0.1'])

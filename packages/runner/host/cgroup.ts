@@ -59,6 +59,15 @@ export function createCgroups(support: CgroupSupport, name: string, limits: { cp
   }
 }
 
+/**
+ * The same groups as those of `createCgroups`, in the words of Firecracker's jailer, which makes them and starts its process in them.
+ * @returns null where this host has none; `parent` is relative to the controllers' roots, `files` are `<file>=<value>`
+ */
+export function jailerCgroups(support: CgroupSupport, memoryBytes: number): { version: 1 | 2; parent: string; files: string[] } | null {
+  if (support.version === null || !support.memory) return null
+  return { version: support.version, parent: 'swarm', files: [`${limitFile(support.version, 'memory')}=${memoryBytes}`] }
+}
+
 /** Removes a group; its processes must have been killed, and the kernel may take a moment to forget them. */
 export async function removeCgroup(path: string): Promise<void> {
   for (let attempt = 0; existsSync(path); attempt++) {

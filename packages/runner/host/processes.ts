@@ -46,9 +46,9 @@ export function killProcess(identity: ProcessIdentity): boolean {
 /** Variable in the environment of every process of a microVM that is none (the process driver): the name of its record. */
 export const MARK_VARIABLE = 'SWARM_SLOT'
 
-/** Processes of one record: named so among their arguments (QEMU), or marked so in the environment that they began with. */
+/** Processes of one record: named so among their arguments (QEMU; `--id` of the jailer and Firecracker), or marked so in the environment that they began with. */
 export function processesMarked(slot: string): ProcessIdentity[] {
-  return [...processesWithArgument(slot), ...processesWith('environ', `${MARK_VARIABLE}=${slot}`)]
+  return [...processesWithArgument(slot), ...processesWithArgument(`--id=${slot}`), ...processesWith('environ', `${MARK_VARIABLE}=${slot}`)]
 }
 
 /** Processes that work in one of these folders, whatever became of their environment. */

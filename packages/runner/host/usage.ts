@@ -12,16 +12,28 @@ export function readCpuMs(pid: number): number {
   return ((Number(fields[11]) + Number(fields[12])) * 1_000) / TICKS_PER_SECOND
 }
 
-/** Resident and proportional memory of a process, bytes. */
-export function readMemory(pid: number): { rssBytes: number; pssBytes: number } {
+/** CPU time of a process, and how long that of its threads which waited most for a CPU that others had has waited (/proc/<pid>/task/<tid>/schedstat), ms. */
+export function readScheduling(pid: number): { usedMs: number; waitedMs: number } {
+  let threads: string[] = []
+  try {
+    threads = readdirSync(`/proc/${pid}/task`)
+  } catch {
+    return { usedMs: 0, waitedMs: 0 } // it is over
+  }
+  const waitedNs = Math.max(0, ...threads.map((thread) => Number((readOrNull(`/proc/${pid}/task/${thread}/schedstat`) ?? '').split(' ')[1] ?? 0)))
+  return { usedMs: readCpuMs(pid), waitedMs: waitedNs / 1e6 }
+}
+
+/** Resident and proportional memory of a process, and the pages that it has written itself, bytes. */
+export function readMemory(pid: number): { rssBytes: number; pssBytes: number; privateBytes: number } {
   const rollup = readOrNull(`/proc/${pid}/smaps_rollup`) ?? ''
   const bytes = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(rollup)?.[1] ?? 0) * 1_024
-  return { rssBytes: bytes('Rss'), pssBytes: bytes('Pss') }
+  return { rssBytes: bytes('Rss'), pssBytes: bytes('Pss'), privateBytes: bytes('Anonymous') }
 }
 
 /** What the living processes of these process groups use, with the CPU time of those that they have waited for. */
-export function readGroups(groups: ReadonlySet<number>): { cpuMs: number; rssBytes: number; pssBytes: number } {
-  const total = { cpuMs: 0, rssBytes: 0, pssBytes: 0 }
+export function readGroups(groups: ReadonlySet<number>): { cpuMs: number; rssBytes: number; pssBytes: number; privateBytes: number } {
+  const total = { cpuMs: 0, rssBytes: 0, pssBytes: 0, privateBytes: 0 }
   for (const name of groups.size === 0 ? [] : readdirSync('/proc')) {
     const stat = /^\d+$/.test(name) ? readOrNull(`/proc/${name}/stat`) : null
     if (stat === null) continue
@@ -29,9 +41,10 @@ export function readGroups(groups: ReadonlySet<number>): { cpuMs: number; rssByt
     if (!groups.has(Number(fields[2]))) continue
     // utime, stime, cutime, cstime
     total.cpuMs += (fields.slice(11, 15).reduce((sum, ticks) => sum + Number(ticks), 0) * 1_000) / TICKS_PER_SECOND
-    const { rssBytes, pssBytes } = readMemory(Number(name))
+    const { rssBytes, pssBytes, privateBytes } = readMemory(Number(name))
     total.rssBytes += rssBytes
     total.pssBytes += pssBytes
+    total.privateBytes += privateBytes
   }
   return total
 }

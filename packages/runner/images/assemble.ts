@@ -34,14 +34,15 @@ export async function buildRoot(directory: string, debian: string, inputs: Image
 
 /** Makes the initramfs: busybox, the modules, and the guest's own programs (so that a change of those costs a second). */
 export function buildInitrd(directory: string, debian: string, stage: DebianStage, bundle: GuestBundle, onProgress: (progress: BuildProgress) => void): void {
-  const init = bundle.init.replace('@MODULES@ is filled in', 'The list is filled in').replace('@MODULES@', stage.modules.join(' '))
+  const init = bundle.init.replace('@MODULES@', stage.modules.join(' ')).replace('@VSOCK_MODULES@', stage.vsockModules.join(' '))
+  const modules = [...stage.modules, ...stage.vsockModules]
   const archive = newcArchive([
     ...['bin', 'proc', 'sys', 'dev', 'modules', 'base', 'layer', 'new', 'guest'].map(directoryEntry),
     fileEntry('bin/busybox', readFileSync(findTool('busybox') as string), 0o755),
-    ...stage.modules.map((name) => fileEntry(`modules/${name}`, readFileSync(join(debian, 'modules', name)))),
+    ...modules.map((name) => fileEntry(`modules/${name}`, readFileSync(join(debian, 'modules', name)))),
     ...[...bundle.files].map(([name, content]) => fileEntry(`guest/${name}`, content)),
     fileEntry('init', Buffer.from(init), 0o755),
   ])
   writeFileSync(join(directory, 'initrd'), archive)
-  onProgress({ phase: 'initramfs', detail: `${bundle.files.size} guest programs, ${stage.modules.length} kernel modules`, bytes: archive.length })
+  onProgress({ phase: 'initramfs', detail: `${bundle.files.size} guest programs, ${modules.length} kernel modules`, bytes: archive.length })
 }

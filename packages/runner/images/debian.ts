@@ -3,7 +3,7 @@ import { basename, join } from 'node:path'
 import { zstdDecompressSync } from 'node:zlib'
 import { DomainError } from '@swarm/core/errors.ts'
 import { run } from '../host/run.ts'
-import { KERNEL_MODULES, KERNEL_PACKAGES, type BuildProgress } from './image.ts'
+import { KERNEL_MODULES, KERNEL_PACKAGES, VSOCK_MODULES, type BuildProgress } from './image.ts'
 import { digestOf, type ImageInputs } from './inputs.ts'
 import { runStep } from './stage.ts'
 
@@ -12,6 +12,8 @@ export interface DebianStage {
   kernelPackage: string
   /** File names under modules/, in loading order. */
   modules: string[]
+  /** The same, for a VMM without PCI and virtio-serial. */
+  vsockModules: string[]
   /** SHA-256 of root.tar. */
   rootTarDigest: string
 }
@@ -54,19 +56,22 @@ async function unpackKernel(directory: string, scratch: string, onProgress: (pro
   copyFileSync(join(tree, `boot/vmlinuz-${kernelVersion}`), join(directory, 'vmlinuz'))
   mkdirSync(join(directory, 'modules'))
   const modules: string[] = []
-  for (const module of KERNEL_MODULES) {
+  const add = async (module: string, to: string[]) => {
     const depends = await runStep(`modprobe ${module}`, directory, ['modprobe', '-d', tree, '-S', kernelVersion, '--show-depends', module])
     for (const line of depends.split('\n')) {
       const path = /^insmod (\S+)/.exec(line)?.[1]
       if (path === undefined) continue // built in
       const name = basename(path).replace(/\.zst$/, '')
-      if (modules.includes(name)) continue
-      modules.push(name)
+      if (modules.includes(name) || to.includes(name)) continue
+      to.push(name)
       writeFileSync(join(directory, 'modules', name), path.endsWith('.zst') ? zstdDecompressSync(readFileSync(path)) : readFileSync(path))
     }
   }
+  for (const module of KERNEL_MODULES) await add(module, modules)
+  const vsockModules: string[] = []
+  for (const module of VSOCK_MODULES) await add(module, vsockModules)
   onProgress({ phase: 'kernel', detail: kernelVersion, bytes: statSync(join(directory, 'vmlinuz')).size })
-  return { kernelVersion, kernelPackage: packages[0] as string, modules }
+  return { kernelVersion, kernelPackage: packages[0] as string, modules, vsockModules }
 }
 
 /** @returns the kernel's package and, where the modules are apart (Ubuntu), theirs; null when apt knows none */

@@ -34,7 +34,7 @@ export async function bundleGuest(): Promise<GuestBundle> {
     })
     files.set(name, result.outputFiles[0]?.contents ?? new Uint8Array())
   }
-  for (const name of ['prepare.pl', 'node-proxy.cjs']) files.set(name, readFileSync(guest(`init/${name}`)))
+  for (const name of ['prepare.pl', 'vsock.pl', 'node-proxy.cjs']) files.set(name, readFileSync(guest(`init/${name}`)))
   const init = readFileSync(guest('init/init.sh'), 'utf8')
   return { files, init, digest: digestOf(init, ...[...files].flat()) }
 }

@@ -38,5 +38,7 @@ export const BASE_PACKAGES = ['git', 'ca-certificates', 'ripgrep', 'curl', 'tini
 export const NPM_VERSION = '11.21.2'
 /** In loading order; modules that the kernel has built in are skipped. */
 export const KERNEL_MODULES = ['virtio_pci', 'virtio_blk', 'virtio_console', 'erofs', 'overlay', 'crc32c_generic', 'ext4'] as const
+/** In loading order: what Firecracker's devices need beside these (loaded with `swarm.channel=vsock` on the kernel's command line alone). */
+export const VSOCK_MODULES = ['vmw_vsock_virtio_transport', 'virtio_balloon', 'virtio_rng', 'virtio_mmio'] as const
 /** The newest of these that the distribution has is used: Debian's, then Ubuntu's. */
 export const KERNEL_PACKAGES = ['linux-image-cloud-amd64', 'linux-image-virtual'] as const

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
 import { DomainError } from '@swarm/core/errors.ts'
 import { run } from '../host/run.ts'
-import { BASE_PACKAGES, IMAGE_FORMAT, KERNEL_MODULES, KERNEL_PACKAGES, NPM_VERSION, type ImageExtras } from './image.ts'
+import { BASE_PACKAGES, IMAGE_FORMAT, KERNEL_MODULES, KERNEL_PACKAGES, NPM_VERSION, VSOCK_MODULES, type ImageExtras } from './image.ts'
 
 const HOST_CA_BUNDLE = '/etc/ssl/certs/ca-certificates.crt'
 
@@ -67,6 +67,6 @@ export async function readInputs(extras: ImageExtras, extraCaFiles: readonly str
   const npm = [`npm@${NPM_VERSION}`, ...new Set(extras.npm ?? [])].sort()
   const nodeDigest = digestOf(readFileSync(process.execPath))
   const caBundle = Buffer.concat([HOST_CA_BUNDLE, ...extraCaFiles].filter((path, index) => index > 0 || existsSync(path)).map((path) => readFileSync(path)))
-  const debianKey = digestOf(JSON.stringify([IMAGE_FORMAT, distribution, packages, KERNEL_PACKAGES, KERNEL_MODULES]))
+  const debianKey = digestOf(JSON.stringify([IMAGE_FORMAT, distribution, packages, KERNEL_PACKAGES, KERNEL_MODULES, VSOCK_MODULES]))
   return { distribution, packages, npm, nodePath: process.execPath, nodeDigest, caBundle, debianKey }
 }

@@ -5,13 +5,15 @@ import { DomainError } from '@swarm/core/errors.ts'
 /** Program → the Debian and Ubuntu package that has it. */
 const TOOL_PACKAGES = {
   'mmdebstrap': 'mmdebstrap', 'mkfs.erofs': 'erofs-utils', 'busybox': 'busybox-static', 'modprobe': 'kmod', 'depmod': 'kmod',
-  'mkfs.ext4': 'e2fsprogs', 'flock': 'util-linux', 'setpriv': 'util-linux', 'unshare': 'util-linux', 'apt-get': 'apt', 'apt-cache': 'apt', 'dpkg-deb': 'dpkg', 'tar': 'tar', 'npm': 'npm',
-  'qemu-system-x86_64': 'qemu-system-x86',
+  'mkfs.ext4': 'e2fsprogs', 'flock': 'util-linux', 'setpriv': 'util-linux', 'prlimit': 'util-linux', 'perl': 'perl-base', 'unshare': 'util-linux', 'apt-get': 'apt', 'apt-cache': 'apt', 'dpkg-deb': 'dpkg', 'tar': 'tar', 'npm': 'npm',
+  'qemu-system-x86_64': 'qemu-system-x86', 'lz4': 'lz4',
 } as const
 
 export type Tool = keyof typeof TOOL_PACKAGES
 export const IMAGE_TOOLS = ['apt-get', 'apt-cache', 'mmdebstrap', 'mkfs.erofs', 'busybox', 'modprobe', 'depmod', 'dpkg-deb', 'tar', 'flock', 'setpriv', 'unshare', 'npm'] as const satisfies readonly Tool[]
-export const QEMU_TOOLS = ['qemu-system-x86_64', 'mkfs.ext4', 'flock', 'setpriv'] as const satisfies readonly Tool[]
+export const QEMU_TOOLS = ['qemu-system-x86_64', 'mkfs.ext4', 'flock', 'setpriv', 'prlimit', 'perl'] as const satisfies readonly Tool[]
+/** Beside firecracker and jailer, which no distribution has. */
+export const FIRECRACKER_TOOLS = ['mkfs.ext4', 'flock', 'unshare', 'lz4'] as const satisfies readonly Tool[]
 
 /** @returns the tool's path, or null. The system's folders are searched too: a user's PATH often lacks sbin. */
 export function findTool(tool: string): string | null {

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync, readlinkSync, realpathSync, statSync } from 'node:fs'
 import { join, sep } from 'node:path'
 import type { HostAudit } from '@swarm/contract/integrity.ts'
-import { volatileFolder } from '../drivers/qemu/templates.ts'
+import { jailsFolder, volatileFolder } from './templates.ts'
 import { identifyProcess, isAlive, MARK_VARIABLE } from '../host/processes.ts'
 import { openVmJournal } from './journal.ts'
 
@@ -11,15 +11,15 @@ const SLOT = /^swarm-slot-[0-9a-f]{12}$/
 const CGROUPS = ['/sys/fs/cgroup/swarm', '/sys/fs/cgroup/cpu/swarm', '/sys/fs/cgroup/memory/swarm']
 
 /**
- * `slots`: names of records that it was started for, as an argument (QEMU) or as a mark in its environment. `at`: the slot in
- * whose folder it works (the process driver), which a cleared environment does not hide.
+ * `slots`: names of records that it was started for, as an argument (QEMU, Firecracker) or as a mark in its environment. `at`: the slot in
+ * whose folder it stands, which a cleared environment does not hide.
  */
 interface HostProcess { readonly pid: number; readonly argv: readonly string[]; readonly slots: readonly string[]; readonly at: string | null }
 
 /**
  * What is on this host of microVMs of the runners under `home`, and belongs to nobody who lives: processes, cgroups, folders,
  * sockets, records. Changes nothing; `reclaimOrphans` takes away what records name.
- * @param cache whose sockets in memory are looked at; none unless given
+ * @param cache whose sockets in memory and jails are looked at; none unless given
  */
 export function auditHost(home: string, cache?: string): HostAudit {
   const runners = join(home, 'runner')
@@ -57,10 +57,10 @@ export function auditHost(home: string, cache?: string): HostAudit {
     if (recorded.has(slot)) continue
     for (const { pid, argv, at } of owners) if (at === slot || argv.some((word) => word.includes(`${runners}/`))) leftovers.push({ kind: 'process', id: String(pid), slot, vmId: null, recorded: false, sinceMs: modified(`/proc/${pid}`), problem: `it runs as ${slot}, of which there is no record` })
   }
-  for (const folder of [...CGROUPS, ...cache === undefined ? [] : [join(volatileFolder(cache), 'slots')]]) {
+  for (const folder of [...CGROUPS, ...cache === undefined ? [] : [join(volatileFolder(cache), 'slots'), jailsFolder(cache)]]) {
     for (const slot of existsSync(folder) ? readdirSync(folder).filter((each) => SLOT.test(each) && prefixes.some((prefix) => each.startsWith(prefix))) : []) {
       if (named.has(slot) || recorded.has(slot)) continue
-      leftovers.push({ kind: folder.startsWith('/sys') ? 'cgroup' : 'socket', id: join(folder, slot), slot, vmId: null, recorded: false, sinceMs: modified(join(folder, slot)), problem: 'no process of this name runs' })
+      leftovers.push({ kind: folder.startsWith('/sys') ? 'cgroup' : folder.endsWith('jails') ? 'folder' : 'socket', id: join(folder, slot), slot, vmId: null, recorded: false, sinceMs: modified(join(folder, slot)), problem: 'no process of this name runs' })
     }
   }
   return { leftovers, liveVms, processes: processes.length }
@@ -78,11 +78,11 @@ function hostProcesses(runners: string): HostProcess[] {
   })
 }
 
-/** The slot in whose folder (drivers/process) a process works. */
+/** The slot in whose folder a process stands: of the process driver, or of a disk of QEMU. */
 function slotAt(root: string, folder: string): string | null {
   if (!folder.startsWith(root)) return null
-  const [, processes, slot] = folder.slice(root.length).replace(/ \(deleted\)$/, '').split(sep)
-  return processes === 'processes' && slot !== undefined && SLOT.test(slot) ? slot : null
+  const [, kind, slot] = folder.slice(root.length).replace(/ \(deleted\)$/, '').split(sep)
+  return (kind === 'processes' || kind === 'disks') && slot !== undefined && SLOT.test(slot) ? slot : null
 }
 
 /** Empty when the process ended meanwhile, or is another user's. */

@@ -1,9 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import { Readable, type Duplex } from 'node:stream'
+import type { z } from 'zod'
 import { DomainError } from '@swarm/core/errors.ts'
 import { createMux, type Mux, type MuxStream } from '@swarm/contract/channel.ts'
-import { FRAME_HEADER_BYTES, HELLO_PREFIX, PrepareAcknowledgement, READY_LINE, type PrepareHeader } from '@swarm/contract/guest-protocol.ts'
+import { ClockAnswer, FRAME_HEADER_BYTES, HELLO_PREFIX, PrepareAcknowledgement, READY_LINE, type OpenHeader, type PrepareHeader } from '@swarm/contract/guest-protocol.ts'
 import type { ExecOptions, ExecResult } from '../drivers/driver.ts'
+import { throttle } from './channel-rate.ts'
 import { collectExec, DEFAULT_OUTPUT_BYTES } from './guest-exec.ts'
 
 /** How long after its own timeout an exec may stay unanswered before the host gives it up. */
@@ -12,11 +14,14 @@ const EXEC_GRACE_MS = 15_000
 const MAX_PREAMBLE_BYTES = 64 * 1024
 /** What it may have been saying when it was forked: what its streams had credit for. */
 const MAX_TAKEOVER_BYTES = 32 * 1024 * 1024
-/** The clock of a guest that stood still is set again while the answer takes longer, ms; at most so often. */
-const CLOCK_ERROR_MS = 50
-const CLOCK_TRIES = 5
 /** For the guest to answer before it is forked. */
 const HOLD_TIMEOUT_MS = 20_000
+
+/**
+ * How exactly a guest's clock is set, and how often it is asked for that at most: the time that `prepare` sends is late by its
+ * way (50 to 120 ms in a clone that runs for the first time, under emulation).
+ */
+const CLOCK = { withinMs: 10, rounds: 8 }
 
 /** The host's end of a channel, over any byte stream. */
 export interface GuestConnection {
@@ -33,10 +38,15 @@ export interface GuestConnection {
    * is on its way.
    */
   hold(): Promise<() => void>
+  /** @throws DomainError vm_start_failed */
   prepare(header: Omit<PrepareHeader, 'kind' | 'nowMs'>): Promise<PrepareAcknowledgement>
-  /** Sets the clock of a guest that stood still, as it was prepared before; it is reseeded too. */
-  correctClock(): Promise<void>
+  /** Gives the guest's kernel randomness that nobody else has; ids and host name stay as they were prepared. */
+  reseed(): Promise<void>
+  /** Sets the guest's clock by the host's, to a few ms: after a restore, and whenever it stood still. */
+  setClock(): Promise<void>
   exec(options: ExecOptions): Promise<ExecResult>
+  /** Resolves with a sign of life of the guest: at once when it has sent a frame since this was asked last. Never, when there is none. */
+  ping(): Promise<void>
   onForward(handler: (stream: MuxStream) => void): void
   /** How the channel ended: by the peer's close or by a violation. */
   readonly closed: Promise<{ violation: string | null }>
@@ -50,6 +60,8 @@ export function connectGuest(id: string, socket: Duplex): GuestConnection {
   /** Frames that wait while nothing is sent. */
   let held: Uint8Array[] | null = null
   let identity: Pick<PrepareHeader, 'machineId' | 'hostname'> | null = null
+  /** A whole frame came from the guest since it was asked for a sign of life. */
+  let heard = false
   const violate = (reason: string) => {
     mux.fail(reason)
     closed.resolve({ violation: reason })
@@ -65,6 +77,7 @@ export function connectGuest(id: string, socket: Duplex): GuestConnection {
     onFailure: violate,
   })
   socket.on('data', (bytes: Buffer) => onBytes(bytes))
+  socket.resume() // it may have been given to us paused
   socket.on('error', () => socket.destroy()) // 'close' follows
   socket.on('close', () => {
     mux.fail('the channel is closed')
@@ -97,12 +110,36 @@ export function connectGuest(id: string, socket: Duplex): GuestConnection {
       seen = Buffer.concat([seen, bytes])
       const at = seen.indexOf(line)
       if (at < 0) return seen.length > MAX_PREAMBLE_BYTES ? violate('the guest does not say hello') : undefined
-      onBytes = (frames) => mux.receive(frames)
+      const spend = throttle(socket)
+      onBytes = (bytes) => {
+        const frames = mux.receive(bytes)
+        // Parts of one are no sign of life: a guest could drip them for ever.
+        heard ||= frames > 0
+        spend(bytes.length, frames)
+      }
       done.resolve()
-      mux.receive(seen.subarray(at + line.length))
+      onBytes(seen.subarray(at + line.length))
     }
     socket.write(line)
     return Promise.race([done.promise, lost()])
+  }
+
+  /** One question, one answer. */
+  function ask<Answer>(header: OpenHeader, schema: z.ZodType<Answer>): Promise<Answer> {
+    const answer = Promise.withResolvers<Answer>()
+    let text = ''
+    mux.open(header, {
+      onData: (bytes) => { text += Buffer.from(bytes).toString('utf8') },
+      onEnd() {
+        try {
+          answer.resolve(schema.parse(JSON.parse(text)))
+        } catch (error) {
+          answer.reject(new DomainError('vm_start_failed', { problem: `its answer to ${header.kind} is not valid` }, { cause: error }))
+        }
+      },
+      onReset: (reason) => answer.reject(new DomainError('vm_start_failed', { problem: `it could not be prepared: ${reason}` })),
+    }).end()
+    return answer.promise
   }
 
   const connection: GuestConnection = {
@@ -139,31 +176,35 @@ export function connectGuest(id: string, socket: Duplex): GuestConnection {
         throw error
       }
     },
-    async correctClock() {
-      if (identity === null) throw new DomainError('vm_refused', { id, problem: 'it was not prepared' })
-      // The time is late by its own way to the guest, which has much to do in its first moments: again, until that was short.
-      for (let tries = 0; tries < CLOCK_TRIES; tries++) {
-        const sentAt = performance.now()
-        await Promise.race([connection.prepare({ ...identity, entropy: randomBytes(32).toString('base64'), mountScratch: false }), lost()])
-        if (performance.now() - sentAt < CLOCK_ERROR_MS) return
-      }
-    },
     prepare(header) {
       identity = { machineId: header.machineId, hostname: header.hostname }
-      const answer = Promise.withResolvers<PrepareAcknowledgement>()
-      let text = ''
-      mux.open({ kind: 'prepare', nowMs: Date.now(), ...header }, {
-        onData: (bytes) => { text += Buffer.from(bytes).toString('utf8') },
-        onEnd() {
-          try {
-            answer.resolve(PrepareAcknowledgement.parse(JSON.parse(text)))
-          } catch (error) {
-            answer.reject(new DomainError('vm_start_failed', { problem: 'its answer to prepare is not valid' }, { cause: error }))
-          }
-        },
-        onReset: (reason) => answer.reject(new DomainError('vm_start_failed', { problem: `it could not be prepared: ${reason}` })),
-      }).end()
-      return answer.promise
+      return ask({ kind: 'prepare', nowMs: Date.now(), ...header }, PrepareAcknowledgement)
+    },
+    async reseed() {
+      if (identity === null) throw new DomainError('vm_refused', { id, problem: 'it was not prepared' })
+      await connection.prepare({ ...identity, entropy: randomBytes(32).toString('base64'), mountScratch: false })
+    },
+    async setClock() {
+      let best = { offsetMs: 0, halfTripMs: Number.POSITIVE_INFINITY }
+      for (let round = 0; round < CLOCK.rounds && best.halfTripMs > CLOCK.withinMs; round++) {
+        const askedAt = performance.now()
+        const wallMs = Date.now()
+        const { guestNowMs } = await ask({ kind: 'clock', stepMs: 0 }, ClockAnswer)
+        // Its answer lies somewhere within the trip: the shortest one says most.
+        const halfTripMs = (performance.now() - askedAt) / 2
+        if (halfTripMs < best.halfTripMs) best = { offsetMs: guestNowMs - (wallMs + halfTripMs), halfTripMs }
+      }
+      if (Math.abs(best.offsetMs) > 1) await ask({ kind: 'clock', stepMs: -best.offsetMs }, ClockAnswer)
+    },
+    ping() {
+      const alive = Promise.withResolvers<void>()
+      if (heard) alive.resolve()
+      else {
+        const ends = () => { if (mux.failed === null) alive.resolve() }
+        mux.open({ kind: 'ping' }, { onEnd: ends, onReset: ends }).end()
+      }
+      heard = false
+      return alive.promise
     },
     exec(options) {
       options.signal?.throwIfAborted()

@@ -4,8 +4,8 @@ import type { ExecOptions, ExecResult } from '../drivers/driver.ts'
 import { outputTail } from './output-tail.ts'
 
 export const DEFAULT_OUTPUT_BYTES = 16 * 1024 * 1024
-/** No record of a well-behaved guest is longer: pipes are read 64 KiB at a time. */
-const MAX_RECORD_BYTES = 1024 * 1024
+/** No record of a well-behaved guest is longer: pipes are read 64 KiB at a time. What is not whole yet is copied with every frame that brings more of it. */
+const MAX_RECORD_BYTES = 128 * 1024
 
 interface ExecSink {
   onExit(result: ExecResult): void
@@ -26,6 +26,8 @@ export function collectExec(stream: MuxStream, options: ExecOptions, sink: ExecS
   const violate = (reason: string) => {
     stream.reset(reason)
     sink.onViolation(reason)
+    // The stream is over already, so the end of the channel tells it nothing.
+    sink.onReset(reason)
   }
 
   /** @returns what whoever takes the output waits for, if anything */

@@ -97,7 +97,7 @@ export interface QuestionsTable {
   transcript_digest: string
   answer: string | null; answered_by: string | null; created_at: number; answered_at: number | null
 }
-export interface RunnersTable { id: string; name: string; boot_id: string | null; driver: string | null; isolates: number | null; capacity: number; seen_at: number | null; created_at: number }
+export interface RunnersTable { id: string; name: string; boot_id: string | null; driver: string | null; isolates: number | null; capacity: number; seen_at: number | null; created_at: number; /** Why it has room for no further microVM, in its words. */ no_room: string | null }
 export interface RunnerBootsTable { runner_id: string; boot_id: string; created_at: number }
 export interface VmsTable {
   id: string; runner_id: string; work_kind: string; work_id: string; ticket_id: string | null; project_id: string

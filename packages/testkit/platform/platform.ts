@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { registerRunner } from '@swarm/contract/runner-protocol.ts'
 import { startRunner } from '@swarm/runner/app.ts'
 import { createMachines } from '@swarm/runner/attempts/machines.ts'
+import { createHostAdmission } from '@swarm/runner/host/host-admission.ts'
 import { selectDriver } from '@swarm/runner/drivers/select.ts'
 import type { VmDriver } from '@swarm/runner/drivers/driver.ts'
 import { createRunnerLogger } from '@swarm/runner/logger.ts'
@@ -18,7 +19,7 @@ export interface TestPlatform extends AsyncDisposable {
 
 /** A server and a runner in this process, over a fresh database, with real microVMs (or plain processes, by `driver`). */
 export async function startTestPlatform(options: {
-  driver?: 'auto' | 'qemu' | 'process'; slots?: number; settings?: Record<string, unknown>; place?: TestDatabase
+  driver?: 'auto' | 'firecracker' | 'qemu' | 'process'; slots?: number; settings?: Record<string, unknown>; place?: TestDatabase
 } = {}): Promise<TestPlatform> {
   await using started = new AsyncDisposableStack()
   const place = options.place ?? started.use(await sqlitePlace())
@@ -30,7 +31,7 @@ export async function startTestPlatform(options: {
   const { token } = await server.admin.call(registerRunner, { body: { name: 'local' } })
   started.use(startRunner({
     serverUrl: server.url, token, attemptSlots: options.slots ?? 2, checkSlots: 1, logger: createRunnerLogger('silent', undefined),
-    machines: createMachines({ driver, settings: config, serverUrl: server.url, onProgress: () => {} }),
+    machines: createMachines({ driver, admission: createHostAdmission(config), settings: config, serverUrl: server.url, onProgress: () => {} }),
   }))
   const running = started.move()
   return { server, driver, home: place.home, [Symbol.asyncDispose]: () => running.disposeAsync() }

@@ -11,6 +11,6 @@ export const runnerList = command({
   input: z.object({}),
   async run(_, { settings, signal }) {
     const { items: runners } = await connect(settings().config).client.call(listRunners, {}, { signal })
-    return { json: { runners }, text: table(['id', 'name', 'driver', 'isolates', 'online', 'capacity', 'seen'], runners.map((each) => [each.id, each.name, each.driver ?? '-', each.isolates === null ? '-' : each.isolates ? 'yes' : 'NO', each.online ? 'yes' : 'no', each.capacity, time(each.seenAt)])) }
+    return { json: { runners }, text: table(['id', 'name', 'driver', 'isolates', 'online', 'capacity', 'seen', 'room'], runners.map((each) => [each.id, each.name, each.driver ?? '-', each.isolates === null ? '-' : each.isolates ? 'yes' : 'NO', each.online ? 'yes' : 'no', each.capacity, time(each.seenAt), each.noRoom === null ? '-' : `for no further microVM: ${each.noRoom}`])) }
   },
 })

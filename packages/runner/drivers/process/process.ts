@@ -14,9 +14,9 @@ import { bundleGuest } from '../../images/guest-bundle.ts'
 import type { BuildProgress, Image } from '../../images/image.ts'
 import { journalFolder, openVmJournal } from '../../vms/journal.ts'
 import { describeOrphan, reclaimOrphans } from '../../vms/reclaim.ts'
+import { tether } from '../../vms/tether.ts'
 import type { ExecResult, RestoreOptions, Template, Vm, VmDriver, VmEnd, VmSize } from '../driver.ts'
 import { runProcess, type RunningProcess } from './run-process.ts'
-import { tether } from './tether.ts'
 
 export interface ProcessDriverOptions {
   stateDir: string

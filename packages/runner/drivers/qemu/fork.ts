@@ -1,60 +1,71 @@
-import { randomBytes } from 'node:crypto'
-import { createWriteStream, readFileSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
+import { chmodSync, chownSync, createWriteStream, rmSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { DomainError } from '@swarm/core/errors.ts'
-import { run } from '../../host/run.ts'
-import { connectGuest, type GuestConnection } from '../../vms/guest-connection.ts'
-import type { RestoreOptions, Template, Vm, VmLimits } from '../driver.ts'
-import { withTimeout } from './boot.ts'
+import { readHostRoom } from '../../host/room.ts'
+import type { GuestConnection } from '../../vms/guest-connection.ts'
+import { withTimeout } from '../../vms/start-vm.ts'
+import { copyScratchDisk } from '../../vms/template-boot.ts'
+import type { RestoreOptions, Template, Vm } from '../driver.ts'
 import { acceptOne } from './process.ts'
-import { startSlot, type Slot, type SlotPlaces } from './slot.ts'
-import { hostnameOf, qemuVm } from './vm.ts'
+import type { Slot, SlotSource } from './slot.ts'
 
-/** What a microVM that can be forked is made of. */
-export interface ForkParent { readonly slot: Slot; readonly guest: GuestConnection; readonly template: Template }
+/** A running microVM with what it is made of. */
+export interface RunningQemu { readonly vm: Vm; readonly slot: Slot; readonly guest: GuestConnection; readonly template: Template }
 
-interface Forked { readonly vm: Vm; readonly slot: Slot; readonly guest: GuestConnection }
-
-interface ForkPlaces {
-  readonly places: SlotPlaces
-  readonly groupsOf: (slot: Slot, limits: VmLimits) => { paths: string[]; admit(pid: number): void }
+interface ForkSteps {
+  /** A process that has loaded a saved microVM and waits. */
+  load(source: SlotSource): Promise<Slot>
+  /** Makes it a microVM of its own, or releases it. */
+  start(slot: Slot, request: RestoreOptions): Promise<Vm>
 }
+
+interface ForkFiles { readonly scratchDisk: string; readonly state: string; readonly socket: string }
 
 /** Writing the memory and loading it go by the disk: slow ones do 50 MB/s. */
 const SAVE_TIMEOUT_MS = 120_000
-const PREPARE_TIMEOUT_MS = 60_000
+/** For a guest that has just stood still to answer. */
+const ANSWER_TIMEOUT_MS = 60_000
 /** QEMU slows a migration down to 128 MiB/s otherwise; bytes a second. */
 const NO_BANDWIDTH_LIMIT = 2 ** 40
+const MB = 1024 ** 2
+/** What a guest of so much memory is saved as at most, bytes: every page once with its head of 8 bytes, and the devices. */
+const savedBytes = (memoryMb: number) => Math.round(memoryMb * 1.05 + 64) * MB
+
+const forking = new WeakSet<RunningQemu>()
 
 /**
  * Forks a running microVM. A clone maps the memory of its template privately, so nothing of that mapping can be shared on: the parent
- * writes its whole memory and state to a file beside its scratch disk (by a socket of ours: the sandbox denies it new programs), which
- * the children load. All of them, or none.
+ * writes its whole memory and state to a file beside its scratch disk (by a socket of ours: it may open no file, and start no program),
+ * which the children load from a descriptor. All of them, or none.
  */
-export async function forkQemu(vm: Vm, parent: ForkParent, children: readonly RestoreOptions[], on: ForkPlaces): Promise<Forked[]> {
-  if (vm.paused) throw new DomainError('vm_refused', { id: vm.id, problem: 'it is paused' })
-  if (forking.has(parent)) throw new DomainError('vm_refused', { id: vm.id, problem: 'it is being forked already' })
+export async function forkQemu(parent: RunningQemu, children: readonly RestoreOptions[], steps: ForkSteps): Promise<Vm[]> {
+  const { id } = parent.vm
+  if (parent.vm.paused) throw new DomainError('vm_refused', { id, problem: 'it is paused' })
+  if (forking.has(parent)) throw new DomainError('vm_refused', { id, problem: 'it is being forked already' })
   forking.add(parent)
   try {
-    return await forkOnce(vm, parent, children, on)
+    const slots = await loadChildren(parent, children.length, steps)
+    const begun = await Promise.allSettled(children.map((request, at) => steps.start(slots[at] as Slot, request)))
+    const failed = begun.find((each) => each.status === 'rejected')
+    if (failed === undefined) return begun.flatMap((each) => (each.status === 'fulfilled' ? each.value : []))
+    for (const each of begun) if (each.status === 'fulfilled') await each.value[Symbol.asyncDispose]()
+    throw failed.reason
   } finally {
     forking.delete(parent)
   }
 }
 
-const forking = new WeakSet<ForkParent>()
-
-async function forkOnce(vm: Vm, parent: ForkParent, children: readonly RestoreOptions[], on: ForkPlaces): Promise<Forked[]> {
-  requireMemory(vm.id, parent.template.size.memoryMb, children.length)
-  const startedAt = performance.now()
-  const folder = join(parent.slot.scratchDisk, '..')
-  const files = { scratchDisk: join(folder, 'fork-scratch'), state: join(folder, 'fork-state'), socket: join(folder, 'fork-socket') }
+async function loadChildren(parent: RunningQemu, count: number, { load }: ForkSteps): Promise<Slot[]> {
+  const { scratchDisk, folder } = parent.slot
+  const beside = dirname(scratchDisk)
+  requireMemory(parent, beside, count)
+  const files: ForkFiles = { scratchDisk: join(beside, 'fork-scratch'), state: join(beside, 'fork-state'), socket: join(folder, 'fork') }
   const slots: Slot[] = []
   try {
-    await save(vm, parent, files)
-    for (const _ of children) slots.push(await startSlot(parent.template, on.places, { scratchDisk: files.scratchDisk, state: files.state, memoryIn: 'state' }))
-    return await Promise.all(children.map((options, at) => begin(slots[at] as Slot, parent, options, on, startedAt)))
+    await save(parent, files)
+    for (let at = 0; at < count; at++) slots.push(await load({ scratchDisk: files.scratchDisk, state: files.state, memoryIn: 'state' }))
+    return slots
   } catch (error) {
     await Promise.all(slots.map((slot) => slot.release([])))
     throw error
@@ -63,65 +74,66 @@ async function forkOnce(vm: Vm, parent: ForkParent, children: readonly RestoreOp
   }
 }
 
-/** The parent's memory, state and disk of one moment, in which nothing is on its way to its guest. */
-async function save(vm: Vm, { slot, guest }: ForkParent, files: { scratchDisk: string; state: string; socket: string }): Promise<void> {
+/** The parent's memory, state and disk of one moment, in which nothing is on its way to its guest; it goes on with randomness that the children do not have. */
+async function save({ vm, slot, guest, template }: RunningQemu, files: ForkFiles): Promise<void> {
   const { qmp } = slot.qemu
   const release = await guest.hold()
   try {
     await qmp.command('stop')
     try {
-      const copied = await run(['cp', '--sparse=always', '--reflink=auto', slot.scratchDisk, files.scratchDisk])
-      if (copied.code !== 0) throw new DomainError('vm_start_failed', { problem: copied.stderr.trim() })
+      await copyScratchDisk(slot.scratchDisk, files.scratchDisk)
       await qmp.command('migrate-set-capabilities', { capabilities: [{ capability: 'x-ignore-shared', state: false }, { capability: 'events', state: true }] })
       await qmp.command('migrate-set-parameters', { 'max-bandwidth': NO_BANDWIDTH_LIMIT })
-      const saved = qmp.event('MIGRATION', ({ status }) => status === 'completed' || status === 'failed')
-      const stream = acceptOne(files.socket)
-      await stream.listening
-      await qmp.command('migrate', { uri: `unix:${files.socket}` })
-      const written = stream.connection.then((connection) => pipeline(connection, createWriteStream(files.state, { mode: 0o600 })))
-      await withTimeout(written, SAVE_TIMEOUT_MS, () => `its memory was not saved within ${SAVE_TIMEOUT_MS} ms`).finally(() => { stream.close() })
-      if ((await saved)['status'] !== 'completed') throw new DomainError('vm_start_failed', { problem: 'its memory could not be saved' })
+      await writeState(slot, files, savedBytes(template.size.memoryMb))
     } finally {
-      // QEMU takes its disks back at this command.
-      await qmp.command('cont')
+      // QEMU takes its disks back at this command. Who was paused meanwhile stays so, and takes them back later.
+      if (!vm.paused) await qmp.command('cont')
     }
   } finally {
     release()
   }
-  await withTimeout(guest.correctClock(), PREPARE_TIMEOUT_MS, () => `${vm.id} did not answer after it was forked`)
+  if (vm.paused) throw new DomainError('vm_refused', { id: vm.id, problem: 'it was paused while it was forked' })
+  await withTimeout(guest.reseed().then(() => guest.setClock()), ANSWER_TIMEOUT_MS, () => `${vm.id} did not answer after it was forked`)
 }
 
-/** Lets a child go on, as somebody of its own. */
-async function begin(slot: Slot, parent: ForkParent, options: RestoreOptions, { places, groupsOf }: ForkPlaces, startedAt: number): Promise<Forked> {
-  const { id, limits } = options
-  const groups = groupsOf(slot, limits)
+async function writeState({ qemu: { qmp }, folder, uid }: Slot, { socket, state }: ForkFiles, mostBytes: number): Promise<void> {
+  const saved = qmp.event('MIGRATION', ({ status }) => status === 'completed' || status === 'failed').then(({ status }) => {
+    if (status !== 'completed') throw new DomainError('vm_start_failed', { problem: 'its memory could not be saved' })
+  })
+  saved.catch(() => {}) // it may fail before it is awaited
+  const stream = acceptOne(socket)
   try {
-    places.journal.update(slot.name, { vmId: id, cgroups: groups.paths })
-    groups.admit(slot.qemu.identity.pid)
-    const guest = connectGuest(id, slot.qemu.channel)
-    const prepared = (async () => {
-      // What runs in it runs on at once. Its kernel draws the same as the parent's until it is reseeded, some 100 ms later.
-      await slot.qemu.qmp.command('cont')
-      await guest.takeOver()
-      const { done } = await guest.prepare({
-        entropy: randomBytes(32).toString('base64'), machineId: randomBytes(16).toString('hex'), hostname: hostnameOf(id), mountScratch: false, ...(limits.pids === undefined ? {} : { pids: limits.pids }),
-      })
-      const missing = (['clock', 'reseed', 'machine_id', 'hostname'] as const).filter((step) => !done.includes(step))
-      if (missing.length > 0) throw new DomainError('vm_start_failed', { problem: `it did not acknowledge ${missing.join(', ')}` })
-      await guest.correctClock()
-    })()
-    const died = slot.qemu.exited.then((detail): never => { throw new DomainError('vm_start_failed', { problem: detail }) })
-    await withTimeout(Promise.race([prepared, died]), PREPARE_TIMEOUT_MS, () => `it did not answer within ${PREPARE_TIMEOUT_MS} ms`)
-    return { vm: qemuVm(slot, guest, parent.template, options, groups.paths, performance.now() - startedAt), slot, guest }
-  } catch (error) {
-    await slot.release(groups.paths)
-    throw error
+    await stream.listening
+    if (uid !== null) {
+      // Its user may open nothing; now it may go through the folder that it stands in, to this socket.
+      chownSync(socket, uid, uid)
+      chownSync(folder, -1, uid)
+      chmodSync(folder, 0o710)
+    }
+    await qmp.command('migrate', { uri: 'unix:fork' })
+    const written = stream.connection.then((connection) => pipeline(connection, atMost(mostBytes), createWriteStream(state, { mode: 0o600 })))
+    await withTimeout(Promise.all([written, saved]), SAVE_TIMEOUT_MS, () => `its memory was not saved within ${SAVE_TIMEOUT_MS} ms`)
+  } finally {
+    chmodSync(folder, 0o700)
+    stream.close()
+  }
+}
+
+/** A QEMU that its guest has taken over could write until the host's disk is full. */
+function atMost(bytes: number): (source: AsyncIterable<Buffer>) => AsyncGenerator<Buffer> {
+  return async function* (source) {
+    let left = bytes
+    for await (const chunk of source) {
+      left -= chunk.length
+      if (left < 0) throw new DomainError('vm_start_failed', { problem: `it was to be saved in ${Math.round(bytes / MB)} MB at most` })
+      yield chunk
+    }
   }
 }
 
 /** A child shares nothing with its parent: it takes its whole memory. */
-function requireMemory(id: string, memoryMb: number, count: number): void {
-  const availableMb = Number(/^MemAvailable:\s+(\d+) kB$/m.exec(readFileSync('/proc/meminfo', 'utf8'))?.[1] ?? 0) / 1024
-  const neededMb = memoryMb * count
-  if (availableMb < neededMb) throw new DomainError('vm_refused', { id, problem: `its host has ${Math.round(availableMb)} MB of memory left, and ${count} forks may take ${neededMb} MB` })
+function requireMemory({ vm, template }: RunningQemu, scratch: string, count: number): void {
+  const { memoryFreeBytes } = readHostRoom({ scratch, templates: template.directory })
+  const neededMb = template.size.memoryMb * count
+  if (memoryFreeBytes < neededMb * MB) throw new DomainError('vm_refused', { id: vm.id, problem: `its host has ${Math.round(memoryFreeBytes / MB)} MB of memory left, and ${count} forks may take ${neededMb} MB` })
 }

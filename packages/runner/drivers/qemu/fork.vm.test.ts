@@ -1,4 +1,4 @@
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { processesWithArgument } from '../../host/processes.ts'
@@ -59,7 +59,11 @@ test('forks go on from the same point with what runs in memory, each with a disk
     expect(processesWithArgument(slot)).toEqual([])
     expect([...folders, ...cgroups].filter((path) => existsSync(path))).toEqual([])
   }
-  expect(readdirSync(join(host.stateDir, 'disks')).flatMap((slot) => readdirSync(join(host.stateDir, 'disks', slot)))).toEqual(['scratch'])
+  expect(readdirSync(join(host.stateDir, 'disks')).flatMap((slot) => readdirSync(join(host.stateDir, 'disks', slot)))).toEqual(['empty', 'scratch'])
+  // Who has taken over its QEMU goes nowhere by the way that its state took.
+  const [slot] = readdirSync(join(host.stateDir, 'disks'))
+  const stood = join(host.stateDir, 'disks', String(slot), 'empty')
+  expect([readdirSync(stood), statSync(stood).mode & 0o777]).toEqual([[], 0o700])
   const last = await count(parent)
   await vi.waitFor(async () => { expect(await count(parent)).toBeGreaterThan(last) }, { timeout: 30_000 })
   cancel.abort(new Error('seen enough'))

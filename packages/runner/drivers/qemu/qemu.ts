@@ -1,30 +1,36 @@
-import { randomBytes } from 'node:crypto'
+import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { DomainError } from '@swarm/core/errors.ts'
-import { createCgroups, probeCgroups, removeSharedCgroups } from '../../host/cgroup.ts'
+import { probeCgroups, removeSharedCgroups } from '../../host/cgroup.ts'
 import { lockFile } from '../../host/lock.ts'
 import { readMachine } from '../../host/machine.ts'
+import { DEFAULT_UIDS, type UidRange } from '../../host/users.ts'
 import type { BuildProgress, Image } from '../../images/image.ts'
 import { findTool, QEMU_TOOLS, requireTools } from '../../images/tools.ts'
-import { connectGuest } from '../../vms/guest-connection.ts'
 import { journalFolder, openVmJournal } from '../../vms/journal.ts'
+import { createSlotPool, type SlotPool } from '../../vms/pool.ts'
 import { describeOrphan, reclaimOrphans, type ReclaimedOrphan } from '../../vms/reclaim.ts'
+import { startVm } from '../../vms/start-vm.ts'
+import { buildingFolder, finishTemplate, markTemplateUsed, readTemplate, removeEmptySlots, removeTemplates, removeUnused, requireTemplateSpace, templateKey, volatileFolder } from '../../vms/templates.ts'
 import type { RestoreOptions, Template, Vm, VmDriver, VmSize } from '../driver.ts'
-import { TRANSLATION_CACHE_MB } from './arguments.ts'
-import { bootTemplate, withTimeout } from './boot.ts'
-import { forkQemu, type ForkParent } from './fork.ts'
+import { TRANSLATION_CACHE_MB, type Accelerator } from './arguments.ts'
+import { bootTemplate } from './boot.ts'
+import { forkQemu, type RunningQemu } from './fork.ts'
 import { probeKvm } from './kvm.ts'
+import { createSealedMemories } from './sealed-memory.ts'
 import { startSlot, type Slot, type SlotPlaces } from './slot.ts'
-import { buildingFolder, finishTemplate, markTemplateUsed, readTemplate, removeTemplates, removeEmptySlots, requireTemplateSpace, templateKey, volatileFolder } from './templates.ts'
-import { hostnameOf, qemuVm } from './vm.ts'
 
 export interface QemuDriverOptions {
   /** SWARM_CACHE: images, probes; its hash names the folder of templates in memory. */
   cache: string
   /** Folder of the runner's own state: journal of microVMs and their scratch disks. */
   stateDir: string
-  /** Processes kept waiting per template. */
+  /** Processes that wait for restores at most; how many do follows the demand (vms/pool.ts). */
   warm?: number
+  /** Whether the host has memory for another one that waits. */
+  mayWarm?: () => boolean
+  /** Users for QEMU processes, one each, where this process is root. */
+  uids?: UidRange
   /** Told of everything that somebody should know: what could not be limited, what was reclaimed. */
   onNotice?: (notice: string) => void
 }
@@ -38,7 +44,8 @@ export interface QemuDriver extends VmDriver {
 
 /** VMM overhead over the guest's memory, bytes: the translation cache, QEMU itself, device buffers and page cache of the scratch disk. */
 const VMM_OVERHEAD_BYTES = (TRANSLATION_CACHE_MB + 384) * 1024 * 1024
-const PREPARE_TIMEOUT_MS = 60_000
+/** What of that cannot be taken back from it (page cache can): what a host must have for it. */
+const TAKEN_OVERHEAD_BYTES = (TRANSLATION_CACHE_MB + 64) * 1024 * 1024
 
 /**
  * microVMs by QEMU: with KVM where a probe has booted a kernel on it, else under software emulation. Reclaims what dead
@@ -46,7 +53,7 @@ const PREPARE_TIMEOUT_MS = 60_000
  * @throws DomainError tools_missing
  */
 export async function createQemuDriver(options: QemuDriverOptions): Promise<QemuDriver> {
-  const { cache, stateDir, warm = 2, onNotice = () => {} } = options
+  const { cache, stateDir, warm = 2, mayWarm, onNotice = () => {} } = options
   requireTools(QEMU_TOOLS, 'The QEMU driver')
   const qemu = findTool('qemu-system-x86_64') as string
   const [machine, cgroups] = [await readMachine(qemu), probeCgroups()]
@@ -57,92 +64,66 @@ export async function createQemuDriver(options: QemuDriverOptions): Promise<Qemu
   for (const limit of unenforced) onNotice(`this host cannot limit ${limit}`)
 
   const marks = new Map<string, Disposable>()
-  const pools = new Map<string, Promise<Slot | null>[]>()
-  const live = new Set<Vm>()
-  const parts = new Map<string, ForkParent>()
-  const accelerators = new Map<string, 'tcg' | 'kvm'>()
+  const live = new Map<string, RunningQemu>()
+  const accelerators = new Map<string, Accelerator>()
+  const memories = createSealedMemories()
   let disposed = false
 
-  const places = (template: Template): SlotPlaces => ({ journal, volatile: volatileFolder(cache), disks: join(stateDir, 'disks'), accelerator: accelerators.get(template.key) ?? 'tcg' })
+  const places = (template: Template): SlotPlaces => ({
+    journal, disks: join(stateDir, 'disks'), accelerator: accelerators.get(template.key) ?? 'tcg', users: process.getuid?.() === 0 ? options.uids ?? DEFAULT_UIDS : null,
+    memory: ({ directory }) => memories.of(directory, join(directory, 'memory')),
+  })
 
-  function refill(template: Template, count = warm): void {
-    const pool = pools.get(template.key) ?? []
-    pools.set(template.key, pool)
-    while (!disposed && pool.length < count) {
-      // A failure here is no one's yet: the restore that would have used it tries again and reports.
-      pool.push(startSlot(template, places(template)).catch((error: unknown) => {
-        onNotice(`a waiting microVM could not be started: ${error instanceof Error ? error.message : String(error)}`)
-        return null
-      }))
-    }
-  }
-
-  async function takeSlot(template: Template): Promise<Slot> {
-    const waiting = pools.get(template.key)?.shift()
-    const slot = waiting === undefined ? null : await waiting
-    return slot ?? startSlot(template, places(template))
-  }
+  const pool: SlotPool<Slot> = createSlotPool({
+    start: (template) => startSlot(template, places(template)),
+    end: (slot) => slot.release([]),
+    gone: (slot) => slot.exited,
+    most: warm, startsAtOnce: Math.max(1, Math.floor(availableParallelism() / 2)), ...(mayWarm === undefined ? {} : { mayGrow: mayWarm }),
+    async onIdleTemplate(template): Promise<void> {
+      if ([...live.values()].some(({ vm }) => vm.templateKey === template.key)) return pool.use(template)
+      marks.get(template.key)?.[Symbol.dispose]()
+      marks.delete(template.key)
+      if (await removeUnused(cache, template)) onNotice(`template ${template.key.slice(0, 12)} (${template.size.memoryMb} MB) was not used for half an hour, and is not kept in memory`)
+    },
+    onNotice,
+  })
 
   async function restore(template: Template, request: RestoreOptions): Promise<Vm> {
     if (disposed) throw new DomainError('driver_unavailable', { driver: 'qemu', problem: 'it is shut down' })
     const startedAt = performance.now()
-    const slot = await takeSlot(template)
-    const { limits, id } = request
-    const groups = createCgroups(cgroups, slot.name, { ...(limits.cpuShare === undefined ? {} : { cpuShare: limits.cpuShare }), memoryBytes: template.size.memoryMb * 1024 * 1024 + VMM_OVERHEAD_BYTES })
+    const slot = await pool.take(template)
     try {
-      if (limits.cpuShare !== undefined && !cgroups.cpu) throw new DomainError('vm_limit_unenforceable', { limit: 'cpu', problem: cgroups.problems.cpu })
-      journal.update(slot.name, { vmId: id, cgroups: groups.paths })
-      groups.admit(slot.qemu.identity.pid)
-      const guest = connectGuest(id, slot.qemu.channel)
-      const prepared = (async () => {
-        await slot.qemu.qmp.command('cont')
-        await guest.hello()
-        const done = await guest.prepare({
-          entropy: randomBytes(32).toString('base64'), machineId: randomBytes(16).toString('hex'), hostname: hostnameOf(id), mountScratch: true,
-          ...(limits.pids === undefined ? {} : { pids: limits.pids }),
-        })
-        const missing = (['clock', 'reseed', 'machine_id', 'hostname', 'scratch'] as const).filter((step) => !done.done.includes(step))
-        if (missing.length > 0) throw new DomainError('vm_start_failed', { problem: `it did not acknowledge ${missing.join(', ')}` })
-      })()
-      const died = slot.qemu.exited.then((detail): never => { throw new DomainError('vm_start_failed', { problem: detail }) })
-      await withTimeout(Promise.race([prepared, died]), PREPARE_TIMEOUT_MS, () => `it did not answer within ${PREPARE_TIMEOUT_MS} ms`)
-      const vm = qemuVm(slot, guest, template, request, groups.paths, performance.now() - startedAt)
-      adopt(vm, { slot, guest, template })
-      refill(template)
-      return vm
-    } catch (error) {
-      await slot.release(groups.paths)
-      throw error
+      return await start(slot, template, request, startedAt)
+    } finally {
+      pool.replenish(template)
     }
   }
 
-  function adopt(vm: Vm, parent: ForkParent): void {
-    live.add(vm)
-    parts.set(vm.id, parent)
+  async function start(slot: Slot, template: Template, request: RestoreOptions, startedAt: number): Promise<Vm> {
+    const { vm, guest } = await startVm({ driver: 'qemu', journal, cgroups, vmmOverheadBytes: VMM_OVERHEAD_BYTES }, slot, template, request, startedAt)
+    live.set(vm.id, { vm, slot, guest, template })
     void vm.ended.then(() => {
-      live.delete(vm)
-      parts.delete(vm.id)
+      live.delete(vm.id)
+      pool.use(template) // a check follows most attempts
     })
+    return vm
   }
 
   return {
-    name: 'qemu', isolates: true, unenforced, reclaimed, restore,
+    name: 'qemu', isolates: true, unenforced, reclaimed, restore, overheadBytes: TAKEN_OVERHEAD_BYTES,
     async fork(vm, children) {
-      const parent = parts.get(vm.id)
+      const parent = live.get(vm.id)
       if (parent === undefined) throw new DomainError('vm_ended', { id: vm.id, ...(await vm.ended) })
       const { template } = parent
-      const forked = await forkQemu(vm, parent, children, {
-        places: places(template),
-        groupsOf: (slot, { cpuShare }) => createCgroups(cgroups, slot.name, { ...(cpuShare === undefined ? {} : { cpuShare }), memoryBytes: template.size.memoryMb * 1024 * 1024 + VMM_OVERHEAD_BYTES }),
+      const startedAt = performance.now()
+      return forkQemu(parent, children, {
+        load: (source) => startSlot(template, places(template), source),
+        start: (slot, request) => start(slot, template, request, startedAt),
       })
-      for (const { vm: child, ...rest } of forked) adopt(child, { ...rest, template })
-      return forked.map(({ vm: child }) => child)
     },
-    live: () => [...live].map(({ id }) => id),
-    async prewarm(template, count) {
-      refill(template, count)
-      await Promise.all(pools.get(template.key) ?? [])
-    },
+    live: () => [...live.keys()],
+    prewarm: pool.prewarm,
+    letGo: pool.trim,
     async buildTemplate(given: Image | null, size: VmSize, onProgress: (progress: BuildProgress) => void = () => {}) {
       if (given === null) throw new TypeError('the QEMU driver boots an image')
       const image: Image = given
@@ -155,7 +136,7 @@ export async function createQemuDriver(options: QemuDriverOptions): Promise<Qemu
       const template = known ?? await build()
       // Anew each time: the folder that the last mark was in may have been removed from under us.
       marks.set(key, markTemplateUsed(template))
-      refill(template)
+      pool.use(template)
       return template
 
       async function build(): Promise<Template> {
@@ -172,7 +153,7 @@ export async function createQemuDriver(options: QemuDriverOptions): Promise<Qemu
         journal.add(name, [folder])
         try {
           await bootTemplate(folder, image, size, accelerator, name)
-          const built = finishTemplate(cache, folder, key, image, size)
+          const built = finishTemplate(cache, folder, key, image, size, { vmmVersion: machine.qemuVersion, cpuModel: machine.cpuModel })
           onProgress({ phase: 'ready', detail: `template booted in ${Math.round(performance.now() - startedAt)} ms` })
           return built
         } finally {
@@ -182,8 +163,8 @@ export async function createQemuDriver(options: QemuDriverOptions): Promise<Qemu
     },
     async [Symbol.asyncDispose]() {
       disposed = true
-      const waiting = (await Promise.all([...pools.values()].flat())).filter((slot) => slot !== null)
-      await Promise.all([...[...live].map((vm) => vm[Symbol.asyncDispose]()), ...waiting.map((slot) => slot.release([]))])
+      await Promise.all([...[...live.values()].map(({ vm }) => vm[Symbol.asyncDispose]()), pool[Symbol.asyncDispose]()])
+      await memories[Symbol.asyncDispose]()
       for (const mark of marks.values()) mark[Symbol.dispose]()
       removeSharedCgroups(cgroups)
       removeEmptySlots(cache)

@@ -1,48 +1,77 @@
 import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { DomainError } from '@swarm/core/errors.ts'
-import { run } from '../../host/run.ts'
 import { removeCgroup } from '../../host/cgroup.ts'
+import { takeUser, type UidRange } from '../../host/users.ts'
+import { connectGuest } from '../../vms/guest-connection.ts'
 import type { VmJournal } from '../../vms/journal.ts'
+import type { VmmSlot } from '../../vms/slot.ts'
+import { copyScratchDisk } from '../../vms/template-boot.ts'
 import type { Template } from '../driver.ts'
+import { CONSOLE_BYTES, DESCRIPTORS, type Accelerator } from './arguments.ts'
 import { startQemu, type QemuProcess } from './process.ts'
 
-/** A clone of a template that has loaded its state and waits, stopped, to become a microVM. */
-export interface Slot {
-  readonly name: string
+/** A clone of a template, or a fork of one, that has loaded its state and waits, stopped, to become a microVM. */
+export interface Slot extends VmmSlot {
   readonly qemu: QemuProcess
-  readonly scratchDisk: string
-  /** Removes process, files, cgroups and the record. Idempotent. */
-  release(cgroups: readonly string[]): Promise<void>
+  /** Who it runs as, unless as this process. */
+  readonly uid: number | null
+  /** The empty folder that it stands in. */
+  readonly folder: string
 }
 
-export interface SlotPlaces { journal: VmJournal; volatile: string; disks: string; accelerator: 'tcg' | 'kvm' }
+export interface SlotPlaces {
+  journal: VmJournal
+  disks: string
+  accelerator: Accelerator
+  /** Where this process may give a QEMU a user of its own. */
+  users: UidRange | null
+  /** The template's memory as a descriptor. */
+  memory: (template: Template) => Promise<number>
+}
 
-/** Where a slot's disk and state come from; the memory, too, unless that is the template's. */
+/** Where a slot's disk and state come from; of a fork (`state`), whose guest is in the midst of something, its memory too. */
 export interface SlotSource { readonly scratchDisk: string; readonly state: string; readonly memoryIn: 'template' | 'state' }
 
 export async function startSlot(template: Template, places: SlotPlaces, source: SlotSource = { scratchDisk: join(template.directory, 'scratch'), state: join(template.directory, 'state'), memoryIn: 'template' }): Promise<Slot> {
   const name = places.journal.newSlot()
-  const [sockets, disks] = [join(places.volatile, 'slots', name), join(places.disks, name)]
-  places.journal.add(name, [sockets, disks])
+  const disks = join(places.disks, name)
+  const user = places.users === null ? null : takeUser(places.users)
+  places.journal.add(name, [disks])
   const removeFiles = () => {
-    for (const folder of [sockets, disks]) rmSync(folder, { recursive: true, force: true })
+    rmSync(disks, { recursive: true, force: true })
     places.journal.remove(name)
+    user?.[Symbol.dispose]()
   }
   try {
-    for (const folder of [sockets, disks]) mkdirSync(folder, { recursive: true, mode: 0o700 })
+    const folder = join(disks, 'empty')
+    mkdirSync(folder, { recursive: true, mode: 0o700 })
     const scratchDisk = join(disks, 'scratch')
     const { image } = template
     if (image === null) throw new TypeError('a template of the QEMU driver has an image')
-    const copied = await run(['cp', '--sparse=always', '--reflink=auto', source.scratchDisk, scratchDisk])
-    if (copied.code !== 0) throw new DomainError('vm_start_failed', { problem: copied.stderr.trim() })
+    await copyScratchDisk(source.scratchDisk, scratchDisk)
     const qemu = await startQemu({
-      name, accelerator: places.accelerator, image, size: template.size, memoryFile: join(template.directory, 'memory'), scratchDisk,
-      qmpSocket: join(sockets, 'qmp'), channelSocket: join(sockets, 'channel'), role: 'clone',
-    }, source.state, (process) => places.journal.update(name, { process }))
+      place: { name, accelerator: places.accelerator, image, size: template.size, scratchDisk, role: 'clone' },
+      stateFile: source.state, memory: await places.memory(template), uid: user?.uid ?? null, folder,
+      onSpawn: (process) => places.journal.update(name, { process }),
+    })
     let released: Promise<void> | null = null
     const slot: Slot = {
-      name, qemu, scratchDisk,
+      name, qemu, scratchDisk, uid: user?.uid ?? null, folder, pid: qemu.identity.pid, exited: qemu.exited, mounted: source.memoryIn === 'state',
+      async wake(vmId) {
+        const guest = connectGuest(vmId, qemu.channel)
+        await qemu.qmp.command('cont')
+        await (source.memoryIn === 'state' ? guest.takeOver() : guest.hello())
+        return guest
+      },
+      state: async () => (await qemu.qmp.command('query-status') as { status: string }).status,
+      async pause() {
+        await qemu.qmp.command('stop')
+      },
+      async resume() {
+        await qemu.qmp.command('cont')
+      },
+      readConsole: async () => String(await qemu.qmp.command('ringbuf-read', { device: 'console', size: CONSOLE_BYTES })),
       release(cgroups) {
         released ??= (async () => {
           qemu.qmp[Symbol.dispose]()
@@ -70,6 +99,6 @@ export async function startSlot(template: Template, places: SlotPlaces, source: 
 async function load({ qmp }: QemuProcess, { memoryIn }: SlotSource): Promise<void> {
   await qmp.command('migrate-set-capabilities', { capabilities: [{ capability: 'x-ignore-shared', state: memoryIn === 'template' }, { capability: 'events', state: true }] })
   const loaded = qmp.event('MIGRATION', ({ status }) => status === 'completed' || status === 'failed')
-  await qmp.command('migrate-incoming', { uri: 'fd:3' })
+  await qmp.command('migrate-incoming', { uri: `fd:${DESCRIPTORS.state}` })
   if ((await loaded)['status'] !== 'completed') throw new DomainError('vm_start_failed', { problem: 'QEMU could not load the template' })
 }

@@ -36,7 +36,7 @@ export async function mergePathOver(db: Database, home: string, swarmYml: string
   }
   const checks = createChecks({ http, db }, {
     now, makeId: newId, leaseTtlMs: 30_000, beatMs: 10_000, setRef: repositories.setRef,
-    place: async () => ({ projectSlug: 'p', repositorySlug: 'r', egressAllow: [] }),
+    place: async () => ({ projectSlug: 'p', repositorySlug: 'r', settings: { egressAllow: [], vm: {} } }),
   })
   const changeDeps = {
     db, now, makeId: newId, tickets, approvals, locate, batchSize: options.batchSize ?? 8,
@@ -48,7 +48,7 @@ export async function mergePathOver(db: Database, home: string, swarmYml: string
   const runner = { id: newId('runner'), name: 'test', isolates: true }
   await db.write(async (trx) => {
     await trx.insertInto('projects').values({ id: projectId, slug: 'p', name: 'p', settings: '{}', created_at: 1 }).execute()
-    await trx.insertInto('runners').values({ id: runner.id, name: 'test', boot_id: null, driver: 'process', isolates: 0, capacity: 4, seen_at: 1, created_at: 1 }).execute()
+    await trx.insertInto('runners').values({ id: runner.id, name: 'test', boot_id: null, driver: 'process', isolates: 0, capacity: 4, seen_at: 1, created_at: 1, no_room: null }).execute()
   })
   const made = await repositories.create({ projectId, slug: 'r', gitignore: 'x\n', swarmYml })
   const path = repositories.pathOf(made.repository)

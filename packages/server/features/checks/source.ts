@@ -1,5 +1,7 @@
+import type { ProjectSettings } from '@swarm/contract/endpoints/projects.ts'
 import type { CheckWork, Stop } from '@swarm/contract/runner-protocol.ts'
 import { CheckResult } from '@swarm/contract/runner-protocol.ts'
+import { tightestLimits } from '@swarm/core/checks/limits.ts'
 import { planPassed } from '@swarm/core/checks/plan.ts'
 import { DomainError } from '@swarm/core/errors.ts'
 import { z } from 'zod'
@@ -18,13 +20,15 @@ export interface CheckSourceDependencies {
   readonly beatMs: number
   /** Points refs/swarm/checks/<check> at the commit. */
   readonly setRef: (repositoryId: string, ref: string, sha: string) => Promise<void>
-  readonly place: (repositoryId: string) => Promise<{ projectSlug: string; repositorySlug: string; egressAllow: readonly string[] }>
+  readonly place: (repositoryId: string) => Promise<{ projectSlug: string; repositorySlug: string; settings: Pick<ProjectSettings, 'egressAllow' | 'vm'> }>
 }
 
 /** Tries of one run before it is given up: faults of runners and microVMs, never a red result. */
 const MAX_TRIES = 5
 const FIRST_DELAY_MS = 1_000
 const MAX_DELAY_MS = 300_000
+/** Of one check, as read in the microVM; its last part is kept. */
+const CHECK_OUTPUT_BYTES = 16 * 1024 * 1024
 /** Kept per check in the row; what the runner sends is the tail already. */
 const MAX_OUTPUT_CHARS = 65_536
 /** Expired leases handled in one unit. */
@@ -75,11 +79,12 @@ export function createCheckSource(deps: CheckSourceDependencies): CheckSource {
       const plan = fromJson(StoredPlan, row.plan)
       const place = await deps.place(row.repository_id)
       await deps.setRef(row.repository_id, `refs/swarm/checks/${id}`, row.commit_sha)
-      const expiresAt = deps.now() + plan.limits.minutes * 60_000 + deps.leaseTtlMs
+      const limits = tightestLimits({ ...plan.limits, outputBytes: CHECK_OUTPUT_BYTES }, plan.limits, { outputBytes: CHECK_OUTPUT_BYTES }, place.settings.vm)
+      const expiresAt = deps.now() + limits.minutes * 60_000 + deps.leaseTtlMs
       const { token } = await db.write((trx) => mintToken(trx, { kind: 'check', subjectId: id, fence, expiresAt }))
       return {
         kind: 'check', checkId: id, fence, leaseTtlMs: deps.leaseTtlMs, beatMs: deps.beatMs, token, correlationId: row.correlation_id,
-        projectSlug: place.projectSlug, repositorySlug: place.repositorySlug, limits: plan.limits, egressAllow: [...place.egressAllow],
+        projectSlug: place.projectSlug, repositorySlug: place.repositorySlug, limits, egressAllow: [...place.settings.egressAllow],
         image: plan.image, setup: plan.setup, commitSha: row.commit_sha, checks: plan.checks,
       }
     },

@@ -159,7 +159,7 @@ eachDialect((_dialect, make) => {
 
   test('a microVM that its runner no longer has, or whose runner is silent, is recorded as ended', async () => {
     await using place = await make()
-    const { server, admin, runner, key } = await claimed(place, { 'lease.ttlMs': 600 })
+    const { server, admin, runner, key } = await claimed(place, { 'lease.ttlMs': 3_000 })
     await using _server = server
     const start = (id: string, sequence: number) => runner.call(status, { body: { ...key, sequence, vm: { id, state: 'running', driver: 'process', templateKey: 'k' } } })
     const beat = (vms: string[]) => runner.call(heartbeat, { body: { bootId: BOOT, vms, holding: [{ ...key, vmId: null, idleMs: 0 }] } })

@@ -1,8 +1,9 @@
 import { createAgent } from '@swarm/contract/endpoints/agents.ts'
 import { createProject } from '@swarm/contract/endpoints/projects.ts'
 import { createRepository } from '@swarm/contract/endpoints/repositories.ts'
+import { listRunners } from '@swarm/contract/endpoints/runners.ts'
 import { answerQuestion, createTicket, listQuestions, showTicket } from '@swarm/contract/endpoints/tickets.ts'
-import { claim, fail, registerRunner, release } from '@swarm/contract/runner-protocol.ts'
+import { claim, fail, heartbeat, registerRunner, release } from '@swarm/contract/runner-protocol.ts'
 import { expect, test } from 'vitest'
 import { eachDialect } from '../../db/testing.ts'
 import { startTestServer } from '../../testing.ts'
@@ -42,6 +43,51 @@ eachDialect((_dialect, make) => {
     const next = await take('key-00003')
     expect(next.task.resume).toBeUndefined()
     expect(next.task.ticket.description).toMatch(/^Write it\.[^]*Tabs or spaces\?[^]*Spaces, two\./)
+  })
+
+  test('a ticket that only waits for room says which host lacks what, until that host has room', async () => {
+    await using place = await make()
+    await using server = await startTestServer(place)
+    const { admin } = server
+    const project = await admin.call(createProject, { body: { slug: 'p' } })
+    const repository = await admin.call(createRepository, { body: { projectId: project.id, slug: 'r', swarmYml: 'checks: { test: "true" }\n' } })
+    await admin.call(createAgent, { body: { name: 'writer', definition: { config: { template: 'shell', commands: ['true'] } } } })
+    const ticket = await admin.call(createTicket, { body: { projectId: project.id, repositoryId: repository.id, title: 'Write', agent: 'writer' } })
+    const runner = server.as((await admin.call(registerRunner, { body: { name: 'local' } })).token)
+    const beat = (bootId: string, noRoom: string | null) => runner.call(heartbeat, { body: { bootId, vms: [], holding: [], noRoom } })
+    const shown = async () => [(await admin.call(listRunners)).items[0]?.noRoom, (await admin.call(showTicket, { params: { ticketId: ticket.id } })).waitsFor]
+    const problem = '2.1 GB of memory free, 2.6 GB needed'
+    const full = [problem, `room for a microVM: host local has room for no further one (${problem})`]
+    await beat('boot-0001', problem)
+    expect(await shown()).toEqual(full)
+    await beat('boot-0001', null)
+    expect(await shown()).toEqual([null, 'a free microVM'])
+    await beat('boot-0001', problem)
+    // A new process of the host has not looked yet; what the old one said is not true of it.
+    await runner.call(claim, { body: { waitMs: 0, kinds: ['check'], driver: 'process', isolates: false, capacity: 1, bootId: 'boot-0002', claimKey: 'key-00001' } })
+    expect(await shown()).toEqual([null, 'a free microVM'])
+  })
+
+  test('of what swarm.yml, agent and project state about a microVM the tightest holds, for attempts and for checks', async () => {
+    await using place = await make()
+    await using server = await startTestServer(place)
+    const { admin, context: { db } } = server
+    const project = await admin.call(createProject, { body: { slug: 'p', settings: { vm: { memoryMb: 700, egressBytes: 5_000, minutes: 7 } } } })
+    const repository = await admin.call(createRepository, { body: { projectId: project.id, slug: 'r', swarmYml: 'checks: { test: "true" }\nlimits: { memoryMb: 900, cpu: 2, diskMb: 4096 }\n' } })
+    await admin.call(createAgent, { body: { name: 'writer', definition: { config: { template: 'shell', commands: ['true'] }, vm: { cpu: 0.5, memoryMb: 8_000, outputBytes: 1_000 } } } })
+    await admin.call(createTicket, { body: { projectId: project.id, repositoryId: repository.id, title: 'Write', agent: 'writer' } })
+    const registered = await admin.call(registerRunner, { body: { name: 'local' } })
+    const take = async (kind: 'attempt' | 'check') => (await server.as(registered.token).call(claim, { body: { waitMs: 1_000, kinds: [kind], driver: 'process', isolates: false, capacity: 1, bootId: 'boot-0001', claimKey: `key-${kind}` } })).work
+    expect((await take('attempt'))?.limits).toEqual({ cpu: 0.5, memoryMb: 700, diskMb: 4096, minutes: 7, egressBytes: 5_000, pids: 1024, outputBytes: 1_000 })
+    const plan = { setup: null, checks: [{ name: 'test', command: 'true' }], image: { packages: [], npm: [] }, egressAllow: [], limits: { cpu: 2, memoryMb: 900, diskMb: 4096, minutes: 30, egressBytes: 1_000_000, pids: 512 } }
+    await db.write(async (trx) => {
+      await trx.insertInto('check_runs').values({
+        id: 'CHK-00000001', project_id: project.id, repository_id: repository.id, purpose: 'base', attempt_id: null, change_id: null, ticket_id: null, commit_sha: (await trx.selectFrom('attempts').select('base_sha').executeTakeFirstOrThrow()).base_sha, tree_sha: 'a'.repeat(40),
+        plan: JSON.stringify(plan), plan_digest: 'x', state: 'queued', fence: 0, tries: 0, runner_id: null, claim_key: null, vm_id: null, lease_expires_at: null, status_sequence: -1,
+        results: null, failure: null, correlation_id: 'c', created_at: 1, started_at: null, ended_at: null,
+      }).execute()
+    })
+    expect((await take('check'))?.limits).toEqual({ cpu: 2, memoryMb: 700, diskMb: 4096, minutes: 7, egressBytes: 5_000, pids: 512, outputBytes: 16 * 1024 * 1024 })
   })
 
   test('the first claims of a new runner process, made at once, do not take back what one of them was just given', async () => {

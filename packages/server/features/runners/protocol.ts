@@ -57,11 +57,11 @@ export function registerRunnerProtocol(deps: RunnerProtocolDependencies): void {
   const { db, http } = deps
 
   /** Takes note of a runner's call. What an earlier process of it held is taken back at the first call of a new one. */
-  async function heardFrom(trx: Trx, runnerId: string, call: { bootId: string; driver?: string; isolates?: boolean; capacity?: number }): Promise<KnownRunner> {
+  async function heardFrom(trx: Trx, runnerId: string, call: { bootId: string; driver?: string; isolates?: boolean; capacity?: number; noRoom?: string | null }): Promise<KnownRunner> {
     const runner = await requireRunner(trx, runnerId, true)
     const now = deps.now()
     const isNew = await isNewProcess(trx, runner, call.bootId, now)
-    await sawRunner(trx, runner.id, { bootId: call.bootId, now, ...(call.driver === undefined ? {} : { driver: call.driver, isolates: call.isolates ?? false, capacity: call.capacity ?? 0 }) })
+    await sawRunner(trx, runner.id, { bootId: call.bootId, now, ...(isNew ? { noRoom: null } : {}), ...(call.noRoom === undefined ? {} : { noRoom: call.noRoom }), ...(call.driver === undefined ? {} : { driver: call.driver, isolates: call.isolates ?? false, capacity: call.capacity ?? 0 }) })
     if (isNew) {
       await deps.attempts.reconcile(trx, runner.id)
       await deps.checks.reconcile(trx, runner.id)
@@ -117,7 +117,7 @@ export function registerRunnerProtocol(deps: RunnerProtocolDependencies): void {
   register(http, heartbeat, async ({ body, principal }) => {
     const answer = await db.write(async (trx) => {
       const now = deps.now()
-      const runner = await heardFrom(trx, principal.id, { bootId: body.bootId })
+      const runner = await heardFrom(trx, principal.id, { bootId: body.bootId, noRoom: body.noRoom })
       await endMissingVms(trx, runner.id, body.vms, now, deps.leaseTtlMs, deps.onVm)
       const holding = body.holding.map(({ idleMs, ...item }) => ({ ...item, activityAtMs: idleMs === null ? null : now - idleMs }))
       const attempts = await deps.attempts.heartbeat(trx, runner.id, holding.filter((item) => item.kind === 'attempt'))

@@ -22,7 +22,7 @@ export function registerRunners(context: Context): void {
   register(http, listRunners, async () => ({
     items: (await runners(db.read)).map((row) => ({
       id: row.id, name: row.name, driver: row.driver, isolates: row.isolates === null ? null : row.isolates === 1, capacity: row.capacity,
-      online: row.seen_at !== null && clock() - row.seen_at < ONLINE_MS, seenAt: row.seen_at, createdAt: row.created_at,
+      online: row.seen_at !== null && clock() - row.seen_at < ONLINE_MS, noRoom: row.no_room, seenAt: row.seen_at, createdAt: row.created_at,
     })),
   }))
 }

@@ -32,13 +32,13 @@ export async function isNewProcess(trx: Trx, known: KnownRunner, bootId: string,
 export async function registerRunner(trx: Trx, input: { name: string; id: string; now: number }): Promise<{ id: string; name: string }> {
   const known = await runnerByName(trx, input.name)
   if (known) return { id: known.id, name: known.name }
-  await insertRunner(trx, { id: input.id, name: input.name, boot_id: null, driver: null, isolates: null, capacity: 0, seen_at: null, created_at: input.now })
+  await insertRunner(trx, { id: input.id, name: input.name, boot_id: null, driver: null, isolates: null, capacity: 0, seen_at: null, created_at: input.now, no_room: null })
   return { id: input.id, name: input.name }
 }
 
-export async function sawRunner(trx: Trx, id: string, seen: { bootId: string; driver?: string; isolates?: boolean; capacity?: number; now: number }): Promise<void> {
+export async function sawRunner(trx: Trx, id: string, seen: { bootId: string; driver?: string; isolates?: boolean; capacity?: number; noRoom?: string | null; now: number }): Promise<void> {
   await touchRunner(trx, id, {
-    seen_at: seen.now, boot_id: seen.bootId,
+    seen_at: seen.now, boot_id: seen.bootId, ...(seen.noRoom === undefined ? {} : { no_room: seen.noRoom }),
     ...(seen.driver === undefined ? {} : { driver: seen.driver, isolates: seen.isolates ? 1 : 0, capacity: seen.capacity ?? 0 }),
   })
 }

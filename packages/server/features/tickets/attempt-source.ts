@@ -4,6 +4,7 @@ import type { AgentDefinition } from '@swarm/contract/endpoints/agents.ts'
 import type { ProjectSettings } from '@swarm/contract/endpoints/projects.ts'
 import { StopCode } from '@swarm/contract/runner-protocol.ts'
 import type { AttemptWork, Stop, VmLimits } from '@swarm/contract/runner-protocol.ts'
+import { tightestLimits } from '@swarm/core/checks/limits.ts'
 import { DomainError } from '@swarm/core/errors.ts'
 import type { Database } from '../../db/database.ts'
 import type { Trx } from '../../db/unit.ts'
@@ -29,7 +30,7 @@ export interface AttemptSourceDependencies extends TicketDependencies {
   readonly rules: ClaimRules
   readonly repositories: RepositoryAccess
   readonly defaults: VmLimits
-  project(id: string): Promise<{ slug: string; settings: Pick<ProjectSettings, 'egressAllow'> }>
+  project(id: string): Promise<{ slug: string; settings: Pick<ProjectSettings, 'egressAllow' | 'vm'> }>
   repositorySlug(id: string): Promise<string>
   agentDefinition(name: string, version: number): Promise<AgentDefinition>
   mintToken(input: { kind: 'attempt'; subjectId: string; fence: number; expiresAt: number }): Promise<string>
@@ -69,7 +70,7 @@ export function createAttemptSource(deps: AttemptSourceDependencies): WorkSource
         leaseTtlMs: deps.rules.leaseTtlMs, beatMs: deps.beatMs, correlationId: attempt.correlation_id,
         token: await deps.mintToken({ kind: 'attempt', subjectId: attempt.id, fence, expiresAt: attempt.deadline_at + deps.rules.leaseTtlMs }),
         projectSlug: project.slug, repositorySlug, agentName: attempt.agent_name, checkpointMs: deps.checkpointMs ?? CHECKPOINT_MS,
-        limits: vmLimits(deps.defaults, plan.limits, definition, limits.minutes),
+        limits: tightestLimits(deps.defaults, plan.limits, definition.vm, { minutes: limits.minutes }, project.settings.vm),
         egressAllow: [...new Set([...project.settings.egressAllow, ...plan.egressAllow.filter((host) => project.settings.egressAllow.includes(host))])],
         image: { packages: [...plan.image.packages], npm: [...plan.image.npm] }, setup: plan.setup,
         task: {
@@ -200,10 +201,4 @@ async function startingPoint(deps: AttemptSourceDependencies, attempt: AttemptRo
   if (startSha !== baseSha && await deps.repositories.resolve(repositoryId, startSha) === null) startSha = baseSha
   await deps.repositories.setRef(repositoryId, `refs/swarm/attempts/${attempt.id}/start`, startSha)
   return { baseSha, startSha }
-}
-
-function vmLimits(defaults: VmLimits, repository: Awaited<ReturnType<RepositoryAccess['workPlan']>>['limits'], agent: AgentDefinition, minutes: number): VmLimits {
-  const { cpu, memoryMb, diskMb, minutes: repositoryMinutes } = repository
-  const asked = Object.fromEntries(Object.entries({ cpu, memoryMb, diskMb }).filter(([, value]) => value !== undefined))
-  return { ...defaults, ...asked, ...agent.vm, minutes: Math.min(minutes, repositoryMinutes ?? minutes, agent.vm.minutes ?? minutes) }
 }

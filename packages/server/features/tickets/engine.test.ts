@@ -18,9 +18,9 @@ const report = { sequence: 0, activity: [], egressRefusals: [] }
 function sourceOf(db: Database, engine: EngineForTests) {
   return createAttemptSource({
     ...engine.deps, db, beatMs: 10_000, rules: engine.rules,
-    defaults: { cpu: 1, memoryMb: 512, diskMb: 1024, minutes: 30, egressBytes: 1e9, pids: 512 },
+    defaults: { cpu: 1, memoryMb: 512, diskMb: 1024, minutes: 30, egressBytes: 1e9, pids: 512, outputBytes: 1e9 },
     repositories: { head: async () => HEAD, setRef: async () => {}, resolve: async () => null, workPlan: async () => ({ setup: null, checks: [], image: { packages: [], npm: [] }, egressAllow: [], limits: {} }) },
-    fixBudget: async () => {}, project: async () => ({ slug: 'p', settings: { egressAllow: [] } }), repositorySlug: async () => 'r',
+    fixBudget: async () => {}, project: async () => ({ slug: 'p', settings: { egressAllow: [], vm: {} } }), repositorySlug: async () => 'r',
     agentDefinition: async () => { throw new Error('not used here') }, mintToken: async () => 'token', readTranscript: async () => [], conventions: async () => '',
   })
 }

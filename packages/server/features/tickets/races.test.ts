@@ -17,12 +17,12 @@ const WORK = 'b'.repeat(40)
 function sourceOf(db: Database, engine: EngineForTests, refs: Record<string, string> = {}) {
   return createAttemptSource({
     ...engine.deps, db, beatMs: 10_000, rules: engine.rules,
-    defaults: { cpu: 1, memoryMb: 512, diskMb: 1024, minutes: 30, egressBytes: 1e9, pids: 512 },
+    defaults: { cpu: 1, memoryMb: 512, diskMb: 1024, minutes: 30, egressBytes: 1e9, pids: 512, outputBytes: 1e9 },
     repositories: {
       head: async () => MAIN, setRef: async () => {}, resolve: async (_, ref) => refs[ref] ?? null,
       workPlan: async () => ({ setup: null, checks: [], image: { packages: [], npm: [] }, egressAllow: [], limits: {} }),
     },
-    fixBudget: async () => {}, project: async () => ({ slug: 'p', settings: { egressAllow: [] } }), repositorySlug: async () => 'r',
+    fixBudget: async () => {}, project: async () => ({ slug: 'p', settings: { egressAllow: [], vm: {} } }), repositorySlug: async () => 'r',
     agentDefinition: async () => ({ description: '', config: { template: 'shell', commands: ['true'] }, limits: {}, vm: {} }),
     mintToken: async () => 'token', readTranscript: async () => [], conventions: async () => '',
   })

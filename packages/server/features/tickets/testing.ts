@@ -29,7 +29,7 @@ export async function engineOver(db: Database, options: { concurrency?: number; 
   await db.write(async (trx) => {
     await trx.insertInto('projects').values({ id: projectId, slug: projectId.toLowerCase(), name: 'p', settings: '{}', created_at: clock.now }).execute()
     await trx.insertInto('repositories').values({ id: repositoryId, project_id: projectId, slug: 'r', default_branch: 'main', origin: null, created_at: clock.now }).execute()
-    await trx.insertInto('runners').values({ id: runnerId, name: runnerId.toLowerCase(), boot_id: null, driver: 'qemu', isolates: 1, capacity: 4, seen_at: clock.now, created_at: clock.now }).execute()
+    await trx.insertInto('runners').values({ id: runnerId, name: runnerId.toLowerCase(), boot_id: null, driver: 'qemu', isolates: 1, capacity: 4, seen_at: clock.now, created_at: clock.now, no_room: null }).execute()
   })
   const deps: TicketDependencies = { now: () => clock.now, random: () => 0, makeId: newId }
   const rules: ClaimRules = {

@@ -64,7 +64,7 @@ export async function attemptsHeld(db: Db, ids: readonly string[]): Promise<Set<
   return new Set((await db.selectFrom('attempts').select('ticket_id').where('ticket_id', 'in', [...ids]).where('state', '=', 'running').execute()).map((row) => row.ticket_id))
 }
 
-export async function runnersSeenSince(db: Db, at: number): Promise<number> {
-  const row = await db.selectFrom('runners').select((eb) => eb.fn.countAll<number>().as('count')).where('seen_at', '>', at).executeTakeFirstOrThrow()
-  return Number(row.count)
+/** Runners heard from since then, each with the reason why it has room for no further microVM, if it has none. */
+export async function runnersSeenSince(db: Db, at: number): Promise<{ name: string; noRoom: string | null }[]> {
+  return db.selectFrom('runners').select(['name', 'no_room as noRoom']).where('seen_at', '>', at).orderBy('name').execute()
 }

@@ -21,7 +21,7 @@ export interface DispatchLimits {
 /** For each of these tickets, one line that says why it does not move, from what is recorded now; null where it moves. */
 export async function waitsOf(db: Kysely<Schema>, rows: readonly TicketRow[], limits: DispatchLimits, now: number): Promise<Map<string, string | null>> {
   const ids = rows.map((row) => row.id)
-  const [parents, active, files, questions, budgets, changes, merges, checks, held, runnersOnline] = await Promise.all([
+  const [parents, active, files, questions, budgets, changes, merges, checks, held, runners] = await Promise.all([
     dependenciesOf(db, ids), activeTickets(db, now), expectedFiles(db, rows), openQuestions(db, ids), budgetApprovals(db, rows), changesUnderReview(db, ids), mergePlaces(db, ids),
     queuedChecks(db, ids), attemptsHeld(db, ids), runnersSeenSince(db, now - ONLINE_MS),
   ])
@@ -37,7 +37,7 @@ export async function waitsOf(db: Kysely<Schema>, rows: readonly TicketRow[], li
       retryInMs: left(row.retry_at), overloaded: ((JSON.parse(row.failure_counts) as FailureCounts).overload ?? 0) > 0, attemptIsSaved: held.has(row.id),
       overlap: obstacle ? { id: obstacle.other.id, title: obstacle.other.title, state: obstacle.other.state as TicketState, files: obstacle.shared } : null,
       project: { working: working.filter((other) => other.project_id === row.project_id).length, limit: concurrency.get(row.project_id) ?? 1 },
-      installation: { working: working.length, limit: limits.concurrency }, runnersOnline,
+      installation: { working: working.length, limit: limits.concurrency }, runners,
       question: questions.get(row.id) ?? null, budgetApproval: budgets.get(row.id) ?? null, change: changes.get(row.id) ?? null, merge: merges.get(row.id) ?? null,
       check: check ? { id: check.id, retryInMs: left(check.notBefore), failure: check.failure } : null,
     })]

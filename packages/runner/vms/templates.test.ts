@@ -2,12 +2,13 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import type { Image } from '../../images/image.ts'
-import type { MachineFacts } from '../../host/machine.ts'
-import { buildingFolder, finishTemplate, listTemplates, markTemplateUsed, readTemplate, removeTemplates, templateKey, templatesFolder, volatileFolder } from './templates.ts'
+import type { Image } from '../images/image.ts'
+import type { MachineFacts } from '../host/machine.ts'
+import { buildingFolder, finishTemplate, firecrackerFolder, listTemplates, markTemplateUsed, readTemplate, removeTemplates, templateKey, templateMadeOn, templatesFolder, volatileFolder, type TemplateDriver } from './templates.ts'
 
 const SIZE = { vcpus: 1, memoryMb: 512, scratchMb: 1024 }
 const MACHINE: MachineFacts = { cpuModel: 'some CPU', kernelRelease: '6', bootId: 'boot', qemuVersion: 'QEMU 7' }
+const MADE_ON = { vmmVersion: 'QEMU 7', cpuModel: 'some CPU' }
 let cache: string
 let image: Image
 beforeEach(() => {
@@ -18,11 +19,11 @@ afterEach(() => {
   for (const folder of [cache, volatileFolder(cache)]) rmSync(folder, { recursive: true, force: true })
 })
 
-function make(key: string, of: Image = image) {
-  const folder = buildingFolder(cache, key)
+function make(key: string, of: Image = image, driver: TemplateDriver = 'qemu') {
+  const folder = buildingFolder(cache, key, driver)
   mkdirSync(folder, { recursive: true })
   writeFileSync(join(folder, 'memory'), 'memory')
-  return finishTemplate(cache, folder, key, of, SIZE)
+  return finishTemplate(cache, folder, key, of, SIZE, MADE_ON, driver)
 }
 
 test('the key of a template changes with image, size, machine, boot, VMM and accelerator', () => {
@@ -65,4 +66,16 @@ test('stale are templates whose image is gone, and unused ones beyond the newest
   const { removed } = removeTemplates(cache, 'stale')
   expect(removed).toContain(gone.directory)
   expect(listTemplates(cache).length).toBeLessThanOrEqual(3)
+})
+
+test('templates of both drivers are listed and removed together, each found by its own driver only, and say on what they were saved', () => {
+  const template = make('jailed', image, 'firecracker')
+  make('plain')
+  expect(listTemplates(cache).map(({ key, driver }) => `${driver} ${key}`).toSorted()).toEqual(['firecracker jailed', 'qemu plain'])
+  expect(readTemplate(cache, 'jailed', image)).toBeNull()
+  expect(readTemplate(cache, 'jailed', image, 'firecracker')).toMatchObject({ key: 'jailed', directory: join(firecrackerFolder(cache), 'templates', 'jailed') })
+  expect(templateMadeOn(template)).toEqual(MADE_ON)
+  removeTemplates(cache)
+  expect([existsSync(volatileFolder(cache)), existsSync(firecrackerFolder(cache))]).toEqual([false, false])
+  expect(() => templateMadeOn(template)).toThrow(/no readable manifest/)
 })

@@ -3,16 +3,16 @@ import type { Duplex } from 'node:stream'
 import { DomainError } from '@swarm/core/errors.ts'
 import { GUEST_AGENT_PROGRAM, GUEST_WORKSPACE } from '@swarm/contract/guest-protocol.ts'
 import type { MuxStream } from '@swarm/contract/channel.ts'
-import { wasOutOfMemory } from '../../host/cgroup.ts'
-import { readCpuMs, readMemory } from '../../host/usage.ts'
-import { forwardDuplex } from '../../vms/forward-duplex.ts'
-import type { GuestConnection } from '../../vms/guest-connection.ts'
-import type { RestoreOptions, Template, Vm, VmEnd } from '../driver.ts'
-import { CONSOLE_BYTES } from './arguments.ts'
-import type { Slot } from './slot.ts'
+import type { RestoreOptions, Template, Vm, VmDriver, VmEnd } from '../drivers/driver.ts'
+import { wasOutOfMemory } from '../host/cgroup.ts'
+import { readCpuMs, readMemory, readScheduling } from '../host/usage.ts'
+import { forwardDuplex } from './forward-duplex.ts'
+import type { GuestConnection } from './guest-connection.ts'
+import { watchHealth } from './health.ts'
+import type { VmmSlot } from './slot.ts'
 
 /** Makes the Vm of a slot whose guest has been prepared. It ends once, for the first reason there is. */
-export function qemuVm(slot: Slot, guest: GuestConnection, template: Template, options: RestoreOptions, cgroups: readonly string[], restoreMs: number): Vm {
+export function runningVm(driver: VmDriver['name'], slot: VmmSlot, guest: GuestConnection, template: Template, options: RestoreOptions, cgroups: readonly string[], restoreMs: number): Vm {
   const { id, limits } = options
   const startedMs = Date.now()
   const ended = Promise.withResolvers<VmEnd>()
@@ -25,6 +25,7 @@ export function qemuVm(slot: Slot, guest: GuestConnection, template: Template, o
   const end = (reason: VmEnd['reason'], detail: string): Promise<void> => {
     ending ??= (async () => {
       clearTimeout(wallClock)
+      health[Symbol.dispose]()
       const outOfMemory = reason === 'crashed' && cgroups.some(wasOutOfMemory)
       await slot.release(cgroups)
       ended.resolve({ reason, detail: outOfMemory ? `the VMM exceeded its memory limit: ${detail}` : detail })
@@ -34,12 +35,18 @@ export function qemuVm(slot: Slot, guest: GuestConnection, template: Template, o
   const wallClock = limits.wallMs === undefined ? undefined : setTimeout(() => void end('wall_clock', `it ran for ${limits.wallMs} ms`), limits.wallMs)
   wallClock?.unref()
 
+  const health = watchHealth({
+    ping: () => guest.ping(),
+    vmmState: () => slot.state(),
+    cpu: () => readScheduling(slot.pid),
+  }, { cores: Math.min(template.size.vcpus, limits.cpuShare ?? template.size.vcpus), onStuck: (detail) => void end('stuck', detail) })
+
   // A VMM that ends by itself has crashed, whatever it says: the guest is never asked to power off.
-  void slot.qemu.exited.then((detail) => end('crashed', detail))
+  void slot.exited.then((detail) => end('crashed', detail))
   void guest.closed.then(async ({ violation }) => {
     if (violation !== null) return end('protocol_violation', violation)
     // The channel closes with the process; if that lives on, the VM is unreachable and over all the same.
-    return end('crashed', await Promise.race([slot.qemu.exited, nextTurn().then(() => 'the channel was closed')]))
+    return end('crashed', await Promise.race([slot.exited, nextTurn().then(() => 'the channel was closed')]))
   })
 
   guest.onForward((stream: MuxStream) => {
@@ -55,7 +62,7 @@ export function qemuVm(slot: Slot, guest: GuestConnection, template: Template, o
   })
 
   return {
-    id, driver: 'qemu', templateKey: template.key, startedMs, restoreMs,
+    id, driver, templateKey: template.key, startedMs, restoreMs,
     workspace: GUEST_WORKSPACE, agentProgram: GUEST_AGENT_PROGRAM,
     ended: ended.promise,
     async exec(request) {
@@ -71,30 +78,24 @@ export function qemuVm(slot: Slot, guest: GuestConnection, template: Template, o
     },
     async stats() {
       if (ending !== null) throw new DomainError('vm_ended', { id, ...(await ended.promise) })
-      const { pid } = slot.qemu.identity
       const scratchBytes = statSync(slot.scratchDisk, { throwIfNoEntry: false })?.blocks ?? 0
-      return { cpuMs: readCpuMs(pid), ...readMemory(pid), scratchBytes: scratchBytes * 512, egressBytes, openForwards: forwards, uptimeMs: Date.now() - startedMs }
+      const host = { cpuMs: readCpuMs(slot.pid), ...readMemory(slot.pid), scratchBytes: scratchBytes * 512, egressBytes, openForwards: forwards, uptimeMs: Date.now() - startedMs }
+      return { ...host, ...await slot.vmmStats?.() }
     },
     get paused() { return paused },
     async pause() {
-      await slot.qemu.qmp.command('stop')
+      await slot.pause()
       paused = true
     },
     async resume() {
-      await slot.qemu.qmp.command('cont')
-      await guest.correctClock()
+      await slot.resume()
+      await guest.setClock()
       paused = false
     },
-    async readConsole() {
-      return String(await slot.qemu.qmp.command('ringbuf-read', { device: 'console', size: CONSOLE_BYTES }))
-    },
+    ...(slot.readConsole === undefined ? {} : { readConsole: slot.readConsole }),
     kill: (reason) => end('killed', reason),
     [Symbol.asyncDispose]: () => end('disposed', 'it was no longer needed'),
   }
 }
 
 const nextTurn = () => new Promise<void>((resolve) => void setTimeout(resolve, 200))
-
-export function hostnameOf(id: string): string {
-  return id.toLowerCase().replace(/[^a-z0-9-]+/g, '-').replace(/^-+|-+$/g, '').slice(0, 63) || 'vm'
-}

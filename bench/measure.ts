@@ -1,7 +1,7 @@
-/** One line of the result. Times in ms, rates per second. */
+/** One line of the result. Times in ms, rates per second, memory in MiB. */
 export interface Benchmark {
   readonly name: string
-  readonly unit: 'ms' | '/s' | '×'
+  readonly unit: 'ms' | '/s' | '×' | 'MiB'
   /** The median of the runs. */
   readonly value: number
   /** The plain limit, measured beside it in the same run; null where there is none. */
@@ -29,7 +29,7 @@ export function percentile(figures: readonly number[], share: number): number {
 }
 export const median = (figures: readonly number[]): number => percentile(figures, 0.5)
 
-export async function elapsedMs(work: () => Promise<unknown> | void): Promise<number> {
+export async function elapsedMs(work: () => PromiseLike<unknown> | void): Promise<number> {
   const startedAt = performance.now()
   await work()
   return performance.now() - startedAt

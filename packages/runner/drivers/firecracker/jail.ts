@@ -1,0 +1,95 @@
+import { chmodSync, chownSync, closeSync, constants, linkSync, mkdirSync, openSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { basename, join } from 'node:path'
+import { DomainError } from '@swarm/core/errors.ts'
+import { lockFile } from '../../host/lock.ts'
+import type { UidRange } from '../../host/users.ts'
+import { JAIL_FILES } from './requests.ts'
+
+type JailFile = keyof typeof JAIL_FILES
+
+/** The folder that is all of the host's files that one Firecracker sees. */
+export interface Jail extends Disposable {
+  readonly uid: number
+  /** With everything that belongs to it; removed whole. */
+  readonly folder: string
+  file(name: JailFile): string
+  /** Where a socket in it is reached: by the folder's descriptor, since the path of a socket has at most 107 bytes. */
+  socket(name: 'apiSocket' | 'vsock'): string
+  /** Puts a file that nobody may change in its place, without a copy. */
+  link(name: JailFile, from: string): void
+  /** Gives a file to the jail's user, made empty if it is not there. */
+  give(name: JailFile): void
+  /** The last lines of a file that Firecracker writes, for people; '' when it has none. */
+  tail(name: 'log' | 'console'): string
+}
+
+const TAIL_BYTES = 800
+
+/**
+ * Makes the folder of a jail, whose owner says which user is taken: no two of a host have the same.
+ * @param jails folder of all jails of this host
+ * @param execFile the file name of the program, which the jailer names a folder by
+ * @throws DomainError vm_start_failed when every user of the range is taken
+ */
+export async function makeJail(jails: string, name: string, execFile: string, uids: UidRange): Promise<Jail> {
+  const folder = join(jails, name)
+  const root = join(folder, basename(execFile), name, 'root')
+  mkdirSync(jails, { recursive: true, mode: 0o700 })
+  let uid: number
+  {
+    await using _lock = await lockFile(join(jails, '..', 'users.lock'))
+    const taken = new Set(readdirSync(jails).flatMap((each) => ownersOf(join(jails, each), each)))
+    uid = uids.first
+    while (taken.has(uid)) uid += 1
+    if (uid >= uids.first + uids.count) throw new DomainError('vm_start_failed', { problem: `all ${uids.count} users for microVMs are taken (vm.uidFirst, vm.uidCount)` })
+    mkdirSync(root, { recursive: true, mode: 0o700 })
+    chownSync(root, uid, uid)
+  }
+  const descriptor = openSync(root, constants.O_RDONLY | constants.O_DIRECTORY)
+  const file = (each: JailFile) => join(root, JAIL_FILES[each])
+  let closed = false
+  return {
+    uid, folder, file,
+    socket: (each) => `/proc/self/fd/${descriptor}/${JAIL_FILES[each]}`,
+    link(each, from) {
+      try {
+        linkSync(from, file(each))
+        // The jail's user is none of those that a narrow umask had in mind.
+        const { mode } = statSync(from)
+        if ((mode & 0o004) === 0) chmodSync(from, mode | 0o444)
+      } catch (error) {
+        if (!(error instanceof Error && 'code' in error && error.code === 'EXDEV')) throw error
+        throw new DomainError('vm_start_failed', { problem: `${from} and ${jails} are on different file systems: SWARM_CACHE must be on one` }, { cause: error })
+      }
+    },
+    give(each) {
+      writeFileSync(file(each), '', { flag: 'a' })
+      chmodSync(file(each), 0o600)
+      chownSync(file(each), uid, uid)
+    },
+    tail: (each) => lastBytes(file(each)),
+    [Symbol.dispose]() {
+      if (!closed) closeSync(descriptor)
+      closed = true
+    },
+  }
+}
+
+/** The users of the jails in the folder of one microVM, whatever its program is called; none when it has just been removed. */
+function ownersOf(folder: string, name: string): number[] {
+  try {
+    return readdirSync(folder).flatMap((execFile) => statSync(join(folder, execFile, name, 'root'), { throwIfNoEntry: false })?.uid ?? [])
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENOTDIR')) return []
+    throw error
+  }
+}
+
+function lastBytes(path: string): string {
+  try {
+    return readFileSync(path, 'utf8').slice(-TAIL_BYTES).trim()
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return ''
+    throw error
+  }
+}

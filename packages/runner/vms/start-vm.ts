@@ -1,0 +1,66 @@
+import { randomBytes } from 'node:crypto'
+import { DomainError } from '@swarm/core/errors.ts'
+import type { RestoreOptions, Template, Vm, VmDriver } from '../drivers/driver.ts'
+import { createCgroups, type CgroupSupport } from '../host/cgroup.ts'
+import type { GuestConnection } from './guest-connection.ts'
+import type { VmJournal } from './journal.ts'
+import { runningVm } from './running-vm.ts'
+import type { VmmSlot } from './slot.ts'
+
+const PREPARE_TIMEOUT_MS = 60_000
+
+export interface VmHost {
+  driver: VmDriver['name']
+  journal: VmJournal
+  cgroups: CgroupSupport
+  /** Memory that the VMM itself may take beside the guest's, bytes. */
+  vmmOverheadBytes: number
+}
+
+/** What the whole process of a VMM may take, bytes. */
+export const vmmMemoryBytes = (template: Pick<Template, 'size'>, host: Pick<VmHost, 'vmmOverheadBytes'>) => template.size.memoryMb * 1024 * 1024 + host.vmmOverheadBytes
+
+/**
+ * Makes a waiting slot the microVM of a request: limits on the host, then the guest runs and gets its own clock, randomness, ids
+ * and disk. A slot that cannot become one is released.
+ * @param startedAt `performance.now()` at the call of restore or fork
+ * @returns its guest's channel too: what a driver does with a running one, it says by that
+ * @throws DomainError vm_start_failed, vm_limit_unenforceable
+ */
+export async function startVm(host: VmHost, slot: VmmSlot, template: Template, request: RestoreOptions, startedAt: number): Promise<{ vm: Vm; guest: GuestConnection }> {
+  const { limits, id } = request
+  const groups = createCgroups(host.cgroups, slot.name, { ...(limits.cpuShare === undefined ? {} : { cpuShare: limits.cpuShare }), memoryBytes: vmmMemoryBytes(template, host) })
+  try {
+    if (limits.cpuShare !== undefined && !host.cgroups.cpu) throw new DomainError('vm_limit_unenforceable', { limit: 'cpu', problem: host.cgroups.problems.cpu })
+    host.journal.update(slot.name, { vmId: id, cgroups: groups.paths })
+    groups.admit(slot.pid)
+    const woken = (async () => {
+      const guest = await slot.wake(id)
+      const done = await guest.prepare({
+        entropy: randomBytes(32).toString('base64'), machineId: randomBytes(16).toString('hex'), hostname: hostnameOf(id), mountScratch: slot.mounted !== true,
+        ...(limits.pids === undefined ? {} : { pids: limits.pids }),
+      })
+      const missing = (['clock', 'reseed', 'machine_id', 'hostname', ...(slot.mounted === true ? [] : ['scratch' as const])] as const).filter((step) => !done.done.includes(step))
+      if (missing.length > 0) throw new DomainError('vm_start_failed', { problem: `it did not acknowledge ${missing.join(', ')}` })
+      await guest.setClock()
+      return guest
+    })()
+    const died = slot.exited.then((detail): never => { throw new DomainError('vm_start_failed', { problem: detail }) })
+    const guest = await withTimeout(Promise.race([woken, died]), PREPARE_TIMEOUT_MS, () => `it did not answer within ${PREPARE_TIMEOUT_MS} ms`)
+    return { vm: runningVm(host.driver, slot, guest, template, request, groups.paths, performance.now() - startedAt), guest }
+  } catch (error) {
+    await slot.release(groups.paths)
+    throw error
+  }
+}
+
+function hostnameOf(id: string): string {
+  return id.toLowerCase().replace(/[^a-z0-9-]+/g, '-').replace(/^-+|-+$/g, '').slice(0, 63) || 'vm'
+}
+
+/** @throws DomainError vm_start_failed with `problem` when the work takes longer */
+export async function withTimeout<Value>(work: Promise<Value>, timeoutMs: number, problem: () => string): Promise<Value> {
+  const aborted = Promise.withResolvers<never>()
+  const timer = setTimeout(() => aborted.reject(new DomainError('vm_start_failed', { problem: problem() })), timeoutMs)
+  return Promise.race([work, aborted.promise]).finally(() => clearTimeout(timer))
+}
