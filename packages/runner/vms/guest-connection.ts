@@ -21,7 +21,7 @@ const HOLD_TIMEOUT_MS = 20_000
  * How exactly a guest's clock is set, and how often it is asked for that at most: the time that `prepare` sends is late by its
  * way (50 to 120 ms in a clone that runs for the first time, under emulation).
  */
-const CLOCK = { withinMs: 10, rounds: 8 }
+const CLOCK = { withinMs: 15, rounds: 3 }
 
 /** The host's end of a channel, over any byte stream. */
 export interface GuestConnection {

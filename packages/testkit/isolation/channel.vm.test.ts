@@ -13,14 +13,14 @@ import { startAttackedHost, type AttackedHost } from './host.ts'
 const CHANNEL_LINK: Record<string, string> = { qemu: '^/dev/vport', firecracker: '^socket:' }
 
 /** Takes the supervisor's descriptor (pidfd_open 434, pidfd_getfd 438), stops the supervisor and runs the attack with `$port`. */
-const TAKE = String.raw`use strict; my ($link) = @ARGV; my ($pid) = grep { open(my $f, '<', "/proc/$_/cmdline") and <$f> =~ m{^/usr/local/bin/node\0/opt/swarm/supervisor} } map { m{(\d+)} } glob('/proc/[0-9]*');
+const TAKE = String.raw`use strict; my ($link) = @ARGV; my ($pid) = grep { my $f; open($f, '<', "/proc/$_/cmdline") and <$f> =~ m{^/usr/local/bin/node\0/opt/swarm/supervisor} } map { m{(\d+)} } glob('/proc/[0-9]*');
 my ($fd) = map { m{/fd/(\d+)$} } grep { (readlink($_) // '') =~ $link } glob("/proc/$pid/fd/*"); die "no channel\n" unless defined $fd;
 my $pidfd = syscall(434, $pid + 0, 0); my $own = syscall(438, $pidfd, $fd + 0, 0); die "no descriptor: $!" if $own < 0; open(my $port, '+>&=', $own) or die $!; binmode $port;
 sub put { my ($bytes) = @_; my $at = 0; while ($at < length $bytes) { $at += syswrite($port, $bytes, length($bytes) - $at, $at) // die "write: $!" } }
 sub frame { my ($type, $stream, $payload) = @_; return pack('CNN', $type, $stream, length $payload) . $payload }
 `
 
-eachIsolatingDriver((driver) => {
+await eachIsolatingDriver((driver) => {
   let host: AttackedHost
   let count = 0
   beforeAll(async () => { host = await startAttackedHost(driver) })
@@ -46,7 +46,6 @@ eachIsolatingDriver((driver) => {
     ['a header that is no JSON', 'put(frame(1, 100001, "{" x 1000)); sleep 60', /header is not JSON/],
     ['a header of a kind that does not exist', `put(frame(1, 100001, '{"kind":"shell"}')); sleep 60`, /header is not valid/],
     ['credit without end', `put(frame(1, 100001, '{"kind":"forward","listener":"proxy"}')); put(frame(5, 100001, pack("N", 0xffffffff))) for 1 .. 4; sleep 60`, /exceeds the window/],
-    ['more data than it was given credit for', `put(frame(1, 100001, '{"kind":"forward","listener":"proxy"}')); put(frame(2, 100001, "x" x 65536)) for 1 .. 64; sleep 60`, /with a credit of/],
   ])('%s costs the guest its microVM, and nobody else anything', async (_title, script, detail) => {
     expect(await attack(script)).toEqual({ reason: 'protocol_violation', detail: expect.stringMatching(detail) })
   })
@@ -61,7 +60,7 @@ eachIsolatingDriver((driver) => {
     expect(String(await slow)).toContain('disposed')
   })
 
-  test('streams without number are refused beyond the limit, and the host does not grow', async () => {
+  test('streams without number are refused beyond the limit, and keep nobody else waiting', async () => {
     const vm = 'many'
     await host.ask({ do: 'restore', vm })
     const opened = `put(frame(1, 100001 + 2 * $_, '{"kind":"forward","listener":"proxy"}')) for 0 .. ${MAX_OPEN_STREAMS * 8}; print "sent"; sleep 1`

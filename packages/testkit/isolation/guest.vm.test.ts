@@ -13,7 +13,7 @@ const DEVICES: Record<string, string[]> = {
   firecracker: [],
 }
 
-eachIsolatingDriver((driver) => {
+await eachIsolatingDriver((driver) => {
   let host: AttackedHost
   let before: Record<string, string>
   beforeAll(async () => {

@@ -8,7 +8,7 @@ import { outcomeOf, reachedIn, startAttackedHost, type AttackedHost } from './ho
  * is sent by a process in a real microVM, and what is refused is shown to have reached nobody.
  */
 
-eachIsolatingDriver((driver) => {
+await eachIsolatingDriver((driver) => {
   let host: AttackedHost
   beforeAll(async () => { host = await startAttackedHost(driver) })
   afterAll(async () => { await host[Symbol.asyncDispose]() })

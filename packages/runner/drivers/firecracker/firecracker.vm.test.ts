@@ -3,33 +3,21 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { probeCgroups } from '../../host/cgroup.ts'
-import { readMachine } from '../../host/machine.ts'
 import { ensureImage } from '../../images/images.ts'
-import { findTool } from '../../images/tools.ts'
 import { openVmJournal } from '../../vms/journal.ts'
 import { vmmMemoryBytes } from '../../vms/start-vm.ts'
 import { jailsFolder } from '../../vms/templates.ts'
 import { TEST_SIZE, testCache } from '../../vms/testing.ts'
-import { probeKvm } from '../qemu/kvm.ts'
 import { behavesLikeADriver, type DriverUnderTest } from '../testing-behaviour.ts'
-import { firecrackerProblems, readBinaries } from './binaries.ts'
+import { readBinaries } from './binaries.ts'
 import { createFirecrackerDriver } from './firecracker.ts'
 import { startSlot } from './slot.ts'
+import { whyNotTested } from './testing.ts'
 
 // The real programs, wherever both are on PATH and KVM boots a kernel. Elsewhere it says that it did not run, and why.
 const UIDS = { first: 1_900_000_000, count: 1_000 }
-const reason = await whyNot()
+const reason = await whyNotTested()
 if (reason !== null) process.stderr.write(`\n  ${'!'.repeat(100)}\n  THE SUITE AGAINST THE REAL FIRECRACKER DID NOT RUN. ${reason}\n  ${'!'.repeat(100)}\n\n`)
-
-async function whyNot(): Promise<string | null> {
-  if (findTool('firecracker') === null || findTool('jailer') === null) return `Firecracker is not installed: ${firecrackerProblems({}).join('; ')}`
-  const problems = firecrackerProblems({})
-  if (problems.length > 0) return problems.join('; ')
-  const qemu = findTool('qemu-system-x86_64')
-  if (qemu === null) return null
-  const kvm = await probeKvm(testCache(), await readMachine(qemu), await ensureImage({ cache: testCache() }), qemu)
-  return kvm.works ? null : `KVM does not boot a kernel here: ${kvm.detail}`
-}
 
 async function openFirecracker(options: { warm?: number } = {}): Promise<DriverUnderTest> {
   const cache = testCache()
