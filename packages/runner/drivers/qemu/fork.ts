@@ -28,6 +28,8 @@ const SAVE_TIMEOUT_MS = 120_000
 const ANSWER_TIMEOUT_MS = 60_000
 /** QEMU slows a migration down to 128 MiB/s otherwise; bytes a second. */
 const NO_BANDWIDTH_LIMIT = 2 ** 40
+/** Name of the socket in the folder that the parent stands in: a path from there, since it can go no other way. */
+const SOCKET = 'fork'
 const MB = 1024 ** 2
 /** What a guest of so much memory is saved as at most, bytes: every page once with its head of 8 bytes, and the devices. */
 const savedBytes = (memoryMb: number) => Math.round(memoryMb * 1.05 + 64) * MB
@@ -60,7 +62,7 @@ async function loadChildren(parent: RunningQemu, count: number, { load }: ForkSt
   const { scratchDisk, folder } = parent.slot
   const beside = dirname(scratchDisk)
   requireMemory(parent, beside, count)
-  const files: ForkFiles = { scratchDisk: join(beside, 'fork-scratch'), state: join(beside, 'fork-state'), socket: join(folder, 'fork') }
+  const files: ForkFiles = { scratchDisk: join(beside, 'fork-scratch'), state: join(beside, 'fork-state'), socket: join(folder, SOCKET) }
   const slots: Slot[] = []
   try {
     await save(parent, files)
@@ -110,7 +112,7 @@ async function writeState({ qemu: { qmp }, folder, uid }: Slot, { socket, state 
       chownSync(folder, -1, uid)
       chmodSync(folder, 0o710)
     }
-    await qmp.command('migrate', { uri: 'unix:fork' })
+    await qmp.command('migrate', { uri: `unix:${SOCKET}` })
     const written = stream.connection.then((connection) => pipeline(connection, atMost(mostBytes), createWriteStream(state, { mode: 0o600 })))
     await withTimeout(Promise.all([written, saved]), SAVE_TIMEOUT_MS, () => `its memory was not saved within ${SAVE_TIMEOUT_MS} ms`)
   } finally {
