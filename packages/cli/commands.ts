@@ -56,7 +56,15 @@ import { ticketWhy } from './commands/ticket/why.ts'
 import { uninstall } from './commands/uninstall.ts'
 import { up } from './commands/up.ts'
 import { verify } from './commands/verify.ts'
+import { vmExec } from './commands/vm/exec.ts'
+import { vmFork } from './commands/vm/fork.ts'
+import { vmKill } from './commands/vm/kill.ts'
 import { vmList } from './commands/vm/list.ts'
+import { vmLogsCommand } from './commands/vm/logs.ts'
+import { vmPause } from './commands/vm/pause.ts'
+import { vmResume } from './commands/vm/resume.ts'
+import { vmShell } from './commands/vm/shell.ts'
+import { vmShow } from './commands/vm/show.ts'
 
 /** Every command, in the order of the help. */
 export const commands: readonly Command[] = [
@@ -64,5 +72,6 @@ export const commands: readonly Command[] = [
   ticketRetry, ticketHold, ticketCancel, approvalList, approvalShow, approvalApprove, approvalReject, approvalRevise, questionList,
   questionAnswer, changeList, changeShow, changeDiff, changeEvidence, evidenceKeys, budgetShow, budgetSet, projectList, projectCreate, projectSet, repositoryList,
   repositoryImport, agentList, agentShow, agentCreate, agentEdit, vmList, runnerList, imageBuild, imageList, imageLogs, imagePrune, gate, verify, replay, rehearsalInit, configShow,
+  repositoryImport, agentList, agentShow, agentCreate, agentEdit, vmList, vmShow, vmLogsCommand, vmExec, vmShell, vmPause, vmResume, vmFork, vmKill, runnerList, imageBuild, imageList, gate, verify, replay, rehearsalInit, configShow,
   backup, restore, retentionRun, link, uninstall,
 ]

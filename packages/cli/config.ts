@@ -36,6 +36,12 @@ export function searchPath(): string[] {
   return (process.env['PATH'] ?? '').split(delimiter).filter((folder) => folder !== '')
 }
 
+/** What kind of terminal this is (TERM), for programs elsewhere that draw on it. */
+export function terminalName(env: Environment = process.env): string {
+  const name = env['TERM'] ?? ''
+  return /^[A-Za-z0-9+._-]{1,64}$/.test(name) ? name : 'xterm'
+}
+
 /** SWARM_HOME and SWARM_CACHE mean folders as seen from where the user called, also in processes that run elsewhere. */
 function absoluteFolders(env: Environment): Record<string, string | undefined> {
   const absolute = (value: string | undefined): string | undefined => (value ? userPath(value, env) : value)

@@ -8,7 +8,7 @@ import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import { git } from '@swarm/git/run.ts'
 
-const SWARM = fileURLToPath(new URL('../../bin/swarm.mjs', import.meta.url))
+export const SWARM = fileURLToPath(new URL('../../bin/swarm.mjs', import.meta.url))
 
 export interface Ran { readonly code: number | null; readonly stdout: string; readonly stderr: string; readonly json: Record<string, unknown> }
 
@@ -19,7 +19,7 @@ export interface Desk extends AsyncDisposable {
   /** Runs a command to its end. */
   swarm(args: readonly string[], env?: Record<string, string>): Promise<Ran>
   /** Starts one and returns its process. */
-  spawn(args: readonly string[], env?: Record<string, string>): ChildProcess
+  spawn(args: readonly string[], env?: Record<string, string>, stdin?: 'ignore' | 'pipe'): ChildProcess
   write(path: string, content: string): string
   /** A repository with these files committed; none: without a commit. */
   repository(name: string, files: Record<string, string>): Promise<string>
@@ -29,10 +29,10 @@ export function makeDesk(): Desk {
   const folder = mkdtempSync(join(tmpdir(), 'swarm-cli-'))
   const home = join(folder, 'home')
   const running = new Set<ChildProcess>()
-  const start = (args: readonly string[], env: Record<string, string> = {}): ChildProcess => {
+  const start = (args: readonly string[], env: Record<string, string> = {}, stdin: 'ignore' | 'pipe' = 'ignore'): ChildProcess => {
     // No key, no proxy and no settings of the machine that runs the tests; the process driver, since nothing here is about microVMs.
     const inherited = Object.fromEntries(['PATH', 'SWARM_TEST_RUN', 'TMPDIR', 'SWARM_CACHE'].flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name] ?? '']])))
-    const child = spawn(process.execPath, [SWARM, ...args], { cwd: folder, env: { ...inherited, HOME: folder, SWARM_HOME: home, SWARM_VM_DRIVER: 'process', ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
+    const child = spawn(process.execPath, [SWARM, ...args], { cwd: folder, env: { ...inherited, HOME: folder, SWARM_HOME: home, SWARM_VM_DRIVER: 'process', ...env }, stdio: [stdin, 'pipe', 'pipe'] })
     running.add(child)
     child.once('exit', () => running.delete(child))
     return child

@@ -98,6 +98,7 @@ export const Settings = z.strictObject({
     blobMb: setting(z.number().int().min(0).default(0), 'SWARM_RETENTION_BLOB_MB', 'Size of all blobs above which the oldest of ended work go, MiB; 0 = no limit', number),
     refDays: setting(z.number().int().min(0).default(90), 'SWARM_RETENTION_REF_DAYS', 'Refs of attempts and checks of ended tickets are kept so many days; 0 = for ever', number),
     cacheMb: setting(z.number().int().min(0).default(20_480), 'SWARM_RETENTION_CACHE_MB', 'Size of all images and setup layers of a host above which the least recently used go, MiB; 0 = no limit', number),
+    vmDays: setting(positive.max(3_650).default(7), 'SWARM_RETENTION_VM_DAYS', 'What microVMs used over time is kept so many days', number),
     logMb: setting(positive.default(50), 'SWARM_RETENTION_LOG_MB', 'Size at which a log file is set aside, MiB', number),
     logFiles: setting(z.number().int().min(0).max(100).default(5), 'SWARM_RETENTION_LOG_FILES', 'Log files set aside that are kept, of each log', number),
   }).prefault({}),

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { MicroVmUsage } from './endpoints/runners.ts'
 
 /*
  * The wire of /ws: JSON text messages.
@@ -11,14 +12,14 @@ import { z } from 'zod'
  *
  * After a subscription the server says `backfill`, sends what happened since the cursor, then says `live`. Keep the last
  * cursor seen: subscribing again with it continues without a gap and without a repeat. Rooms: `session:<id>`,
- * `ticket:<id>`, `project:<id>`, and `tenant:default` for everything.
+ * `ticket:<id>`, `project:<id>`, `tenant:default` for every event, and `vms` for what microVMs use.
  */
 
 /** Types of events that live clients get; there are others in the log, for the server alone. */
 export const LIVE_EVENT_TYPES = [
   'session:update', 'session:message', 'approval:requested', 'approval:resolved', 'spec:generated', 'tickets:generated',
   'build:progress', 'ticket:update', 'ticket:progress', 'ticket:activity', 'check:update', 'change:created', 'change:queued', 'change:merged', 'change:returned', 'merge:update', 'batch:update',
-  'change:closed', 'evidence:sealed', 'queue:paused', 'queue:resumed', 'budget:threshold', 'budget:breach', 'budget:raised', 'budget:set', 'model:circuit', 'vm:update', 'agent:update',
+  'change:closed', 'evidence:sealed', 'queue:paused', 'queue:resumed', 'budget:threshold', 'budget:breach', 'budget:raised', 'budget:set', 'model:circuit', 'vm:update', 'vm:operation', 'agent:update',
 ] as const
 
 /** Why the server closed a live connection. */
@@ -35,7 +36,7 @@ export const LIVE_CLOSE_CODES = {
 
 export const HEARTBEAT_MS = 15_000
 
-export const Room = z.string().regex(/^(session|ticket|project):[A-Za-z0-9_-]{1,64}$|^tenant:default$/, 'session:<id>, ticket:<id>, project:<id> or tenant:default')
+export const Room = z.string().regex(/^(session|ticket|project):[A-Za-z0-9_-]{1,64}$|^tenant:default$|^vms$/, 'session:<id>, ticket:<id>, project:<id>, tenant:default or vms')
 
 export const LiveSubscribe = z.strictObject({ subscribe: z.strictObject({ rooms: z.array(Room).min(1).max(100), cursor: z.string().max(200).nullable() }) })
 export type LiveSubscribe = z.infer<typeof LiveSubscribe>
@@ -55,6 +56,7 @@ export const LiveMessage = z.discriminatedUnion('type', [
   z.object({ type: z.literal('phase'), phase: z.enum(['backfill', 'live']), cursor: z.string() }),
   z.object({ type: z.literal('event'), cursor: z.string(), event: LiveEvent }),
   z.object({ type: z.literal('heartbeat'), cursor: z.string() }),
+  z.object({ type: z.literal('vm_usage'), items: z.array(MicroVmUsage.extend({ vmId: z.string(), runnerId: z.string(), projectId: z.string() })) }),
   z.object({ type: z.literal('error'), error: z.object({ code: z.string(), message: z.string(), remedy: z.string() }) }),
 ])
 export type LiveMessage = z.infer<typeof LiveMessage>

@@ -31,6 +31,30 @@ export const VmLimits = z.object({
 })
 export type VmLimits = z.infer<typeof VmLimits>
 
+/** What a microVM uses on its host, as its runner measured it last. */
+export const VmUsage = z.object({
+  vmId: z.string().max(64),
+  /** CPU time since it was started, ms. */
+  cpuMs: z.number().int().min(0),
+  /** Resident and proportional memory of its VMM (clones share the pages of their template). */
+  rssBytes: z.number().int().min(0), pssBytes: z.number().int().min(0),
+  /** What its scratch disk takes on the host. */
+  scratchBytes: z.number().int().min(0),
+  /** Bytes that left it by forwards, and how many of those are open. */
+  egressBytes: z.number().int().min(0), openForwards: z.number().int().min(0),
+  uptimeMs: z.number().int().min(0),
+  paused: z.boolean(),
+})
+export type VmUsage = z.infer<typeof VmUsage>
+
+/** MicroVMs that one heartbeat tells the usage of at most. */
+export const MAX_USAGE = 1_000
+
+/** What a microVM was given. */
+export const VmSize = z.object({ vcpus: z.number().int().positive(), memoryMb: z.number().int().positive(), scratchMb: z.number().int().positive() })
+/** What it is held to on its host; absent: not limited. */
+export const VmHeldTo = z.object({ cpuShare: z.number().positive(), pids: z.number().int().positive(), wallMs: z.number().int().positive(), egressBytes: z.number().int().positive() }).partial()
+
 /** Of an agent's program, where nobody says otherwise: far more than any needs, and an outcome behind less is never lost. */
 export const DEFAULT_OUTPUT_BYTES = 1024 ** 3
 
@@ -165,6 +189,8 @@ export const heartbeat = endpoint({
     })),
     /** Every microVM that the runner has now: those recorded as alive and not named here are over. */
     vms: z.array(z.string()).max(10_000),
+    /** What they use, as far as it was measured. */
+    usage: z.array(VmUsage).max(MAX_USAGE).default([]),
     /** Why the host has room for no further microVM, in words; null while it has, or nobody asks. */
     noRoom: Text.max(300).nullable().default(null),
   }),
@@ -178,7 +204,8 @@ export const status = endpoint({
     /** Grows by one per report of this work and fence; a repeated report is ignored. */
     sequence: z.number().int().min(0),
     step: z.object({ name: z.string(), state: z.enum(['started', 'done', 'failed']), wallMs: z.number().optional(), detail: Text.optional() }).optional(),
-    vm: z.object({ id: z.string(), state: z.enum(['starting', 'running', 'ended']), driver: z.string(), templateKey: z.string(), /** Of the guest image; null for a driver without one. */ imageDigest: z.string().nullable().default(null), restoreMs: z.number().optional(), endReason: Text.optional() }).optional(),
+    vm: z.object({ id: z.string(), state: z.enum(['starting', 'running', 'ended']), driver: z.string(), templateKey: z.string(), /** Of the guest image; null for a driver without one. */ imageDigest: z.string().nullable().default(null), restoreMs: z.number().optional(), endReason: Text.optional(),
+      /** Why it ended, in words. */ endDetail: Text.max(2_000).optional(), size: VmSize.optional(), limits: VmHeldTo.optional(), /** Of one that ended: its last. */ usage: VmUsage.optional() }).optional(),
     activity: z.array(AgentEvent).max(200).default([]),
     egressRefusals: z.array(z.object({ host: z.string(), port: z.number().int(), code: z.string(), message: z.string() })).max(100).default([]),
     /** A checkpoint of an attempt: its work so far, pushed to the attempt's own ref. */

@@ -4,7 +4,7 @@ const ALPHABET = '0123456789ABCDEFGHJKMNPQRSTVWXYZ'
 /** Prefix of each kind of id; ids look like `TKT-7Q2M9XKD`. */
 export const ID_PREFIXES = {
   project: 'PRJ', repository: 'REP', session: 'SES', ticket: 'TKT', attempt: 'ATT', runner: 'RUN', vm: 'VM', agent: 'AGT',
-  approval: 'APR', question: 'QST', change: 'CHG', check: 'CHK', call: 'CAL', token: 'TOK', batch: 'BAT', replay: 'RPL',
+  approval: 'APR', question: 'QST', change: 'CHG', check: 'CHK', call: 'CAL', token: 'TOK', batch: 'BAT', replay: 'RPL', operation: 'OPN',
 } as const
 
 export type IdKind = keyof typeof ID_PREFIXES

@@ -10,8 +10,9 @@ const DRAIN_MS = 1_000
 /**
  * Runs one process for an exec stream. It leads a process group of its own, and the group ends with it: what it left in the
  * background is killed (a process that called setsid escapes until the microVM ends).
+ * @param isChannelGone whether a reset is that of the whole channel: in a microVM that was forked, what ran goes on, heard by nobody
  */
-export function runExec(stream: MuxStream, header: ExecHeader): void {
+export function runExec(stream: MuxStream, header: ExecHeader, isChannelGone: () => boolean): void {
   const startedAt = performance.now()
   const child = spawn(header.argv[0] as string, header.argv.slice(1), {
     cwd: header.cwd, env: { ...baseEnvironment(), ...header.env }, detached: true, stdio: ['pipe', 'pipe', 'pipe'],
@@ -59,6 +60,10 @@ export function runExec(stream: MuxStream, header: ExecHeader): void {
     },
     onEnd: () => child.stdin.end(),
     onReset() {
+      if (isChannelGone()) {
+        for (const each of outputs) each.resume()
+        return
+      }
       clearTimeout(timer)
       finished = true
       killGroup(child)

@@ -22,7 +22,8 @@ function onOpen(stream: MuxStream): void {
   if (header.kind === 'prepare') return preparer.prepare(stream, header, process.hrtime.bigint(), () => { prepared = true })
   if (header.kind === 'ping') return stream.end()
   if (header.kind === 'clock' && prepared) return preparer.moveClock(stream, header)
-  if (header.kind === 'exec' && prepared) return runExec(stream, header)
+  const own = mux
+  if (header.kind === 'exec' && prepared) return runExec(stream, header, () => own === null || own.failed !== null)
   stream.reset(prepared ? 'the guest does not open such streams' : 'not prepared yet')
 }
 

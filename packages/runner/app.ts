@@ -14,6 +14,8 @@ import { instant, Lease } from './attempts/lease.ts'
 import type { Machines } from './attempts/machine.ts'
 import { Reporter } from './attempts/reporter.ts'
 import { createServerLink } from './link/server-link.ts'
+import { startOperations } from './vms/operations.ts'
+import { startSampling } from './vms/sampling.ts'
 
 /** How long the server may hold a claim that finds nothing, ms: an answer that was lost on its way is asked for again while the lease of its work lasts. */
 const CLAIM_WAIT_MS = 10_000
@@ -59,7 +61,7 @@ export function startRunner(options: RunnerOptions): Runner {
     },
   })
   const holding = new Holding(link, {
-    bootId, beatMs: options.beatMs ?? BEAT_MS, vms: () => options.machines.driver.live(), noRoom: () => options.machines.noRoom(),
+    bootId, beatMs: options.beatMs ?? BEAT_MS, vms: () => options.machines.driver.live(), noRoom: () => options.machines.noRoom(), usage: () => options.machines.vms.live().flatMap(({ usage }) => usage ?? []),
     onError: (error) => {
       logger.warn({ err: error }, 'heartbeat failed')
       if (error instanceof ApiError && error.code === 'runner_superseded') superseded(error)
@@ -67,6 +69,10 @@ export function startRunner(options: RunnerOptions): Runner {
   })
   options.machines.onNoRoom(() => { if (!closing.signal.aborted) holding.tell() })
   const working = new Set<Promise<void>>()
+  const sampling = startSampling(options.machines.vms, (error) => { logger.warn({ err: error }, 'a microVM could not be measured') })
+  const operations = startOperations({
+    link, vms: options.machines.vms, driver: options.machines.driver, bootId, serverUrl: options.serverUrl, token: options.token, closing: closing.signal, onTrouble: (error, what) => { logger.warn({ err: error }, what) },
+  })
 
   async function carryOut(work: Work, lease: Lease): Promise<void> {
     const key = { kind: work.kind, id: work.kind === 'attempt' ? work.attemptId : work.checkId, fence: work.fence }
@@ -172,7 +178,9 @@ export function startRunner(options: RunnerOptions): Runner {
     async [Symbol.asyncDispose]() {
       closing.abort(new Error('the runner stops'))
       for (const held of holding.all()) held.stop.abort(new Error('the runner stops'))
+      await operations[Symbol.asyncDispose]()
       await Promise.allSettled([...loops, ...working])
+      await sampling[Symbol.asyncDispose]()
       await holding[Symbol.asyncDispose]()
     },
   }

@@ -39,7 +39,7 @@ import { createRepositories } from './features/repositories/repositories.ts'
 import { retentionDuty } from './features/retention/retention.ts'
 import { registerRunnerProtocol } from './features/runners/protocol.ts'
 import { registerRunners } from './features/runners/runners.ts'
-import { silentRunnersDuty } from './features/runners/service.ts'
+import { recordPause, recordVm, requireRunner, silentRunnersDuty } from './features/runners/service.ts'
 import { createAttemptSource } from './features/tickets/attempt-source.ts'
 import { createTicketCommands } from './features/tickets/commands.ts'
 import { fileHistoryDuty } from './features/tickets/history-duty.ts'
@@ -47,6 +47,7 @@ import { leaseExpiryDuty, nextRetryAt, stalledAgentsDuty } from './features/tick
 import { attemptReports } from './features/tickets/reports.ts'
 import { registerTickets } from './features/tickets/tickets.ts'
 import { upcomingWork } from './features/tickets/upcoming.ts'
+import { createVms } from './features/vms/vms.ts'
 import { mintToken } from './http/tokens.ts'
 import { keep } from './keep.ts'
 import { treeOf } from './integrations/builtin-code-host/bare.ts'
@@ -75,6 +76,7 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
 
   registerAgents(context)
   registerRunners(context)
+  const vms = createVms(context, { recordPause, recordVm, bootOf: async (trx, id) => (await requireRunner(trx, id)).bootId, runnerName: async (id) => (await requireRunner(db.read, id)).name })
   await ensureDefaultAgents(context)
   const approvals = createApprovals({ now: clock, makeId: ids })
   registerApprovals(context, approvals)
@@ -191,19 +193,20 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
   registerRunnerProtocol({
     http, db, now: clock, leaseTtlMs: config.lease.ttlMs, attempts, attemptReports: attemptReports(ticketDeps), checks: checks.source, aboutCheck: checks.about,
     upcoming: (known) => upcomingWork({ read: db.read, repositories: access, inputs, defaults, ceilings: async (id) => (await requireProject(db.read, (await locate(id)).projectId)).settings.vm, agent: async (name) => (await findAgent(db.read, name))?.definition ?? null }, known),
+    recordUsage: vms.recordUsage, onVm: vms.metrics.moved,
     storeBlob: async (content) => (await blobs.put(content)).digest, nextRetryAt: () => nextRetryAt(db, clock()), onFault: (err, what) => { logger.error({ err }, what) },
   })
 
   started.use(startCoordinator([
     leaseExpiryDuty({ db, source: attempts, now: clock }), stalledAgentsDuty({ db, now: clock, stallMs: config.lease.stallMs, agentDefinition }),
-    silentRunnersDuty({ db, now: clock, leaseTtlMs: config.lease.ttlMs }),
+    silentRunnersDuty({ db, now: clock, leaseTtlMs: config.lease.ttlMs, onVm: vms.metrics.moved }),
     fileHistoryDuty({
       db, readHistory: async (id, commits) => {
         const { path, defaultBranch } = await locate(id)
         return filesOfCommits(path, `refs/heads/${defaultBranch}`, commits)
       },
     }),
-    ...checks.duties, ...changes.duties, completionDuty({ db, design }), deadCallsDuty(gateway), evidence.duty,
+    ...vms.duties, ...checks.duties, ...changes.duties, completionDuty({ db, design }), deadCallsDuty(gateway), evidence.duty,
     retentionDuty({
       db, blobs, now: clock, rules: config.retention, pathOf: ({ projectSlug, slug }) => repositories.pathOf({ project_slug: projectSlug, slug }),
       onRemoved: (removed) => { logger.info(removed, 'retention: removed what is old') },

@@ -36,7 +36,7 @@ export async function* follow(options: { client: Client; url: string; rooms: rea
         socket.send(JSON.stringify({ subscribe: { rooms: options.rooms, cursor } }))
         for await (const [message] of messages as AsyncIterable<[{ readonly data: string }]>) {
           const said = LiveMessage.safeParse(parseJson(message.data))
-          if (!said.success) continue
+          if (!said.success || said.data.type === 'vm_usage') continue
           if (said.data.type === 'error') throw new UserError(said.data.error.code, said.data.error.message, said.data.error.remedy, EXIT.platform)
           cursor = said.data.cursor
           ;[wait, lostAt] = [FIRST_WAIT_MS, null]

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { endpoint } from '../endpoint.ts'
+import { VmUsage } from '../runner-protocol.ts'
 import { Time } from './shared.ts'
 
 export const Runner = z.object({
@@ -14,10 +15,27 @@ export const listRunners = endpoint({
   method: 'GET', path: '/api/runners', access: ['admin'], tag: 'runners', summary: 'Lists runner hosts', response: z.object({ items: z.array(Runner) }),
 })
 
+/** What a microVM uses, or used when it ended. */
+export const MicroVmUsage = VmUsage.omit({ vmId: true }).extend({
+  /** Cores, in thousandths, between its last two measurements. */
+  cpuMillicores: z.number().int(),
+  /** Highest resident memory that was measured. */
+  peakRssBytes: z.number().int(),
+  sampledAt: Time,
+})
+export type MicroVmUsage = z.infer<typeof MicroVmUsage>
+
 export const MicroVm = z.object({
   id: z.string(), runnerId: z.string(), workKind: z.string(), workId: z.string(), ticketId: z.string().nullable(), projectId: z.string(),
   driver: z.string(), state: z.string(), restoreMs: z.number().nullable(), endReason: z.string().nullable(), startedAt: Time, endedAt: Time.nullable(),
+  /** A person has it stand still. */
+  paused: z.boolean(),
+  /** The microVM that it was forked from. */
+  parentId: z.string().nullable(),
+  /** Null until it was measured. */
+  usage: MicroVmUsage.nullable(),
 })
+export type MicroVm = z.infer<typeof MicroVm>
 export const listVms = endpoint({
   method: 'GET', path: '/api/vms', access: ['admin'], tag: 'microVMs', summary: 'Lists microVMs, newest first',
   query: z.object({ state: z.enum(['starting', 'running', 'ended']).optional(), projectId: z.string().optional(), limit: z.coerce.number().int().min(1).max(1000).default(200) }),

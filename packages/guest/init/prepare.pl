@@ -9,6 +9,8 @@ sub now { my ($clock) = @_; my $t = pack('q2', 0, 0); syscall(228, $clock + 0, $
 # Whole seconds by integers: the quotient of floats is a second too large just below one.
 sub set_clock { my ($ns) = @_; my $rest = $ns % 1_000_000_000; syscall(227, 0, pack('q2', ($ns - $rest) / 1_000_000_000, $rest)) == 0 or die "clock_settime: $!\n" }
 sub put { my ($path, $text) = @_; open(my $f, '>', $path) or die "$path: $!\n"; print $f $text; close($f) or die "$path: $!\n" }
+# What is as it should be already (a guest that stood still is prepared again) is left alone, and so is what was added to it.
+sub get { my ($path) = @_; open(my $f, '<', $path) or return ''; local $/; my $text = <$f>; return defined $text ? $text : '' }
 sub mount_at { my ($from, $to, $type, $flags, $options) = @_; syscall(165, $from, $to, $type, $flags + 0, $options) == 0 or die "mount $from at $to: $!\n" }
 sub folder { my ($path, $mode) = @_; mkdir($path) or -d $path or die "$path: $!\n"; chmod($mode, $path) or die "$path: $!\n" }
 
@@ -38,11 +40,13 @@ sub prepare {
   close($random);
   push @done, 'reseed';
 
-  put('/etc/machine-id', "$machine_id\n");
+  put('/etc/machine-id', "$machine_id\n") if get('/etc/machine-id') ne "$machine_id\n";
   push @done, 'machine_id';
   syscall(170, $hostname, length($hostname)) == 0 or die "sethostname: $!\n";
-  put('/etc/hostname', "$hostname\n");
-  put('/etc/hosts', "127.0.0.1 localhost $hostname\n::1 localhost\n");
+  if (get('/etc/hostname') ne "$hostname\n") {
+    put('/etc/hostname', "$hostname\n");
+    put('/etc/hosts', "127.0.0.1 localhost $hostname\n::1 localhost\n");
+  }
   push @done, 'hostname';
 
   if ($scratch) {

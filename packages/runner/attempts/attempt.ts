@@ -40,7 +40,8 @@ export async function runAttempt(work: AttemptWork, deps: WorkDependencies): Pro
       if (work.setup !== null && layer === null) await runSetup(machine, work.setup, stop)
     })
     const outcome = await reporter.during('agent', async () => {
-      reporter.watchAgent(() => proxy.stats().openModelCalls > 0)
+      // One that a person has stand still is not to blame for it.
+      reporter.watchAgent(() => proxy.stats().openModelCalls > 0 || machine.paused)
       // Ended before the work is pushed for good, so that no checkpoint lands on top of that.
       await using _checkpoints = startCheckpoints(machine, toPush, {
         everyMs: work.checkpointMs, signal: lost, onCheckpoint: (sha) => { reporter.checkpoint(sha) }, onTrouble: (error) => { deps.onTrouble(error, 'a checkpoint was not taken') },
@@ -59,7 +60,10 @@ export async function runAttempt(work: AttemptWork, deps: WorkDependencies): Pro
   } catch (error) {
     if (lost.aborted) return
     const machine = provisioned?.vm
-    const wipSha = machine ? await saveOrNull(() => pushWork(machine, toPush, AbortSignal.any([lost, AbortSignal.timeout(SAVE_MS)])), reporter) : null
+    const wipSha = machine ? await saveOrNull(async () => {
+      if (machine.paused) await machine.resume()
+      return pushWork(machine, toPush, AbortSignal.any([lost, AbortSignal.timeout(SAVE_MS)]))
+    }, reporter) : null
     if (lost.aborted) return
     await reporter.flush()
     const failure = stop.aborted ? (stop.reason instanceof WorkFailure ? stop.reason : null) : asFailure(error)

@@ -24,6 +24,8 @@ export function startCheckpoints(vm: Vm, work: WorkToPush, options: {
     for (let tookMs = 0; ;) {
       await delay(Math.max(options.everyMs, tookMs * SHARE), undefined, { signal: AbortSignal.any([ended.signal, signal]) })
       const startedMs = performance.now()
+      // Nothing changes in it, and it would not answer.
+      if (vm.paused) continue
       try {
         const { tree, commit } = await pushCheckpoint(vm, { ...work, lastTree }, { signal, timeoutMs: TIMEOUT_MS })
         lastTree = tree

@@ -16,7 +16,7 @@ async function beaten(stop: Omit<Stop, 'id'>): Promise<{ stopped: unknown; lost:
   await new Promise<void>((resolve) => { server.listen(0, '127.0.0.1', resolve) })
   try {
     const link = createServerLink({ baseUrl: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, token: 't', parted: new AbortController().signal, onTrouble: () => {} })
-    await using holding = new Holding(link, { bootId: 'boot-0001', beatMs: 10_000, vms: () => [], noRoom: () => null, onError: (error) => { throw error } })
+    await using holding = new Holding(link, { bootId: 'boot-0001', beatMs: 10_000, vms: () => [], noRoom: () => null, usage: () => [], onError: (error) => { throw error } })
     const key = { kind: 'attempt' as const, id: 'ATT-1', fence: 1 }
     const held = {
       key, work: {} as Work, stop: new AbortController(), lost: new AbortController(), lease: new Lease(30_000, instant()),

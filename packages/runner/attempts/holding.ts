@@ -1,5 +1,5 @@
-import { heartbeat } from '@swarm/contract/runner-protocol.ts'
-import type { Work, WorkKey } from '@swarm/contract/runner-protocol.ts'
+import { heartbeat, MAX_USAGE } from '@swarm/contract/runner-protocol.ts'
+import type { VmUsage, Work, WorkKey } from '@swarm/contract/runner-protocol.ts'
 import { DomainError } from '@swarm/core/errors.ts'
 import type { ServerLink } from '../link/server-link.ts'
 import { instant } from './lease.ts'
@@ -41,11 +41,11 @@ export class Holding implements AsyncDisposable {
   readonly #held = new Map<string, Held>()
   readonly #link: ServerLink
   readonly #ended = new AbortController()
-  readonly #options: { bootId: string; beatMs: number; vms: () => readonly string[]; noRoom: () => string | null; onError: (error: unknown) => void }
+  readonly #options: { bootId: string; beatMs: number; vms: () => readonly string[]; noRoom: () => string | null; usage: () => readonly VmUsage[]; onError: (error: unknown) => void }
   readonly #timer: NodeJS.Timeout
   #beating: Promise<void> = Promise.resolve()
 
-  constructor(link: ServerLink, options: { bootId: string; beatMs: number; vms: () => readonly string[]; noRoom: () => string | null; onError: (error: unknown) => void }) {
+  constructor(link: ServerLink, options: { bootId: string; beatMs: number; vms: () => readonly string[]; noRoom: () => string | null; usage: () => readonly VmUsage[]; onError: (error: unknown) => void }) {
     this.#link = link
     this.#options = options
     this.#timer = setInterval(() => { this.#beat() }, options.beatMs)
@@ -83,7 +83,7 @@ export class Holding implements AsyncDisposable {
 
   async #send(sentAt: Instant): Promise<void> {
     const holding = this.all().filter((held) => !held.lost.signal.aborted).map((held) => ({ ...held.key, vmId: null, idleMs: held.reporter.idleMs() }))
-    const body = { bootId: this.#options.bootId, holding, vms: [...this.#options.vms()], noRoom: this.#options.noRoom() }
+    const body = { bootId: this.#options.bootId, holding, vms: [...this.#options.vms()], noRoom: this.#options.noRoom(), usage: this.#options.usage().slice(0, MAX_USAGE) }
     // The next beat comes anyway: one that got no answer until then is given up, so that none hangs on a dead connection.
     const { stop } = await this.#link.call(heartbeat, { body }, AbortSignal.any([this.#ended.signal, AbortSignal.timeout(this.#options.beatMs)]))
     const stops = new Map(stop.map((each) => [each.id, each]))

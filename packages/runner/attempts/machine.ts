@@ -5,6 +5,7 @@ import type { Work } from '@swarm/contract/runner-protocol.ts'
 import type { Template, Vm, VmDriver } from '../drivers/driver.ts'
 import type { Place } from '../host/admission.ts'
 import type { ServerLink } from '../link/server-link.ts'
+import type { VmRegistry } from '../vms/registry.ts'
 import type { EgressProxy } from '../egress/proxy.ts'
 import type { SwarmRoutes } from '../egress/routes.ts'
 import type { BuildProgress } from '../images/image.ts'
@@ -24,6 +25,8 @@ export interface Machines {
   prune(): Promise<void>
   /** Where layers of setups are kept; null when the driver's microVMs cannot start from one. */
   readonly cache: string | null
+  /** Those that run for work, with what they wrote and use. */
+  readonly vms: VmRegistry
   /** Waits until a microVM of the usual size would have room, and nobody who has work waits for any. */
   untilRoom(signal: AbortSignal): Promise<void>
   /** Waits for its turn and for room for the microVM of this work. @throws DomainError vm_too_large */
@@ -105,16 +108,14 @@ export async function provision(deps: WorkDependencies, work: Work): Promise<Pro
 async function startMachine(machines: Machines, work: Work, template: Template, proxy: EgressProxy, reporter: Reporter, held: Place, scratch?: string): Promise<StartedMachine> {
   const id = makeId('vm', randomBytes(8))
   const about = { id, driver: machines.driver.name, templateKey: template.key, imageDigest: template.image?.digest ?? null }
-  reporter.vm({ ...about, state: 'starting' })
+  const limits = { cpuShare: work.limits.cpu, pids: work.limits.pids, wallMs: Math.round(work.limits.minutes * 60_000) + SAVING_MS, egressBytes: work.limits.egressBytes }
+  reporter.vm({ ...about, state: 'starting', size: template.size, limits })
   let vm: Vm
   try {
-    vm = await machines.driver.restore(template, {
-      id, correlationId: work.correlationId, ...(scratch === undefined ? {} : { scratch }),
-      limits: { cpuShare: work.limits.cpu, pids: work.limits.pids, wallMs: Math.round(work.limits.minutes * 60_000) + SAVING_MS, egressBytes: work.limits.egressBytes },
-    })
+    vm = machines.vms.add(await machines.driver.restore(template, { id, correlationId: work.correlationId, limits, ...(scratch === undefined ? {} : { scratch }) }), limits)
   } catch (error) {
     await proxy[Symbol.asyncDispose]()
-    await reporter.vmEnded({ ...about, state: 'ended', endReason: 'restore failed' })
+    await reporter.vmEnded({ ...about, state: 'ended', endReason: 'restore failed', endDetail: (error instanceof Error ? error.message : String(error)).slice(0, 2_000) })
     throw new WorkFailure('infrastructure', 'restore_failed', error instanceof Error ? error.message : String(error), { cause: error })
   }
   held.occupy(() => vm.stats())
@@ -122,7 +123,8 @@ async function startMachine(machines: Machines, work: Work, template: Template, 
   reporter.vm({ ...about, state: 'running', restoreMs: vm.restoreMs })
   const ended = vm.ended.then(async (end) => {
     await proxy[Symbol.asyncDispose]()
-    await reporter.vmEnded({ ...about, state: 'ended', endReason: end.reason })
+    const usage = machines.vms.find(id)?.usage
+    await reporter.vmEnded({ ...about, state: 'ended', endReason: end.reason, endDetail: end.detail.slice(0, 2_000), ...(usage == null ? {} : { usage }) })
   }).catch(reporter.onError)
   return { vm, ended }
 }

@@ -9,6 +9,7 @@ import type { Admission, Needs } from '../host/admission.ts'
 import { pruneCache } from '../images/cache.ts'
 import { ensureImage, releaseImage } from '../images/images.ts'
 import type { BuildProgress } from '../images/image.ts'
+import { createVmRegistry } from '../vms/registry.ts'
 import { listTemplates } from '../vms/templates.ts'
 import type { Machines } from './machine.ts'
 
@@ -115,6 +116,7 @@ export function createMachines(options: {
 
   return {
     driver, prune, cache: driver.savesScratch === true ? settings.cache : null,
+    vms: createVmRegistry(),
     noRoom: () => admission.problem,
     onNoRoom: admission.onProblem,
     // What the next work will need is not known before it is claimed: what is usual here is looked for.

@@ -42,7 +42,7 @@ export class Reporter {
     this.onError = options.onError
   }
 
-  /** From now on an agent runs; `inFlight` tells whether it waits for a model call. */
+  /** From now on an agent runs; `inFlight` tells whether it waits for a model call, or is kept from working. */
   watchAgent(inFlight: () => boolean): void {
     this.#lastActivityMs = performance.now()
     this.#inFlight = inFlight

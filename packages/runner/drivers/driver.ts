@@ -1,4 +1,4 @@
-import type { Duplex } from 'node:stream'
+import type { Duplex, Readable } from 'node:stream'
 import type { ExecExit } from '@swarm/contract/guest-protocol.ts'
 import type { BuildProgress, Image } from '../images/image.ts'
 
@@ -26,12 +26,13 @@ export interface ExecOptions {
   cwd?: string
   /** Added to the guest's own (PATH, HOME, proxy variables). */
   env?: Record<string, string>
-  stdin?: string | Uint8Array
+  stdin?: string | Uint8Array | Readable
   /** The process group is killed after this many ms; the exit says timedOut. */
   timeoutMs?: number
   correlationId?: string
-  onStdout?(chunk: Uint8Array): void
-  onStderr?(chunk: Uint8Array): void
+  /** A promise holds the process up until it is kept: no more of its output is taken than the channel has room for. */
+  onStdout?(chunk: Uint8Array): unknown
+  onStderr?(chunk: Uint8Array): unknown
   /** Kills the process group; exec then rejects with the signal's reason. */
   signal?: AbortSignal
   /** stdout and stderr together, 16 MiB by default; what is beyond is thrown away, and `truncated` says so. */
@@ -90,9 +91,13 @@ export interface Vm extends AsyncDisposable {
   readonly ended: Promise<VmEnd>
   /** @throws DomainError vm_ended */
   stats(): Promise<VmStats>
-  /** The guest stands still, and so do its clocks; its wall clock is set again by `resume`. */
+  /** The guest stands still, and so do its clocks. Whoever watches its health must not take that for a fault. */
+  readonly paused: boolean
   pause(): Promise<void>
+  /** Comes back when the guest runs again, with its clock set right. */
   resume(): Promise<void>
+  /** What its console said since the last call, as far as that is kept (64 KiB); of a driver that has one. */
+  readConsole?(): Promise<string>
   kill(reason: string): Promise<void>
   /**
    * Stops the guest for good and copies its scratch disk, sparsely, to this path of the host. The file system must have been made
@@ -136,4 +141,12 @@ export interface VmDriver extends AsyncDisposable {
   readonly overheadBytes?: number
   /** Ends the processes that wait for restores: their memory is needed for work. */
   letGo?(): Promise<void>
+  /**
+   * MicroVMs that go on from where this one is: what runs in it runs in each, with a scratch disk, ids, clock and kernel randomness of its
+   * own, and with no connection to the outside. This one stands still meanwhile and then goes on. All of them, or none.
+   * Absent where the driver cannot; `forkProblem` says why.
+   * @throws DomainError vm_ended, vm_refused while it is paused or the host has no room, vm_start_failed
+   */
+  fork?(vm: Vm, children: readonly RestoreOptions[]): Promise<Vm[]>
+  readonly forkProblem?: string
 }

@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto'
-import type { Duplex } from 'node:stream'
+import { Readable, type Duplex } from 'node:stream'
 import type { z } from 'zod'
 import { DomainError } from '@swarm/core/errors.ts'
 import { createMux, type Mux, type MuxStream } from '@swarm/contract/channel.ts'
-import { ClockAnswer, HELLO_PREFIX, PrepareAcknowledgement, READY_LINE, type OpenHeader, type PrepareHeader } from '@swarm/contract/guest-protocol.ts'
+import { ClockAnswer, FRAME_HEADER_BYTES, HELLO_PREFIX, PrepareAcknowledgement, READY_LINE, type OpenHeader, type PrepareHeader } from '@swarm/contract/guest-protocol.ts'
 import type { ExecOptions, ExecResult } from '../drivers/driver.ts'
 import { throttle } from './channel-rate.ts'
 import { collectExec, DEFAULT_OUTPUT_BYTES } from './guest-exec.ts'
@@ -12,6 +12,10 @@ import { collectExec, DEFAULT_OUTPUT_BYTES } from './guest-exec.ts'
 const EXEC_GRACE_MS = 15_000
 /** What a guest may have said before its hello: a few ready lines. */
 const MAX_PREAMBLE_BYTES = 64 * 1024
+/** What it may have been saying when it was forked: what its streams had credit for. */
+const MAX_TAKEOVER_BYTES = 32 * 1024 * 1024
+/** For the guest to answer before it is forked. */
+const HOLD_TIMEOUT_MS = 20_000
 
 /**
  * How exactly a guest's clock is set, and how often it is asked for that at most: the time that `prepare` sends is late by its
@@ -24,9 +28,21 @@ export interface GuestConnection {
   /** Waits until the guest says that it is ready; only while nothing else was sent (template). */
   ready(): Promise<void>
   hello(): Promise<void>
+  /**
+   * The same to a guest that believes that it is still in the midst of talking to somebody else, who was held (a fork): its half of that
+   * channel is broken first, by a frame that is none.
+   */
+  takeOver(): Promise<void>
+  /**
+   * Sends nothing more until the returned function is called, and comes back when the guest has taken all that was sent: then none of it
+   * is on its way.
+   */
+  hold(): Promise<() => void>
   /** @throws DomainError vm_start_failed */
   prepare(header: Omit<PrepareHeader, 'kind' | 'nowMs'>): Promise<PrepareAcknowledgement>
-  /** Sets the guest's clock by the host's, to a few ms: after a restore, and after a pause. */
+  /** Gives the guest's kernel randomness that nobody else has; ids and host name stay as they were prepared. */
+  reseed(): Promise<void>
+  /** Sets the guest's clock by the host's, to a few ms: after a restore, and whenever it stood still. */
   setClock(): Promise<void>
   exec(options: ExecOptions): Promise<ExecResult>
   /** Resolves with a sign of life of the guest: at once when it has sent a frame since this was asked last. Never, when there is none. */
@@ -41,6 +57,9 @@ export function connectGuest(id: string, socket: Duplex): GuestConnection {
   const closed = Promise.withResolvers<{ violation: string | null }>()
   let onBytes: (bytes: Buffer) => void = () => {}
   let forwardHandler: ((stream: MuxStream) => void) | null = null
+  /** Frames that wait while nothing is sent. */
+  let held: Uint8Array[] | null = null
+  let identity: Pick<PrepareHeader, 'machineId' | 'hostname'> | null = null
   /** A whole frame came from the guest since it was asked for a sign of life. */
   let heard = false
   const violate = (reason: string) => {
@@ -50,7 +69,7 @@ export function connectGuest(id: string, socket: Duplex): GuestConnection {
   }
   const mux: Mux = createMux({
     side: 'host',
-    send: (frame) => void (socket.writable && socket.write(frame)),
+    send: (frame) => void (held === null ? socket.writable && socket.write(frame) : held.push(frame)),
     onOpen(stream) {
       if (stream.header.kind === 'forward' && forwardHandler !== null) forwardHandler(stream)
       else stream.reset('nobody takes such streams')
@@ -69,7 +88,7 @@ export function connectGuest(id: string, socket: Duplex): GuestConnection {
   })
 
   /** Resolves with what follows the first occurrence of `text`; everything before is thrown away. */
-  function waitFor(text: string): Promise<Buffer> {
+  function waitFor(text: string, mostBytes = MAX_PREAMBLE_BYTES): Promise<Buffer> {
     const found = Promise.withResolvers<Buffer>()
     let seen = Buffer.alloc(0)
     onBytes = (bytes) => {
@@ -78,9 +97,31 @@ export function connectGuest(id: string, socket: Duplex): GuestConnection {
       if (at >= 0) {
         onBytes = () => {}
         found.resolve(seen.subarray(at + text.length))
-      } else if (seen.length > MAX_PREAMBLE_BYTES) violate('the guest does not say hello')
+      } else if (seen.length > mostBytes) violate('the guest does not say hello')
     }
     return Promise.race([found.promise, lost()])
+  }
+
+  function hello(): Promise<void> {
+    const line = `${HELLO_PREFIX} ${randomBytes(16).toString('hex')}\n`
+    const done = Promise.withResolvers<void>()
+    let seen = Buffer.alloc(0)
+    onBytes = (bytes) => {
+      seen = Buffer.concat([seen, bytes])
+      const at = seen.indexOf(line)
+      if (at < 0) return seen.length > MAX_PREAMBLE_BYTES ? violate('the guest does not say hello') : undefined
+      const spend = throttle(socket)
+      onBytes = (bytes) => {
+        const frames = mux.receive(bytes)
+        // Parts of one are no sign of life: a guest could drip them for ever.
+        heard ||= frames > 0
+        spend(bytes.length, frames)
+      }
+      done.resolve()
+      onBytes(seen.subarray(at + line.length))
+    }
+    socket.write(line)
+    return Promise.race([done.promise, lost()])
   }
 
   /** One question, one answer. */
@@ -101,7 +142,7 @@ export function connectGuest(id: string, socket: Duplex): GuestConnection {
     return answer.promise
   }
 
-  return {
+  const connection: GuestConnection = {
     closed: closed.promise,
     close: () => void socket.destroy(),
     onForward(handler) {
@@ -110,28 +151,39 @@ export function connectGuest(id: string, socket: Duplex): GuestConnection {
     async ready() {
       await waitFor(READY_LINE)
     },
-    hello() {
-      const line = `${HELLO_PREFIX} ${randomBytes(16).toString('hex')}\n`
-      const done = Promise.withResolvers<void>()
-      let seen = Buffer.alloc(0)
-      onBytes = (bytes) => {
-        seen = Buffer.concat([seen, bytes])
-        const at = seen.indexOf(line)
-        if (at < 0) return seen.length > MAX_PREAMBLE_BYTES ? violate('the guest does not say hello') : undefined
-        const spend = throttle(socket)
-        onBytes = (bytes) => {
-          const frames = mux.receive(bytes)
-          // Parts of one are no sign of life: a guest could drip them for ever.
-          heard ||= frames > 0
-          spend(bytes.length, frames)
-        }
-        done.resolve()
-        onBytes(seen.subarray(at + line.length))
-      }
-      socket.write(line)
-      return Promise.race([done.promise, lost()])
+    hello,
+    async takeOver() {
+      socket.write(Buffer.alloc(FRAME_HEADER_BYTES, 0xff))
+      // Not before: what comes right behind a broken frame is thrown away with it.
+      await waitFor(READY_LINE, MAX_TAKEOVER_BYTES)
+      await hello()
     },
-    prepare: (header) => ask({ kind: 'prepare', nowMs: Date.now(), ...header }, PrepareAcknowledgement),
+    async hold() {
+      const release = (): void => {
+        const frames = held ?? []
+        held = null
+        for (const frame of frames) if (socket.writable) socket.write(frame)
+      }
+      // Opened and ended before the exec returns its promise; what comes after waits. Its answer says that the guest has read so far.
+      const probe = connection.exec({ argv: ['/bin/true'], cwd: '/', timeoutMs: HOLD_TIMEOUT_MS })
+      held = []
+      try {
+        const { code } = await probe
+        if (code !== 0) throw new DomainError('vm_refused', { id, problem: 'it does not answer' })
+        return release
+      } catch (error) {
+        release()
+        throw error
+      }
+    },
+    prepare(header) {
+      identity = { machineId: header.machineId, hostname: header.hostname }
+      return ask({ kind: 'prepare', nowMs: Date.now(), ...header }, PrepareAcknowledgement)
+    },
+    async reseed() {
+      if (identity === null) throw new DomainError('vm_refused', { id, problem: 'it was not prepared' })
+      await connection.prepare({ ...identity, entropy: randomBytes(32).toString('base64'), mountScratch: false })
+    },
     async setClock() {
       let best = { offsetMs: 0, halfTripMs: Number.POSITIVE_INFINITY }
       for (let round = 0; round < CLOCK.rounds && best.halfTripMs > CLOCK.withinMs; round++) {
@@ -174,10 +226,15 @@ export function connectGuest(id: string, socket: Duplex): GuestConnection {
         onReset: (reason) => answer.reject(mux.failed === null ? new DomainError('vm_refused', { id, problem: reason }) : new DomainError('vm_ended', { id, reason: 'channel', detail: reason })),
         onViolation: violate,
       })
-      if (options.stdin !== undefined) stream.write(Buffer.from(options.stdin))
-      stream.end()
+      const { stdin } = options
+      if (stdin instanceof Readable) void writeAll(stream, stdin)
+      else {
+        if (stdin !== undefined) stream.write(Buffer.from(stdin))
+        stream.end()
+      }
       return answer.promise.finally(() => {
         clearTimeout(timer)
+        if (stdin instanceof Readable) stdin.destroy()
         options.signal?.removeEventListener('abort', onAbort)
       })
 
@@ -190,5 +247,19 @@ export function connectGuest(id: string, socket: Duplex): GuestConnection {
         }
       }
     },
+  }
+  return connection
+}
+
+/** Carries a readable's bytes into a stream as fast as the guest takes them. */
+async function writeAll(stream: MuxStream, source: Readable): Promise<void> {
+  try {
+    for await (const chunk of source as AsyncIterable<Uint8Array>) {
+      if (!stream.write(chunk)) await new Promise<void>((resolve) => { stream.handlers.onDrain = resolve })
+    }
+    stream.end()
+  } catch {
+    // Whoever gave it has ended it; after the exec that is nothing.
+    stream.reset('its input was cut off')
   }
 }

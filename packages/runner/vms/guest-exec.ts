@@ -30,7 +30,8 @@ export function collectExec(stream: MuxStream, options: ExecOptions, sink: ExecS
     sink.onReset(reason)
   }
 
-  function onRecord(tag: number, bytes: Buffer): void {
+  /** @returns what whoever takes the output waits for, if anything */
+  function onRecord(tag: number, bytes: Buffer): unknown {
     if (tag === EXEC_TAG.EXIT) {
       exit = parseExit(bytes)
       return exit === null ? violate('an exit record that is not valid') : undefined
@@ -41,12 +42,12 @@ export function collectExec(stream: MuxStream, options: ExecOptions, sink: ExecS
     truncated ||= part.length < bytes.length
     if (part.length === 0) return
     kept[tag]?.push(part)
-    if (tag === EXEC_TAG.STDOUT) options.onStdout?.(part)
-    else options.onStderr?.(part)
+    return tag === EXEC_TAG.STDOUT ? options.onStdout?.(part) : options.onStderr?.(part)
   }
 
   stream.handlers = {
     onData(bytes) {
+      const taken: Promise<unknown>[] = []
       pending = pending.length === 0 ? Buffer.from(bytes) : Buffer.concat([pending, bytes])
       while (pending.length >= 5) {
         const length = pending.readUInt32BE(1)
@@ -54,9 +55,11 @@ export function collectExec(stream: MuxStream, options: ExecOptions, sink: ExecS
         if (pending.length < 5 + length) break
         const [tag, record] = [pending.readUInt8(0), pending.subarray(5, 5 + length)]
         pending = pending.subarray(5 + length)
-        onRecord(tag, record)
+        const wait = onRecord(tag, record)
+        if (wait instanceof Promise) taken.push(wait)
       }
-      stream.consumed(bytes.length)
+      if (taken.length === 0) return stream.consumed(bytes.length)
+      void Promise.allSettled(taken).then(() => { stream.consumed(bytes.length) })
     },
     onEnd() {
       if (exit === null) return violate('an exec stream that ended without an exit')

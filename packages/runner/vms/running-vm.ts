@@ -20,6 +20,7 @@ export function runningVm(driver: VmDriver['name'], slot: VmmSlot, guest: GuestC
   let ending: Promise<void> | null = null
   let forwards = 0
   let egressBytes = 0
+  let paused = false
   let forwardHandler: ((stream: Duplex) => void) | null = null
 
   const end = (reason: VmEnd['reason'], detail: string): Promise<void> => {
@@ -82,16 +83,22 @@ export function runningVm(driver: VmDriver['name'], slot: VmmSlot, guest: GuestC
       const host = { cpuMs: readCpuMs(slot.pid), ...readMemory(slot.pid), scratchBytes: scratchBytes * 512, egressBytes, openForwards: forwards, uptimeMs: Date.now() - startedMs }
       return { ...host, ...await slot.vmmStats?.() }
     },
-    pause: () => slot.pause(),
+    get paused() { return paused },
+    async pause() {
+      await slot.pause()
+      paused = true
+    },
     async resume() {
       await slot.resume()
       await guest.setClock()
+      paused = false
     },
     async saveScratch(path) {
       // Stopping waits for what is on its way to the disk.
       await slot.pause()
       await copyScratchDisk(slot.scratchDisk, path)
     },
+    ...(slot.readConsole === undefined ? {} : { readConsole: slot.readConsole }),
     kill: (reason) => end('killed', reason),
     [Symbol.asyncDispose]: () => end('disposed', 'it was no longer needed'),
   }

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { DomainError } from '@swarm/core/errors.ts'
 import type { RestoreOptions, Template, Vm, VmDriver } from '../drivers/driver.ts'
 import { createCgroups, type CgroupSupport } from '../host/cgroup.ts'
+import type { GuestConnection } from './guest-connection.ts'
 import type { VmJournal } from './journal.ts'
 import { runningVm } from './running-vm.ts'
 import type { VmmSlot } from './slot.ts'
@@ -23,10 +24,11 @@ export const vmmMemoryBytes = (template: Pick<Template, 'size'>, host: Pick<VmHo
 /**
  * Makes a waiting slot the microVM of a request: limits on the host, then the guest runs and gets its own clock, randomness, ids
  * and disk. A slot that cannot become one is released.
- * @param startedAt `performance.now()` at the call of restore
+ * @param startedAt `performance.now()` at the call of restore or fork
+ * @returns its guest's channel too: what a driver does with a running one, it says by that
  * @throws DomainError vm_start_failed, vm_limit_unenforceable
  */
-export async function startVm(host: VmHost, slot: VmmSlot, template: Template, request: RestoreOptions, startedAt: number): Promise<Vm> {
+export async function startVm(host: VmHost, slot: VmmSlot, template: Template, request: RestoreOptions, startedAt: number): Promise<{ vm: Vm; guest: GuestConnection }> {
   const { limits, id } = request
   const groups = createCgroups(host.cgroups, slot.name, { ...(limits.cpuShare === undefined ? {} : { cpuShare: limits.cpuShare }), memoryBytes: vmmMemoryBytes(template, host) })
   try {
@@ -37,17 +39,17 @@ export async function startVm(host: VmHost, slot: VmmSlot, template: Template, r
     const woken = (async () => {
       const guest = await slot.wake(id)
       const done = await guest.prepare({
-        entropy: randomBytes(32).toString('base64'), machineId: randomBytes(16).toString('hex'), hostname: hostnameOf(id), mountScratch: true,
+        entropy: randomBytes(32).toString('base64'), machineId: randomBytes(16).toString('hex'), hostname: hostnameOf(id), mountScratch: slot.mounted !== true,
         ...(limits.pids === undefined ? {} : { pids: limits.pids }),
       })
-      const missing = (['clock', 'reseed', 'machine_id', 'hostname', 'scratch'] as const).filter((step) => !done.done.includes(step))
+      const missing = (['clock', 'reseed', 'machine_id', 'hostname', ...(slot.mounted === true ? [] : ['scratch' as const])] as const).filter((step) => !done.done.includes(step))
       if (missing.length > 0) throw new DomainError('vm_start_failed', { problem: `it did not acknowledge ${missing.join(', ')}` })
       await guest.setClock()
       return guest
     })()
     const died = slot.exited.then((detail): never => { throw new DomainError('vm_start_failed', { problem: detail }) })
     const guest = await withTimeout(Promise.race([woken, died]), PREPARE_TIMEOUT_MS, () => `it did not answer within ${PREPARE_TIMEOUT_MS} ms`)
-    return runningVm(host.driver, slot, guest, template, request, groups.paths, performance.now() - startedAt)
+    return { vm: runningVm(host.driver, slot, guest, template, request, groups.paths, performance.now() - startedAt), guest }
   } catch (error) {
     await slot.release(groups.paths)
     throw error

@@ -104,8 +104,35 @@ export interface VmsTable {
   driver: string; template_key: string
   /** SHA-256 (hex) of the guest image; null for a driver without one. */
   image_digest: string | null
-  state: string; restore_ms: number | null; end_reason: string | null
+  state: string; restore_ms: number | null; end_reason: string | null; end_detail: string | null
+  /** JSON VmSize and VmHeldTo (contract/runner-protocol.ts). */
+  size: string | null; limits: string | null
+  /** Of one that was forked from another. */
+  parent_id: string | null
+  /** 1 while a person has it stand still. */
+  paused: Generated<number>
   started_at: number; ended_at: number | null
+}
+interface VmMeasured {
+  cpu_ms: number; rss_bytes: number; pss_bytes: number; scratch_bytes: number; egress_bytes: number; open_forwards: number; uptime_ms: number; paused: number
+  /** Cores in thousandths since the measurement before. */
+  cpu_millicores: number
+}
+/** What a microVM uses now, or used last. `kept_at`: when its last sample was kept. */
+export interface VmUsageTable extends VmMeasured { vm_id: string; sampled_at: number; kept_at: number; peak_rss_bytes: number }
+/** What it used over time; removed by retention. */
+export interface VmSamplesTable extends VmMeasured { vm_id: string; at: number }
+/** What a person had done to a microVM. What it printed is not in it. */
+export interface VmOperationsTable {
+  id: string; vm_id: string; runner_id: string; kind: string
+  /** JSON OperationInput (contract/vm-operations.ts). */
+  input: string
+  /** queued | running | done | failed | expired */
+  state: string
+  requested_by: string; reason: string | null; exit_code: number | null; failure: string | null
+  correlation_id: string
+  /** Nobody carries it out, or waits for its end, after this. */
+  created_at: number; expires_at: number; ended_at: number | null
 }
 /** The sealed evidence of a merged change: the blob that holds the signed envelope, and the key that signed it. */
 export interface EvidenceBundlesTable { change_id: string; project_id: string; digest: string; key_id: string; sealed_at: number }
@@ -222,7 +249,7 @@ export interface Schema {
   design_sessions: DesignSessionsTable; spec_versions: SpecVersionsTable; design_steps: DesignStepsTable
   tickets: TicketsTable; ticket_dependencies: TicketDependenciesTable; file_pairs: FilePairsTable
   attempts: AttemptsTable; attempt_steps: AttemptStepsTable; questions: QuestionsTable
-  runners: RunnersTable; runner_boots: RunnerBootsTable; vms: VmsTable; agents: AgentsTable; agent_versions: AgentVersionsTable
+  runners: RunnersTable; runner_boots: RunnerBootsTable; vms: VmsTable; vm_usage: VmUsageTable; vm_samples: VmSamplesTable; vm_operations: VmOperationsTable; agents: AgentsTable; agent_versions: AgentVersionsTable
   approvals: ApprovalsTable; changes: ChangesTable; check_runs: CheckRunsTable
   merge_entries: MergeEntriesTable; merge_batches: MergeBatchesTable; merge_queues: MergeQueuesTable
   model_calls: ModelCallsTable; tokens: TokensTable; budget_ceilings: BudgetCeilingsTable; budget_thresholds: BudgetThresholdsTable

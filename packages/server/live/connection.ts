@@ -5,13 +5,14 @@ import type { Context } from '../context.ts'
 import { compareCursors, type EventPage, type StoredEvent } from '../events/events.ts'
 import { verifyPrincipal, type Principal } from '../http/tokens.ts'
 import { LIVE_FILTER, type Hub } from './hub.ts'
+import type { UsageFeed } from './usage-feed.ts'
 
 /** A client with more than this waiting to be sent is cut. */
 const MOST_BUFFERED_BYTES = 1024 * 1024
 const FIRST_MESSAGE_MS = 10_000
 const BACKFILL_PAGE = 200
 
-type Deps = Pick<Context, 'db' | 'events' | 'logger' | 'metrics'> & { readonly hub: Hub }
+type Deps = Pick<Context, 'db' | 'events' | 'logger' | 'metrics'> & { readonly hub: Hub; readonly usage: UsageFeed }
 
 interface Subscription {
   readonly rooms: ReadonlySet<string>
@@ -55,9 +56,13 @@ export function serveConnection(socket: WebSocket, principal: Principal | null, 
     else subscription?.waiting.push(page)
   })
 
+  let unlistenUsage = (): void => {}
+
   async function subscribe(request: LiveSubscribe['subscribe']): Promise<void> {
     subscription?.abort.abort()
     subscription = undefined
+    unlistenUsage()
+    unlistenUsage = (): void => {}
     const mine: Subscription = { rooms: new Set(request.rooms), cursor: request.cursor ?? hub.cursor, phase: 'backfill', waiting: [], abort: new AbortController() }
     // Refuses a cursor that is not one before anything else is said.
     if (request.cursor !== null) await deps.events.read(request.cursor, 1, LIVE_FILTER)
@@ -76,6 +81,7 @@ export function serveConnection(socket: WebSocket, principal: Principal | null, 
     for (const page of mine.waiting.splice(0)) deliver(mine, page, sendText)
     mine.phase = 'live'
     send({ type: 'phase', phase: 'live', cursor: mine.cursor })
+    if (mine.rooms.has('vms') && socket.readyState === socket.OPEN) unlistenUsage = deps.usage.listen((items) => { send({ type: 'vm_usage', items }) })
   }
 
   const unopened = setTimeout(() => socket.close(LIVE_CLOSE_CODES.protocol, 'no subscription came'), FIRST_MESSAGE_MS)
@@ -102,6 +108,7 @@ export function serveConnection(socket: WebSocket, principal: Principal | null, 
     clearTimeout(unopened)
     clearInterval(heartbeat)
     subscription?.abort.abort()
+    unlistenUsage()
     unlisten()
     metrics.liveClients.dec()
   })

@@ -6,13 +6,16 @@ import { register } from '../http/register.ts'
 import { mintToken } from '../http/tokens.ts'
 import { serveConnection } from './connection.ts'
 import { createHub } from './hub.ts'
+import { createUsageFeed } from './usage-feed.ts'
 
 const TICKET_LIFE_MS = 30_000
 
 /** `/ws` (the wire is drawn in contract/live-events.ts) and the tickets that open it. */
 export async function registerLive(context: Context): Promise<AsyncDisposable> {
   const { db, http, clock } = context
-  const hub = await createHub(context)
+  await using started = new AsyncDisposableStack()
+  const hub = started.use(await createHub(context))
+  const usage = started.use(createUsageFeed(context))
 
   register(http, createLiveTicket, async () => {
     const expiresAt = clock() + TICKET_LIFE_MS
@@ -21,10 +24,10 @@ export async function registerLive(context: Context): Promise<AsyncDisposable> {
   })
 
   http.app.get(LIVE_PATH, { websocket: true, config: { access: ['admin'] } }, (socket, request) => {
-    serveConnection(socket, request.headers.authorization === undefined ? null : request.principal, { ...context, hub })
+    serveConnection(socket, request.headers.authorization === undefined ? null : request.principal, { ...context, hub, usage })
   })
   context.stopping.addEventListener('abort', () => {
     for (const client of http.app.websocketServer.clients) client.close(LIVE_CLOSE_CODES.stopping, 'the server is stopping')
   }, { once: true })
-  return hub
+  return started.move()
 }

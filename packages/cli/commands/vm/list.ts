@@ -1,20 +1,24 @@
 import { listVms } from '@swarm/contract/endpoints/runners.ts'
 import { z } from 'zod'
 import { command } from '../../command.ts'
-import { table, time } from '../../io.ts'
+import { size, table, time } from '../../io.ts'
 import { connect } from '../../platform/connect.ts'
 
 export const vmList = command({
   name: 'vm list',
   summary: 'Lists microVMs, newest first',
-  examples: [['swarm vm list --state running', 'those that run now'], ['swarm vm list --limit 500', 'and those that ran']],
+  examples: [['swarm vm list --state running', 'those that run now, with what they use'], ['swarm vm list --limit 500', 'and those that ran']],
   options: [{ flags: '--state <state>', description: 'starting, running or ended' }, { flags: '--limit <number>', description: 'how many (200 unless given)' }],
   input: z.object({ state: z.enum(['starting', 'running', 'ended'], 'choose starting, running or ended').optional(), limit: z.coerce.number('give a number').int().min(1).max(1000).default(200) }),
   async run({ state, limit }, { settings, signal }) {
     const { items: vms } = await connect(settings().config).client.call(listVms, { query: { limit, ...(state === undefined ? {} : { state }) } }, { signal })
     return {
       json: { vms },
-      text: table(['id', 'work', 'ticket', 'driver', 'state', 'restored', 'started', 'ended'], vms.map((vm) => [vm.id, `${vm.workKind} ${vm.workId}`, vm.ticketId ?? '-', vm.driver, vm.state, vm.restoreMs === null ? '-' : `${vm.restoreMs} ms`, time(vm.startedAt), vm.endedAt === null ? '-' : `${time(vm.endedAt)} ${vm.endReason ?? ''}`])),
+      text: table(['id', 'work', 'ticket', 'driver', 'state', 'restored', 'cores', 'memory', 'disk', 'started', 'ended'], vms.map((vm) => [
+        vm.id, `${vm.workKind} ${vm.workId}`, vm.ticketId ?? '-', vm.driver, vm.paused ? 'paused' : vm.state, vm.restoreMs === null ? '-' : `${vm.restoreMs} ms`,
+        ...(vm.usage === null || vm.state === 'ended' ? ['-', '-', '-'] : [(vm.usage.cpuMillicores / 1_000).toFixed(2), size(vm.usage.pssBytes), size(vm.usage.scratchBytes)]),
+        time(vm.startedAt), vm.endedAt === null ? '-' : `${time(vm.endedAt)} ${vm.endReason ?? ''}`,
+      ])),
     }
   },
 })

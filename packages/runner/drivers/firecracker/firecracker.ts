@@ -89,7 +89,7 @@ export async function createFirecrackerDriver(options: FirecrackerDriverOptions)
     const startedAt = performance.now()
     const slot = await pool.take(template)
     try {
-      const vm = await startVm(vmHost, slot, template, request, startedAt)
+      const { vm } = await startVm(vmHost, slot, template, request, startedAt)
       live.add(vm)
       void vm.ended.then(() => {
         live.delete(vm)

@@ -58,6 +58,7 @@ export async function createProcessDriver({ stateDir, onNotice = () => {} }: Pro
     const ended = Promise.withResolvers<VmEnd>()
     let ending: Promise<void> | null = null
     const running = new Set<RunningProcess>()
+    let paused = false
     const mapped = (text: string) => (text === GUEST_AGENT_PROGRAM ? agentProgram : text.replace(/^\/work(?=$|\/repository(?:\/|$))/, work))
 
     const remaining = () => [...processesMarked(slot), ...processesIn([folder])]
@@ -98,6 +99,7 @@ export async function createProcessDriver({ stateDir, onNotice = () => {} }: Pro
         }
         const child = runProcess({ ...request, argv: request.argv.map(mapped), cwd: mapped(request.cwd ?? '/work'), env })
         running.add(child)
+        if (paused) child.signal('SIGSTOP')
         const result = await child.result.finally(() => running.delete(child))
         request.signal?.throwIfAborted()
         if (ending !== null) throw new DomainError('vm_ended', { id: options.id, ...(await ended.promise) })
@@ -109,10 +111,13 @@ export async function createProcessDriver({ stateDir, onNotice = () => {} }: Pro
         const groups = new Set([...running].map((each) => each.group).filter((group) => group !== null))
         return { ...readGroups(groups), scratchBytes: await readFolderBytes(folder), egressBytes: proxy.bytesRead(), openForwards: proxy.sockets.size, uptimeMs: Date.now() - vm.startedMs }
       },
+      get paused() { return paused },
       async pause() {
+        paused = true
         for (const each of running) each.signal('SIGSTOP')
       },
       async resume() {
+        paused = false
         for (const each of running) each.signal('SIGCONT')
       },
       kill: (reason) => end('killed', reason),
@@ -134,6 +139,7 @@ export async function createProcessDriver({ stateDir, onNotice = () => {} }: Pro
       return { key: bundle.digest, image, size, directory, builtAtMs: Date.now() }
     },
     restore,
+    forkProblem: 'plain processes cannot be copied',
     live: () => [...live].map(({ id }) => id),
     async [Symbol.asyncDispose]() {
       await Promise.all([...live].map((vm) => vm[Symbol.asyncDispose]()))

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process'
+import { Readable } from 'node:stream'
 import type { ExecOptions, ExecResult } from '../driver.ts'
 import { DEFAULT_OUTPUT_BYTES } from '../../vms/guest-exec.ts'
 import { outputTail } from '../../vms/output-tail.ts'
@@ -37,12 +38,15 @@ export function runProcess(options: ExecOptions & { cwd: string; env: Record<str
       truncated ||= kept.length < chunk.length
       if (kept.length === 0) return
       texts[name].push(kept)
-      if (name === 'stdout') options.onStdout?.(kept)
-      else options.onStderr?.(kept)
+      const wait = name === 'stdout' ? options.onStdout?.(kept) : options.onStderr?.(kept)
+      if (!(wait instanceof Promise)) return
+      child[name].pause()
+      void wait.catch(() => undefined).finally(() => { child[name].resume() }) // it takes no more: the rest is read and thrown away
     })
   }
   child.stdin.on('error', () => child.stdin.destroy()) // it may not read its stdin
-  child.stdin.end(options.stdin ?? '')
+  if (options.stdin instanceof Readable) options.stdin.pipe(child.stdin)
+  else child.stdin.end(options.stdin ?? '')
   const timer = options.timeoutMs === undefined ? undefined : setTimeout(() => {
     timedOut = true
     kill()

@@ -25,6 +25,9 @@ export type Accelerator = 'tcg' | 'kvm' | 'hvf'
 /** Translated code of the guest, MB, under software emulation. */
 export const TRANSLATION_CACHE_MB = 256
 
+/** Kept of what a clone's console says; QEMU wants a power of two. */
+export const CONSOLE_BYTES = 64 * 1024
+
 /**
  * QEMU's command line. q35 with PCI devices: under TCG `-M microvm` can hang at TSC calibration, and Debian's kernels find
  * no devices there without ACPI. There is no network device of any kind. The sandbox denies QEMU new programs, more
@@ -48,8 +51,8 @@ export function qemuArguments(place: QemuPlace): string[] {
     '-append', 'console=ttyS0 reboot=t panic=-1 quiet loglevel=4 random.trust_cpu=off',
     '-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot',
     '-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny',
-    // A guest that floods its console must not fill the host's disk: clones throw it away.
-    '-chardev', template === null ? 'null,id=console' : `file,id=console,path=${escape(template.consoleLog)}`, '-serial', 'chardev:console',
+    // A guest that floods its console must not fill the host's disk: of a clone's the end is kept, in memory.
+    '-chardev', template === null ? `ringbuf,id=console,size=${CONSOLE_BYTES}` : `file,id=console,path=${escape(template.consoleLog)}`, '-serial', 'chardev:console',
     '-chardev', `socket,id=control,fd=${DESCRIPTORS.control}`, '-mon', 'chardev=control,mode=control',
     '-drive', `id=root,file=${file('root')},format=raw,if=none,readonly=on`, '-device', 'virtio-blk-pci,drive=root',
     // The disk ends with the VM: nothing needs to reach the platter.

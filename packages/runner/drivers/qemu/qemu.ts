@@ -15,6 +15,7 @@ import { buildingFolder, finishTemplate, markTemplateUsed, readTemplate, removeE
 import type { RestoreOptions, Template, Vm, VmDriver, VmSize } from '../driver.ts'
 import { TRANSLATION_CACHE_MB, type Accelerator } from './arguments.ts'
 import { bootTemplate } from './boot.ts'
+import { forkQemu, type RunningQemu } from './fork.ts'
 import { probeKvm } from './kvm.ts'
 import { createSealedMemories } from './sealed-memory.ts'
 import { startSlot, type Slot, type SlotPlaces } from './slot.ts'
@@ -63,7 +64,7 @@ export async function createQemuDriver(options: QemuDriverOptions): Promise<Qemu
   for (const limit of unenforced) onNotice(`this host cannot limit ${limit}`)
 
   const marks = new Map<string, Disposable>()
-  const live = new Set<Vm>()
+  const live = new Map<string, RunningQemu>()
   const accelerators = new Map<string, Accelerator>()
   const memories = createSealedMemories()
   let disposed = false
@@ -79,7 +80,7 @@ export async function createQemuDriver(options: QemuDriverOptions): Promise<Qemu
     gone: (slot) => slot.exited,
     most: warm, startsAtOnce: Math.max(1, Math.floor(availableParallelism() / 2)), ...(mayWarm === undefined ? {} : { mayGrow: mayWarm }),
     async onIdleTemplate(template): Promise<void> {
-      if ([...live].some(({ templateKey: key }) => key === template.key)) return pool.use(template)
+      if ([...live.values()].some(({ vm }) => vm.templateKey === template.key)) return pool.use(template)
       marks.get(template.key)?.[Symbol.dispose]()
       marks.delete(template.key)
       if (await removeUnused(cache, template)) onNotice(`template ${template.key.slice(0, 12)} (${template.size.memoryMb} MB) was not used for half an hour, and is not kept in memory`)
@@ -92,21 +93,35 @@ export async function createQemuDriver(options: QemuDriverOptions): Promise<Qemu
     const startedAt = performance.now()
     const slot = await pool.take(template)
     try {
-      const vm = await startVm({ driver: 'qemu', journal, cgroups, vmmOverheadBytes: VMM_OVERHEAD_BYTES }, slot, template, request, startedAt)
-      live.add(vm)
-      void vm.ended.then(() => {
-        live.delete(vm)
-        pool.use(template) // a check follows most attempts
-      })
-      return vm
+      return await start(slot, template, request, startedAt)
     } finally {
       pool.replenish(template)
     }
   }
 
+  async function start(slot: Slot, template: Template, request: RestoreOptions, startedAt: number): Promise<Vm> {
+    const { vm, guest } = await startVm({ driver: 'qemu', journal, cgroups, vmmOverheadBytes: VMM_OVERHEAD_BYTES }, slot, template, request, startedAt)
+    live.set(vm.id, { vm, slot, guest, template })
+    void vm.ended.then(() => {
+      live.delete(vm.id)
+      pool.use(template) // a check follows most attempts
+    })
+    return vm
+  }
+
   return {
     name: 'qemu', isolates: true, savesScratch: true, unenforced, reclaimed, restore, overheadBytes: TAKEN_OVERHEAD_BYTES,
-    live: () => [...live].map(({ id }) => id),
+    async fork(vm, children) {
+      const parent = live.get(vm.id)
+      if (parent === undefined) throw new DomainError('vm_ended', { id: vm.id, ...(await vm.ended) })
+      const { template } = parent
+      const startedAt = performance.now()
+      return forkQemu(parent, children, {
+        load: (source) => startSlot(template, places(template), source),
+        start: (slot, request) => start(slot, template, request, startedAt),
+      })
+    },
+    live: () => [...live.keys()],
     prewarm: pool.prewarm,
     letGo: pool.trim,
     async buildTemplate(given: Image | null, size: VmSize, onProgress: (progress: BuildProgress) => void = () => {}) {
@@ -148,7 +163,7 @@ export async function createQemuDriver(options: QemuDriverOptions): Promise<Qemu
     },
     async [Symbol.asyncDispose]() {
       disposed = true
-      await Promise.all([...[...live].map((vm) => vm[Symbol.asyncDispose]()), pool[Symbol.asyncDispose]()])
+      await Promise.all([...[...live.values()].map(({ vm }) => vm[Symbol.asyncDispose]()), pool[Symbol.asyncDispose]()])
       await memories[Symbol.asyncDispose]()
       for (const mark of marks.values()) mark[Symbol.dispose]()
       removeSharedCgroups(cgroups)

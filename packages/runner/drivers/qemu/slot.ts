@@ -8,12 +8,16 @@ import type { VmJournal } from '../../vms/journal.ts'
 import type { VmmSlot } from '../../vms/slot.ts'
 import { copyScratchDisk } from '../../vms/template-boot.ts'
 import type { Template } from '../driver.ts'
-import { DESCRIPTORS, type Accelerator } from './arguments.ts'
+import { CONSOLE_BYTES, DESCRIPTORS, type Accelerator } from './arguments.ts'
 import { startQemu, type QemuProcess } from './process.ts'
 
-/** A clone of a template that has loaded its state and waits, stopped, to become a microVM. */
+/** A clone of a template, or a fork of one, that has loaded its state and waits, stopped, to become a microVM. */
 export interface Slot extends VmmSlot {
   readonly qemu: QemuProcess
+  /** Who it runs as, unless as this process. */
+  readonly uid: number | null
+  /** The empty folder that it stands in. */
+  readonly folder: string
 }
 
 export interface SlotPlaces {
@@ -26,7 +30,10 @@ export interface SlotPlaces {
   memory: (template: Template) => Promise<number>
 }
 
-export async function startSlot(template: Template, places: SlotPlaces): Promise<Slot> {
+/** Where a slot's disk and state come from; of a fork (`state`), whose guest is in the midst of something, its memory too. */
+export interface SlotSource { readonly scratchDisk: string; readonly state: string; readonly memoryIn: 'template' | 'state' }
+
+export async function startSlot(template: Template, places: SlotPlaces, source: SlotSource = { scratchDisk: join(template.directory, 'scratch'), state: join(template.directory, 'state'), memoryIn: 'template' }): Promise<Slot> {
   const name = places.journal.newSlot()
   const disks = join(places.disks, name)
   const user = places.users === null ? null : takeUser(places.users)
@@ -42,19 +49,19 @@ export async function startSlot(template: Template, places: SlotPlaces): Promise
     const scratchDisk = join(disks, 'scratch')
     const { image } = template
     if (image === null) throw new TypeError('a template of the QEMU driver has an image')
-    await copyScratchDisk(join(template.directory, 'scratch'), scratchDisk)
+    await copyScratchDisk(source.scratchDisk, scratchDisk)
     const qemu = await startQemu({
       place: { name, accelerator: places.accelerator, image, size: template.size, scratchDisk, role: 'clone' },
-      stateFile: join(template.directory, 'state'), memory: await places.memory(template), uid: user?.uid ?? null, folder,
+      stateFile: source.state, memory: await places.memory(template), uid: user?.uid ?? null, folder,
       onSpawn: (process) => places.journal.update(name, { process }),
     })
     let released: Promise<void> | null = null
     const slot: Slot = {
-      name, qemu, scratchDisk, pid: qemu.identity.pid, exited: qemu.exited,
+      name, qemu, scratchDisk, uid: user?.uid ?? null, folder, pid: qemu.identity.pid, exited: qemu.exited, mounted: source.memoryIn === 'state',
       async wake(vmId) {
         const guest = connectGuest(vmId, qemu.channel)
         await qemu.qmp.command('cont')
-        await guest.hello()
+        await (source.memoryIn === 'state' ? guest.takeOver() : guest.hello())
         return guest
       },
       state: async () => (await qemu.qmp.command('query-status') as { status: string }).status,
@@ -64,6 +71,7 @@ export async function startSlot(template: Template, places: SlotPlaces): Promise
       async resume() {
         await qemu.qmp.command('cont')
       },
+      readConsole: async () => String(await qemu.qmp.command('ringbuf-read', { device: 'console', size: CONSOLE_BYTES })),
       release(cgroups) {
         released ??= (async () => {
           qemu.qmp[Symbol.dispose]()
@@ -76,7 +84,7 @@ export async function startSlot(template: Template, places: SlotPlaces): Promise
       },
     }
     try {
-      await load(qemu)
+      await load(qemu, source)
     } catch (error) {
       await slot.release([])
       throw error
@@ -88,8 +96,8 @@ export async function startSlot(template: Template, places: SlotPlaces): Promise
   }
 }
 
-async function load({ qmp }: QemuProcess): Promise<void> {
-  await qmp.command('migrate-set-capabilities', { capabilities: [{ capability: 'x-ignore-shared', state: true }, { capability: 'events', state: true }] })
+async function load({ qmp }: QemuProcess, { memoryIn }: SlotSource): Promise<void> {
+  await qmp.command('migrate-set-capabilities', { capabilities: [{ capability: 'x-ignore-shared', state: memoryIn === 'template' }, { capability: 'events', state: true }] })
   const loaded = qmp.event('MIGRATION', ({ status }) => status === 'completed' || status === 'failed')
   await qmp.command('migrate-incoming', { uri: `fd:${DESCRIPTORS.state}` })
   if ((await loaded)['status'] !== 'completed') throw new DomainError('vm_start_failed', { problem: 'QEMU could not load the template' })

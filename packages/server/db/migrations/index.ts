@@ -9,6 +9,7 @@ import * as completeEvents from './0006-complete-events.ts'
 import * as evidence from './0007-evidence.ts'
 import * as stopCode from './0008-stop-code.ts'
 import * as runnerRoom from './0009-runner-room.ts'
+import * as vmUsage from './0010-vm-usage.ts'
 
 /** Every migration, by name. A static list: what ships is one bundle, where there is no folder to scan. Never edit one that was released. */
 export const MIGRATIONS: Record<string, Migration> = {
@@ -22,4 +23,5 @@ export const MIGRATIONS: Record<string, Migration> = {
   '0007-evidence': evidence,
   '0008-stop-code': stopCode,
   '0009-runner-room': runnerRoom,
+  '0010-vm-usage': vmUsage,
 }

@@ -1,14 +1,15 @@
 import { claim, complete, fail, heartbeat, release, status, upcoming } from '@swarm/contract/runner-protocol.ts'
-import type { AttemptWork, Upcoming, Work } from '@swarm/contract/runner-protocol.ts'
+import type { AttemptWork, Upcoming, VmUsage, Work } from '@swarm/contract/runner-protocol.ts'
 import type { AgentEvent } from '@swarm/contract/agent-protocol.ts'
 import { DomainError } from '@swarm/core/errors.ts'
+import type { z } from 'zod'
 import type { Database } from '../../db/database.ts'
 import type { Trx } from '../../db/unit.ts'
 import type { HttpTarget } from '../../http/register.ts'
 import { register } from '../../http/register.ts'
 import type { CheckSource, WorkSource } from '../../ports.ts'
 import { endMissingVms, endVmsOf, isNewProcess, isVmOf, recordVm, requireRunner, sawRunner } from './service.ts'
-import type { KnownRunner } from './service.ts'
+import type { KnownRunner, OnVm } from './service.ts'
 
 /** Bodies with a transcript or a check's output are larger than other requests. */
 const LARGE_BODY_BYTES = 64 * 1024 * 1024
@@ -44,6 +45,9 @@ export interface RunnerProtocolDependencies {
   readonly aboutCheck: (trx: Trx, checkId: string) => Promise<{ ticketId: string | null; projectId: string }>
   /** What coming work starts from, without what is known. */
   readonly upcoming: (known: ReadonlySet<string>) => Promise<Upcoming[]>
+  /** Takes note of what microVMs of this runner use, in a unit of its own: no lease depends on it. */
+  readonly recordUsage: (runnerId: string, usage: readonly VmUsage[]) => Promise<void>
+  readonly onVm?: OnVm
   readonly storeBlob: (content: string) => Promise<string>
   /** When the next ticket that waits for its retry may be claimed. */
   readonly nextRetryAt: () => Promise<number | null>
@@ -63,7 +67,7 @@ export function registerRunnerProtocol(deps: RunnerProtocolDependencies): void {
     if (isNew) {
       await deps.attempts.reconcile(trx, runner.id)
       await deps.checks.reconcile(trx, runner.id)
-      await endVmsOf(trx, runner.id, now)
+      await endVmsOf(trx, runner.id, now, deps.onVm)
     }
     return runner
   }
@@ -112,29 +116,44 @@ export function registerRunnerProtocol(deps: RunnerProtocolDependencies): void {
     }
   }
 
-  register(http, heartbeat, async ({ body, principal }) => db.write(async (trx) => {
-    const now = deps.now()
-    const runner = await heardFrom(trx, principal.id, { bootId: body.bootId, noRoom: body.noRoom })
-    await endMissingVms(trx, runner.id, body.vms, now, deps.leaseTtlMs)
-    const holding = body.holding.map(({ idleMs, ...item }) => ({ ...item, activityAtMs: idleMs === null ? null : now - idleMs }))
-    const attempts = await deps.attempts.heartbeat(trx, runner.id, holding.filter((item) => item.kind === 'attempt'))
-    const checks = await deps.checks.heartbeat(trx, runner.id, holding.filter((item) => item.kind === 'check'))
-    return { stop: [...attempts, ...checks] }
-  }))
+  register(http, heartbeat, async ({ body, principal }) => {
+    const answer = await db.write(async (trx) => {
+      const now = deps.now()
+      const runner = await heardFrom(trx, principal.id, { bootId: body.bootId, noRoom: body.noRoom })
+      await endMissingVms(trx, runner.id, body.vms, now, deps.leaseTtlMs, deps.onVm)
+      const holding = body.holding.map(({ idleMs, ...item }) => ({ ...item, activityAtMs: idleMs === null ? null : now - idleMs }))
+      const attempts = await deps.attempts.heartbeat(trx, runner.id, holding.filter((item) => item.kind === 'attempt'))
+      const checks = await deps.checks.heartbeat(trx, runner.id, holding.filter((item) => item.kind === 'check'))
+      return { stop: [...attempts, ...checks] }
+    })
+    await noteUsage(principal.id, body.usage)
+    return answer
+  })
 
   register(http, upcoming, async ({ body }) => ({ items: await deps.upcoming(new Set(body.known)) }))
 
-  register(http, status, async ({ body, principal }) => db.write(async (trx) => {
+  /** A fault here is nobody's but ours: no work is lost for a measurement. */
+  async function noteUsage(runnerId: string, usage: readonly VmUsage[]): Promise<void> {
+    if (usage.length > 0) await deps.recordUsage(runnerId, usage).catch((error: unknown) => { deps.onFault(error, 'what microVMs use was not recorded') })
+  }
+
+  register(http, status, async ({ body, principal }) => {
+    // Before its end, after which no more is recorded.
+    if (body.vm?.usage) await noteUsage(principal.id, [body.vm.usage])
+    return db.write((trx) => recordStatus(trx, principal.id, body))
+  }, { bodyLimitBytes: LARGE_BODY_BYTES })
+
+  async function recordStatus(trx: Trx, runnerId: string, body: z.output<NonNullable<typeof status.body>>): Promise<{ recorded: boolean }> {
     const { vm, ...report } = body
     const about = body.kind === 'attempt' ? await deps.attemptReports.about(trx, body.id) : await deps.aboutCheck(trx, body.id)
     const onlyVmEnd = vm?.state === 'ended' && !body.step && !body.wipSha && body.activity.length === 0 && body.egressRefusals.length === 0
     // A microVM that ends is recorded whoever holds the work by now; everything else only under the current fence.
-    const recorded = onlyVmEnd && await isVmOf(trx, principal.id, vm.id) ? true
-      : body.kind === 'attempt' ? await deps.attemptReports.recordStatus(trx, principal.id, { ...report, vmId: vm?.id })
-        : await deps.checks.recordStatus(trx, principal.id, { ...body, vmId: vm?.id })
-    if (vm) await recordVm(trx, principal.id, { ...vm, workKind: body.kind, workId: body.id, ...about }, deps.now())
+    const recorded = onlyVmEnd && await isVmOf(trx, runnerId, vm.id) ? true
+      : body.kind === 'attempt' ? await deps.attemptReports.recordStatus(trx, runnerId, { ...report, vmId: vm?.id })
+        : await deps.checks.recordStatus(trx, runnerId, { ...body, vmId: vm?.id })
+    if (vm) await recordVm(trx, runnerId, { ...vm, workKind: body.kind, workId: body.id, ...about }, deps.now(), deps.onVm)
     return { recorded }
-  }), { bodyLimitBytes: LARGE_BODY_BYTES })
+  }
 
   register(http, complete, async ({ body, principal }) => {
     await db.write((trx) => body.kind === 'attempt' ? deps.attemptReports.complete(trx, principal.id, body) : deps.checks.complete(trx, principal.id, body))

@@ -56,11 +56,10 @@ export async function putVm(db: Db, row: Selectable<VmsTable>): Promise<void> {
   await db.insertInto('vms').values(row).onConflict((oc) => oc.column('id').doUpdateSet(rest)).execute()
 }
 
-export async function vms(db: Db, filter: { state?: string | undefined; projectId?: string | undefined }, limit: number): Promise<Selectable<VmsTable>[]> {
-  let query = db.selectFrom('vms').selectAll().orderBy('started_at', 'desc').orderBy('id').limit(limit)
-  if (filter.state !== undefined) query = query.where('state', '=', filter.state)
-  if (filter.projectId !== undefined) query = query.where('project_id', '=', filter.projectId)
-  return query.execute()
+/** Whether that changed anything. */
+export async function setPaused(db: Db, id: string, paused: boolean): Promise<boolean> {
+  const result = await db.updateTable('vms').set({ paused: paused ? 1 : 0 }).where('id', '=', id).where('state', '=', 'running').where('paused', '=', paused ? 0 : 1).executeTakeFirst()
+  return result.numUpdatedRows === 1n
 }
 
 export async function liveVmsOf(db: Db, runnerId: string): Promise<Selectable<VmsTable>[]> {

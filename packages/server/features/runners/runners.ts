@@ -1,9 +1,9 @@
-import { listRunners, listVms } from '@swarm/contract/endpoints/runners.ts'
+import { listRunners } from '@swarm/contract/endpoints/runners.ts'
 import { registerRunner as registerRunnerEndpoint } from '@swarm/contract/runner-protocol.ts'
 import type { Context } from '../../context.ts'
 import { register } from '../../http/register.ts'
 import { mintToken, revokeTokens } from '../../http/tokens.ts'
-import { runners, vms } from './queries.ts'
+import { runners } from './queries.ts'
 import { registerRunner } from './service.ts'
 
 /** A runner is shown as online for this long after its last call, ms (the lease of its work). */
@@ -23,13 +23,6 @@ export function registerRunners(context: Context): void {
     items: (await runners(db.read)).map((row) => ({
       id: row.id, name: row.name, driver: row.driver, isolates: row.isolates === null ? null : row.isolates === 1, capacity: row.capacity,
       online: row.seen_at !== null && clock() - row.seen_at < ONLINE_MS, noRoom: row.no_room, seenAt: row.seen_at, createdAt: row.created_at,
-    })),
-  }))
-
-  register(http, listVms, async ({ query }) => ({
-    items: (await vms(db.read, query, query.limit)).map((row) => ({
-      id: row.id, runnerId: row.runner_id, workKind: row.work_kind, workId: row.work_id, ticketId: row.ticket_id, projectId: row.project_id, driver: row.driver,
-      state: row.state, restoreMs: row.restore_ms, endReason: row.end_reason, startedAt: row.started_at, endedAt: row.ended_at,
     })),
   }))
 }
