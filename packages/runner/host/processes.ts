@@ -51,16 +51,20 @@ export function processesMarked(slot: string): ProcessIdentity[] {
   return [...processesWithArgument(slot), ...processesWithArgument(`--id=${slot}`), ...processesWith('environ', `${MARK_VARIABLE}=${slot}`)]
 }
 
+/** Where a process works, links resolved; empty when it ended meanwhile, or is another user's. */
+export function workingFolder(pid: string): string {
+  try {
+    return readlinkSync(`/proc/${pid}/cwd`)
+  } catch {
+    return ''
+  }
+}
+
 /** Processes that work in one of these folders, whatever became of their environment. */
 export function processesIn(folders: readonly string[]): ProcessIdentity[] {
   return readdirSync('/proc').filter((name) => /^\d+$/.test(name)).flatMap((name) => {
-    let folder: string
-    try {
-      folder = readlinkSync(`/proc/${name}/cwd`)
-    } catch {
-      return [] // ended meanwhile, or is somebody else's
-    }
-    const identity = folders.some((each) => folder === each || folder.startsWith(`${each}/`)) ? identifyProcess(Number(name)) : null
+    const at = workingFolder(name)
+    const identity = folders.some((each) => at === each || at.startsWith(`${each}/`)) ? identifyProcess(Number(name)) : null
     return identity === null ? [] : [identity]
   })
 }

@@ -1,8 +1,8 @@
-import { existsSync, readdirSync, readFileSync, readlinkSync, realpathSync, statSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs'
 import { join, sep } from 'node:path'
 import type { HostAudit } from '@swarm/contract/integrity.ts'
 import { jailsFolder, volatileFolder } from './templates.ts'
-import { identifyProcess, isAlive, MARK_VARIABLE } from '../host/processes.ts'
+import { identifyProcess, isAlive, MARK_VARIABLE, workingFolder } from '../host/processes.ts'
 import { openVmJournal } from './journal.ts'
 
 type Leftover = HostAudit['leftovers'][number]
@@ -83,15 +83,6 @@ function slotAt(root: string, folder: string): string | null {
   if (!folder.startsWith(root)) return null
   const [, kind, slot] = folder.slice(root.length).replace(/ \(deleted\)$/, '').split(sep)
   return (kind === 'processes' || kind === 'disks') && slot !== undefined && SLOT.test(slot) ? slot : null
-}
-
-/** Empty when the process ended meanwhile, or is another user's. */
-function workingFolder(pid: string): string {
-  try {
-    return readlinkSync(`/proc/${pid}/cwd`)
-  } catch {
-    return ''
-  }
 }
 
 /** None when the process ended meanwhile, or is another user's. */

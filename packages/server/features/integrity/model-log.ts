@@ -5,6 +5,7 @@ import { costOf } from '@swarm/core/budgets/reserve.ts'
 import type { CallFact, ServedFact } from '@swarm/core/integrity/facts.ts'
 import { DomainError } from '@swarm/core/errors.ts'
 import { z } from 'zod'
+import { jsonOf } from './json-text.ts'
 
 /** One line of the rehearsal model's log, as far as it is read here (packages/testkit/rehearsal/server.ts ServedCall). */
 const Line = z.object({
@@ -55,12 +56,4 @@ function afterTear(text: string): unknown {
     if (value !== undefined && Line.safeParse(value).success) return value
   }
   return undefined
-}
-
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
 }

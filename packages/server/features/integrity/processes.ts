@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { z } from 'zod'
+import { jsonOf } from './json-text.ts'
 
 /** What says that a platform runs on a home (packages/cli/platform/run-file.ts), as far as it is read here. */
 const RunFile = z.object({ pid: z.number().int(), startTicks: z.number().nullable() })
@@ -44,13 +45,5 @@ function startTicksOf(pid: number): number | null {
     return fields[0] === 'Z' ? null : Number(fields[19])
   } catch {
     return null
-  }
-}
-
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined // it is of another version
   }
 }

@@ -134,7 +134,7 @@ async function loseAttempt(trx: Trx, deps: TicketDependencies, attempt: AttemptR
   const now = deps.now()
   const headSha = await publishedHead(trx, attempt)
   if (headSha !== null) {
-    await handIn(trx, deps, attempt, { headSha, summary: attempt.summary ?? '' })
+    await handIn(trx, deps, { attempt, ticket }, { headSha, summary: attempt.summary ?? '' })
     return
   }
   const failureClass = reason === 'time_limit' ? 'agent' as const : 'infrastructure' as const

@@ -1,12 +1,13 @@
 import type { Trx } from '../../db/unit.ts'
-import { moveAttempt, requireTicket } from './commands.ts'
+import { moveAttempt } from './commands.ts'
 import type { TicketDependencies } from './commands.ts'
-import type { AttemptRow } from './queries.ts'
+import type { AttemptRow, TicketRow } from './queries.ts'
 import { moveTicket } from './transition.ts'
 
-/** From the pushed head on, the gate and the checks decide. */
-export async function handIn(trx: Trx, deps: TicketDependencies, attempt: AttemptRow, report: { headSha: string; summary: string }): Promise<void> {
-  let ticket = await requireTicket(trx, attempt.ticket_id)
+/** From the pushed head on, the gate and the checks decide. @param held as they are with the ticket locked */
+export async function handIn(trx: Trx, deps: TicketDependencies, held: { attempt: AttemptRow; ticket: TicketRow }, report: { headSha: string; summary: string }): Promise<void> {
+  const { attempt } = held
+  let { ticket } = held
   const now = deps.now()
   if (ticket.state === 'claimed') ticket = await moveTicket(trx, ticket, 'in_progress', { correlationId: attempt.correlation_id, now, attemptId: attempt.id })
   if (ticket.state !== 'in_progress') {

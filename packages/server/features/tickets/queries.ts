@@ -140,22 +140,22 @@ export async function attemptsOf(db: Db, ticketId: string): Promise<AttemptRow[]
   return db.selectFrom('attempts').selectAll().where('ticket_id', '=', ticketId).orderBy('number').execute()
 }
 
-export async function ticketsOfAttempts(db: Db, attemptIds: readonly string[]): Promise<TicketRow[]> {
+export async function ticketsOfAttempts(db: Db, attemptIds: readonly string[]): Promise<{ id: string }[]> {
   if (attemptIds.length === 0) return []
-  return db.selectFrom('tickets').selectAll().where('id', 'in', db.selectFrom('attempts').select('ticket_id').where('id', 'in', [...attemptIds])).orderBy('id').execute()
+  return db.selectFrom('tickets').select('id').where('id', 'in', db.selectFrom('attempts').select('ticket_id').where('id', 'in', [...attemptIds])).orderBy('id').execute()
 }
 
 export async function attemptInState(db: Db, ticketId: string, state: string): Promise<AttemptRow | undefined> {
   return db.selectFrom('attempts').selectAll().where('ticket_id', '=', ticketId).where('state', '=', state).orderBy('number', 'desc').executeTakeFirst()
 }
 
-export async function expiredAttempts(db: Db, now: number, limit: number): Promise<AttemptRow[]> {
-  return db.selectFrom('attempts').selectAll().where('state', '=', 'running')
+export async function expiredAttempts(db: Db, now: number, limit: number): Promise<{ id: string }[]> {
+  return db.selectFrom('attempts').select('id').where('state', '=', 'running')
     .where((eb) => eb.or([eb('lease_expires_at', '<', now), eb('deadline_at', '<', now)])).orderBy('ticket_id').limit(limit).execute()
 }
 
-export async function runningOn(db: Db, runnerId: string): Promise<AttemptRow[]> {
-  return db.selectFrom('attempts').selectAll().where('runner_id', '=', runnerId).where('state', '=', 'running').orderBy('ticket_id').execute()
+export async function runningOn(db: Db, runnerId: string): Promise<{ id: string }[]> {
+  return db.selectFrom('attempts').select('id').where('runner_id', '=', runnerId).where('state', '=', 'running').orderBy('ticket_id').execute()
 }
 
 /** When the next lease or deadline of a running attempt ends. */

@@ -78,7 +78,7 @@ export async function recordStatus(trx: Trx, deps: TicketDependencies, runnerId:
 /** The agent's work is pushed: from here the gate and the checks decide. */
 export async function completeAttempt(trx: Trx, deps: TicketDependencies, runnerId: string, report: { id: string; fence: number; headSha: string; summary: string }): Promise<void> {
   const held = await heldOrReported(trx, runnerId, report, ['gating', 'verifying'])
-  if (held !== null) await handIn(trx, deps, held.attempt, report)
+  if (held !== null) await handIn(trx, deps, held, report)
 }
 
 export async function failAttempt(trx: Trx, deps: TicketDependencies, runnerId: string, report: {
