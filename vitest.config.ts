@@ -25,7 +25,8 @@ export default defineConfig({
           include: ['packages/**/*.test.ts', 'scripts/**/*.test.mjs', 'bench/**/*.test.ts'],
           exclude: ['**/node_modules/**', '**/fixtures/**', VM_TESTS, NETNS_TESTS],
           globalSetup: existsSync(POSTGRES_SETUP) ? [POSTGRES_SETUP] : [],
-          maxWorkers: 2,
+          // One more than cores: most of these wait for processes of their own.
+          maxWorkers: 3,
         },
       },
       {

@@ -18,7 +18,7 @@ import { readMachine } from '../packages/runner/host/machine.ts'
 import type { Image } from '../packages/runner/images/image.ts'
 import { ensureImage } from '../packages/runner/images/images.ts'
 import { findTool } from '../packages/runner/images/tools.ts'
-import { volatileFolder } from '../packages/runner/vms/templates.ts'
+import { jailsFolder } from '../packages/runner/vms/templates.ts'
 import { testCache, TEST_SIZE } from '../packages/runner/vms/testing.ts'
 import { tableOf, type Benchmark } from './measure.ts'
 import { startBare } from './vm-bench/bare.ts'
@@ -46,7 +46,7 @@ const note = (text: string): void => { process.stderr.write(`${text}\n`) }
 const cache = testCache()
 const state = mkdtempSync(join(tmpdir(), 'swarm-bench-vm-'))
 const [load] = loadavg()
-const leftovers = watchLeftovers(['disks', 'vms', 'bare'].map((folder) => join(state, folder)), join(volatileFolder(cache), 'slots'))
+const leftovers = watchLeftovers(['disks', 'vms', 'bare'].map((folder) => join(state, folder)), jailsFolder(cache))
 const benchmarks: Benchmark[] = []
 try {
   await using driver = await selectDriver({ driver: values.driver as DriverConfig['driver'], cache, stateDir: state, warm: 0, onNotice: note })

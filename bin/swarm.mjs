@@ -15,6 +15,7 @@ process.env.SWARM_CALLER_CWD = callerFolder()
 const pinned = findPinnedNode(root)
 if (runsOnPinnedMajor()) {
   process.argv[1] = entry
+  await import('./compile-cache.mjs')
   await import(pathToFileURL(entry).href)
 } else if (pinned) {
   handOver(pinned)

@@ -1,7 +1,7 @@
 // The limit that bench/vm.ts measures our driver against: the same QEMU with the same snapshot, restored by a plain script that
 // imports nothing of ours. It speaks QMP and the least of the guest's channel (packages/contract/guest-protocol.ts: hello,
 // prepare, exec) and does nothing else: no journal, cgroups, sandbox, users, limits, clock or records.
-//   node bare.mjs '{"template","kernel","initrd","root","memoryMb","vcpus","accelerator","folder"}'
+//   node bare.mjs '{"template","model","kernel","initrd","root","memoryMb","vcpus","accelerator","folder"}'
 // JSON lines; times in ms. {"do":"spawn","count"} starts processes that load the state and wait → {spawned: [ms]}; {"do":"run"} lets
 // all that wait run at once → {runs: [{vmmMs,readyMs,firstMs}], totalMs, pssBytes}; {"do":"run","cold":N} starts N and runs each
 // as soon as it can; {"do":"end"} kills all and removes what they had → {ended: [ms], totalMs}.
@@ -20,9 +20,9 @@ let number = 0
 
 /** What the snapshot was made with, as short as it goes. */
 function argumentsOf(folder) {
-  const { template, kernel, initrd, root, memoryMb, vcpus, accelerator } = machine
+  const { template, model, kernel, initrd, root, memoryMb, vcpus, accelerator } = machine
   return [
-    '-machine', 'q35,memory-backend=memory,vmport=off,hpet=off,sata=off,smbus=off,usb=off', '-accel', accelerator === 'kvm' ? 'kvm' : 'tcg,tb-size=256', '-cpu', accelerator === 'kvm' ? 'host' : 'max', '-smp', String(vcpus), '-m', `${memoryMb}M`,
+    '-machine', `${model},memory-backend=memory`, '-accel', accelerator === 'kvm' ? 'kvm' : 'tcg,tb-size=256', '-cpu', accelerator === 'kvm' ? 'host' : 'max', '-smp', String(vcpus), '-m', `${memoryMb}M`,
     '-object', `memory-backend-file,id=memory,size=${memoryMb}M,mem-path=${join(template, 'memory')},share=off`, '-kernel', kernel, '-initrd', initrd,
     '-append', 'console=ttyS0 reboot=t panic=-1 quiet loglevel=4 random.trust_cpu=off', '-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot',
     '-chardev', 'null,id=console', '-serial', 'chardev:console', '-qmp', `unix:${join(folder, 'qmp')},server=off`,

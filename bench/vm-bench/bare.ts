@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import type { Template } from '../../packages/runner/drivers/driver.ts'
+import { MACHINES } from '../../packages/runner/drivers/qemu/arguments.ts'
 
 export interface Timings { vmmMs: number; readyMs: number; firstMs: number }
 export interface Round { runs: Timings[]; totalMs: number; pssBytes: number[] }
@@ -19,7 +20,7 @@ export interface Bare extends AsyncDisposable {
 export function startBare(template: Template, folder: string, accelerator: 'tcg' | 'kvm'): Bare {
   const { image, size, directory } = template
   if (image === null) throw new TypeError('a template of QEMU has an image')
-  const machine = { template: directory, kernel: image.kernel, initrd: image.initrd, root: image.root, memoryMb: size.memoryMb, vcpus: size.vcpus, accelerator, folder }
+  const machine = { template: directory, model: MACHINES[accelerator], kernel: image.kernel, initrd: image.initrd, root: image.root, memoryMb: size.memoryMb, vcpus: size.vcpus, accelerator, folder }
   const child = spawn(process.execPath, [fileURLToPath(new URL('bare.mjs', import.meta.url)), JSON.stringify(machine)], { stdio: ['pipe', 'pipe', 'inherit'] })
   const exited = once(child, 'exit')
   const answers = createInterface({ input: child.stdout })[Symbol.asyncIterator]()

@@ -13,10 +13,10 @@ const read = (path: string) => {
 }
 
 /**
- * What a run has left: VMMs of this process or of nobody, cgroups and sockets that no process goes with, and whatever is in the
+ * What a run has left: VMMs of this process or of nobody, cgroups and jails that no process goes with, and whatever is in the
  * run's own folders. Other runners of this host may have microVMs meanwhile; templates stay, on purpose.
  */
-function look(own: readonly string[], sockets: string): string[] {
+function look(own: readonly string[], jails: string): string[] {
   const vmms = names('/proc').filter((name) => /^\d+$/.test(name)).flatMap((name) => {
     const parent = Number(/^PPid:\s+(\d+)/m.exec(read(`/proc/${name}/status`))?.[1])
     if (parent !== process.pid && parent !== 1) return []
@@ -28,16 +28,16 @@ function look(own: readonly string[], sockets: string): string[] {
   })
   const roots = ['/sys/fs/cgroup', '/sys/fs/cgroup/cpu', '/sys/fs/cgroup/memory'].map((root) => join(root, 'swarm'))
   const cgroups = roots.flatMap((root) => names(root).filter((name) => name.startsWith('swarm-slot-')).map((name) => join(root, name))).filter((path) => read(join(path, 'cgroup.procs')) === '')
-  const slots = names(sockets).filter((name) => processesWithArgument(name).length === 0).map((name) => join(sockets, name))
-  return [...vmms, ...cgroups, ...slots, ...own.flatMap((folder) => names(folder).map((name) => join(folder, name)))]
+  const jailed = names(jails).filter((name) => processesWithArgument(name).length === 0).map((name) => join(jails, name))
+  return [...vmms, ...cgroups, ...jailed, ...own.flatMap((folder) => names(folder).map((name) => join(folder, name)))]
 }
 
 /** What was there before is not ours. Ending takes the kernel a moment. */
-export function watchLeftovers(own: readonly string[], sockets: string): () => Promise<string[]> {
-  const before = new Set(look(own, sockets))
+export function watchLeftovers(own: readonly string[], jails: string): () => Promise<string[]> {
+  const before = new Set(look(own, jails))
   return async () => {
     for (let tries = 0; ; tries++) {
-      const left = look(own, sockets).filter((each) => !before.has(each))
+      const left = look(own, jails).filter((each) => !before.has(each))
       if (left.length === 0 || tries >= ATTEMPTS) return left
       await new Promise((resolve) => { setTimeout(resolve, 100) })
     }

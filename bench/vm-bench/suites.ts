@@ -1,6 +1,6 @@
 import type { Template, Vm } from '../../packages/runner/drivers/driver.ts'
 import { benchmark, elapsedMs, median, percentile, type Benchmark } from '../measure.ts'
-import type { Bare, Round } from './bare.ts'
+import type { Bare, Round, Timings } from './bare.ts'
 
 /** What is measured: a driver that isolates, and the bare script beside it where there is one for its VMM. */
 export interface Subject {
@@ -19,27 +19,28 @@ let number = 0
  * process, so that a busy neighbour would disturb it more than the bare script. From the call of restore: ready when it is handed out, first when a
  * command was answered.
  */
-async function restoreOne({ driver, template }: Subject, startedAt: number): Promise<{ vm: Vm; readyMs: number; firstMs: number }> {
+async function restoreOne({ driver, template }: Subject, startedAt: number): Promise<Timings & { vm: Vm }> {
   const vm = await driver.restore(template, { id: `VM-BENCH${String(++number).padStart(5, '0')}`, limits: {}, correlationId: 'bench' })
   const readyMs = performance.now() - startedAt
   if ((await vm.exec(ECHO)).stdout !== 'ok\n') throw new Error('the first command gave no answer')
-  return { vm, readyMs, firstMs: performance.now() - startedAt }
+  return { vm, vmmMs: vm.vmmMs, readyMs, firstMs: performance.now() - startedAt }
 }
 
-interface OurRound extends Omit<Round, 'runs'> { runs: { readyMs: number; firstMs: number }[]; endMs: number[]; allEndMs: number }
+/** A round with its end. */
+interface Turn extends Round { endMs: number[]; allEndMs: number }
 
 /** `count` at once, to the last answer; then memory, then the end of all. */
-async function ourRound(subject: Subject, count: number, from: 'pool' | 'nothing'): Promise<OurRound> {
+async function ourRound(subject: Subject, count: number, from: 'pool' | 'nothing'): Promise<Turn> {
   if (from === 'pool') await subject.driver.prewarm(subject.template, count)
   const startedAt = performance.now()
   const restored = await Promise.all(Array.from({ length: count }, () => restoreOne(subject, startedAt)))
   const pssBytes = await Promise.all(restored.map(async ({ vm }) => (await vm.stats()).pssBytes))
   const endMs: number[] = []
   const allEndMs = await elapsedMs(() => Promise.all(restored.map(async ({ vm }) => { endMs.push(await elapsedMs(() => vm[Symbol.asyncDispose]())) })))
-  return { runs: restored.map(({ readyMs, firstMs }) => ({ readyMs, firstMs })), totalMs: Math.max(...restored.map(({ firstMs }) => firstMs)), pssBytes, endMs, allEndMs }
+  return { runs: restored.map(({ vmmMs, readyMs, firstMs }) => ({ vmmMs, readyMs, firstMs })), totalMs: Math.max(...restored.map(({ firstMs }) => firstMs)), pssBytes, endMs, allEndMs }
 }
 
-async function bareRound(bare: Bare, count: number, from: 'pool' | 'nothing'): Promise<OurRound> {
+async function bareRound(bare: Bare, count: number, from: 'pool' | 'nothing'): Promise<Turn> {
   if (from === 'pool') await bare.spawn(count)
   const round = await bare.run(from === 'pool' ? undefined : count)
   const { ended, totalMs } = await bare.end()
@@ -47,9 +48,9 @@ async function bareRound(bare: Bare, count: number, from: 'pool' | 'nothing'): P
 }
 
 /** Rounds of both in turns, so that a busy neighbour disturbs both alike; who is first changes each time. */
-async function inTurns(subject: Subject, options: { count: number; from: 'pool' | 'nothing'; rounds: number }): Promise<{ ours: OurRound[]; bare: OurRound[] }> {
-  const ours: OurRound[] = []
-  const bares: OurRound[] = []
+async function inTurns(subject: Subject, options: { count: number; from: 'pool' | 'nothing'; rounds: number }): Promise<{ ours: Turn[]; bare: Turn[] }> {
+  const ours: Turn[] = []
+  const bares: Turn[] = []
   for (let round = 0; round < options.rounds; round++) {
     const sides = [async () => { ours.push(await ourRound(subject, options.count, options.from)) }, async () => { if (subject.bare !== null) bares.push(await bareRound(subject.bare, options.count, options.from)) }]
     for (const side of round % 2 === 0 ? sides : sides.toReversed()) await side()
@@ -72,8 +73,9 @@ function percentiles(name: string, ours: readonly number[], bare: readonly numbe
 export async function oneByOne(subject: Subject, runs: number): Promise<Benchmark[]> {
   const warm = await inTurns(subject, { count: 1, from: 'pool', rounds: runs })
   const cold = await inTurns(subject, { count: 1, from: 'nothing', rounds: Math.max(3, Math.ceil(runs / 2)) })
-  const of = (rounds: readonly OurRound[], figure: 'readyMs' | 'firstMs') => rounds.flatMap((round) => round.runs.map((run) => run[figure]))
+  const of = (rounds: readonly Turn[], figure: keyof Timings) => rounds.flatMap((round) => round.runs.map((run) => run[figure]))
   return [
+    ...percentiles('restore → the VMM runs it, process waiting', of(warm.ours, 'vmmMs'), of(warm.bare, 'vmmMs')),
     ...percentiles('restore → agent ready, process waiting', of(warm.ours, 'readyMs'), of(warm.bare, 'readyMs')),
     ...percentiles('restore → first command answered, process waiting', of(warm.ours, 'firstMs'), of(warm.bare, 'firstMs'), 1.2),
     ...percentiles('restore → agent ready, empty pool', of(cold.ours, 'readyMs'), of(cold.bare, 'readyMs')),
@@ -86,7 +88,7 @@ export async function oneByOne(subject: Subject, runs: number): Promise<Benchmar
 export async function allAtOnce(subject: Subject, count: number, rounds: number): Promise<Benchmark[]> {
   const warm = await inTurns(subject, { count, from: 'pool', rounds })
   const cold = await inTurns(subject, { count, from: 'nothing', rounds: Math.max(1, rounds - 1) })
-  const line = (name: string, pick: (round: OurRound) => number, { ours, bare }: { ours: OurRound[]; bare: OurRound[] }, unit: Benchmark['unit'], most?: number) => benchmark({
+  const line = (name: string, pick: (round: Turn) => number, { ours, bare }: { ours: Turn[]; bare: Turn[] }, unit: Benchmark['unit'], most?: number) => benchmark({
     name, unit, value: median(ours.map(pick)), runs: ours.length, ...(bare.length === 0 ? {} : { limit: median(bare.map(pick)) }), ...(most !== undefined && bare.length > 0 ? { most, of: 'ratio' as const } : {}),
   })
   return [

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { createClient, type Client } from '@swarm/contract/client.ts'
 import { createAgent } from '@swarm/contract/endpoints/agents.ts'
@@ -18,7 +19,7 @@ let vmId: string
 beforeAll(async () => {
   desk = makeDesk()
   const cache = process.env['SWARM_CACHE'] ?? join(process.env['HOME'] ?? '/root', '.cache', 'swarm')
-  expect(await desk.swarm(['start', '--port', '0', '--json'], { SWARM_VM_DRIVER: 'auto', SWARM_VM_MEMORY_MB: '512', SWARM_VM_SCRATCH_MB: '1024', SWARM_VM_WARM: '1', SWARM_CACHE: cache, SWARM_LEASE_BEAT_MS: '1000' })).toMatchObject({ code: 0 })
+  expect(await desk.swarm(['start', '--port', '0', '--json'], { SWARM_VM_DRIVER: 'auto', SWARM_VM_MEMORY_MB: '512', SWARM_VM_SCRATCH_MB: '1024', SWARM_VM_WARM: '1', SWARM_VM_CPU_OVERCOMMIT: String(2 / availableParallelism()), SWARM_CACHE: cache, SWARM_LEASE_BEAT_MS: '1000' })).toMatchObject({ code: 0 })
   admin = createClient({ baseUrl: (JSON.parse(readFileSync(join(desk.home, 'run', 'server.json'), 'utf8')) as { url: string }).url, token: readFileSync(join(desk.home, 'admin-token'), 'utf8').trim() })
   const project = await admin.call(createProject, { body: { slug: 'p' } })
   const repository = await admin.call(createRepository, { body: { projectId: project.id, slug: 'r', swarmYml: 'checks: { test: "true" }\n' } })
@@ -77,6 +78,21 @@ test('a microVM that stood still has the right time when it goes on, its agent w
   expect((await exec(...ids))['stdout']).toBe(before)
   const first = await count()
   await vi.waitFor(async () => { expect(await count()).toBeGreaterThan(first) }, { timeout: 20_000 })
+})
+
+test('a fork goes on beside it, is a microVM of its own, and is refused where the host has promised all that it has', async () => {
+  const forked = await desk.swarm(['vm', 'fork', vmId, '--minutes', '5', '--json'])
+  expect(forked).toMatchObject({ code: 0, json: { vmIds: [expect.any(String) as string] } })
+  const [child = ''] = forked.json['vmIds'] as string[]
+  const countIn = async (vm: string) => Number((await desk.swarm(['vm', 'exec', vm, '--json', '--', 'cat', '/work/repository/count'])).json['stdout'])
+  for (const vm of [vmId, child]) {
+    const first = await countIn(vm)
+    await vi.waitFor(async () => { expect(await countIn(vm)).toBeGreaterThan(first) }, { timeout: 30_000 })
+  }
+  // Two cores, one promised to each of them.
+  expect(await desk.swarm(['vm', 'fork', vmId, '--json'])).toMatchObject({ code: 1, json: { error: { message: expect.stringContaining('0 cores of CPU time left to promise, 1 cores needed') as string } } })
+  expect((await desk.swarm(['vm', 'kill', child, '--json'])).code).toBe(0)
+  await vi.waitFor(async () => { expect((await admin.call(listVms, { query: { state: 'running' } })).items.map(({ id }) => id)).toEqual([vmId]) }, { timeout: 30_000 })
 })
 
 test('its log has what its work ran and what its kernel said, and its measurements are those of its VMM', async () => {

@@ -52,7 +52,7 @@ export interface CheckInput {
    * have followed. False: it has 30 s.
    */
   readonly settled: boolean
-  /** Where sockets of microVMs are found by (SWARM_CACHE); those in memory are not looked at unless given. */
+  /** Where jails of microVMs are found by (SWARM_CACHE); they are not looked at unless given. */
   readonly cache?: string | undefined
   /** Whether a server runs on it now; found by the run file of `home` unless given. */
   readonly live?: boolean | undefined
@@ -61,7 +61,7 @@ export interface CheckInput {
 /** What a host finds of microVMs, for I6: packages/runner/vms/audit.ts. */
 export const HostAudit = z.object({
   leftovers: z.array(z.object({
-    /** process | cgroup | folder | socket | record */
+    /** process | cgroup | folder | record */
     kind: z.string(),
     /** Pid or path. */
     id: z.string(),

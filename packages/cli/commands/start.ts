@@ -11,6 +11,8 @@ import { alreadyRunning } from '../platform/platform.ts'
 import { readRunFile } from '../platform/run-file.ts'
 import { readableFile } from '../run/inputs.ts'
 
+const COMPILE_CACHE = new URL('../../../bin/compile-cache.mjs', import.meta.url).href
+
 const Word = z.union([
   z.object({ ready: z.literal(true), url: z.string() }),
   z.object({ ready: z.literal(false), error: z.object({ code: z.string(), message: z.string(), remedy: z.string(), exitCode: z.number() }) }),
@@ -36,7 +38,7 @@ export const start = command({
     rotateIfFull(join(config.home, 'logs', 'platform.log'), { maxBytes: config.retention.logMb * 1024 ** 2, files: config.retention.logFiles })
     const log = openSync(join(config.home, 'logs', 'platform.log'), 'a', 0o600)
     const args = ['up', ...(port === undefined ? [] : ['--port', String(port)]), ...(script === undefined ? [] : ['--rehearsal', script]), ...(runner ? [] : ['--no-runner'])]
-    const child = spawn(process.execPath, [join(CHECKOUT, 'packages', 'cli', 'main.ts'), ...args], {
+    const child = spawn(process.execPath, ['--import', COMPILE_CACHE, join(CHECKOUT, 'packages', 'cli', 'main.ts'), ...args], {
       cwd: CHECKOUT, env: childEnvironment({ SWARM_HOME: config.home, SWARM_CALLER_CWD: callerFolder(), NO_COLOR: '1' }), stdio: ['ignore', log, log, 'ipc'], detached: true,
     })
     closeSync(log)

@@ -1,3 +1,4 @@
+import '../../../bin/compile-cache.mjs'
 import { Socket } from 'node:net'
 import { isMainThread } from 'node:worker_threads'
 

@@ -5,7 +5,7 @@ import type { Work } from '@swarm/contract/runner-protocol.ts'
 import type { Template, Vm, VmDriver } from '../drivers/driver.ts'
 import type { Place } from '../host/admission.ts'
 import type { ServerLink } from '../link/server-link.ts'
-import type { VmRegistry } from '../vms/registry.ts'
+import type { RegisteredVm, VmRegistry } from '../vms/registry.ts'
 import type { EgressProxy } from '../egress/proxy.ts'
 import type { SwarmRoutes } from '../egress/routes.ts'
 import type { BuildProgress } from '../images/image.ts'
@@ -31,6 +31,8 @@ export interface Machines {
   untilRoom(signal: AbortSignal): Promise<void>
   /** Waits for its turn and for room for the microVM of this work. @throws DomainError vm_too_large */
   acquire(work: Work, signal: AbortSignal): Promise<Place>
+  /** The same for microVMs that are as large as this one, all together. */
+  acquireLike(vm: Pick<RegisteredVm, 'limits' | 'size'>, count: number, signal: AbortSignal): Promise<Place>
   /** Why this host has room for no further microVM, in words; null while nobody waits. */
   noRoom(): string | null
   /** Told whenever that changes. */
@@ -112,7 +114,7 @@ async function startMachine(machines: Machines, work: Work, template: Template, 
   reporter.vm({ ...about, state: 'starting', size: template.size, limits })
   let vm: Vm
   try {
-    vm = machines.vms.add(await machines.driver.restore(template, { id, correlationId: work.correlationId, limits, ...(scratch === undefined ? {} : { scratch }) }), limits)
+    vm = machines.vms.add(await machines.driver.restore(template, { id, correlationId: work.correlationId, limits, ...(scratch === undefined ? {} : { scratch }) }), limits, template.size)
   } catch (error) {
     await proxy[Symbol.asyncDispose]()
     await reporter.vmEnded({ ...about, state: 'ended', endReason: 'restore failed', endDetail: (error instanceof Error ? error.message : String(error)).slice(0, 2_000) })

@@ -122,6 +122,10 @@ export function createMachines(options: {
     // What the next work will need is not known before it is claimed: what is usual here is looked for.
     untilRoom: (signal) => admission.untilRoom(needsOf({ cpu: vcpus, memoryMb, diskMb: scratchMb }, true), signal),
     acquire: (work, signal) => admission.acquire(needsOf(work.limits, templates.has(keyOf(work))), signal),
+    acquireLike: ({ limits, size }, count, signal) => {
+      const each = needsOf({ cpu: limits.cpuShare ?? size.vcpus, memoryMb: size.memoryMb, diskMb: size.scratchMb }, true)
+      return admission.acquire({ memoryBytes: each.memoryBytes * count, cores: each.cores * count, scratchBytes: each.scratchBytes * count, templateBytes: 0 }, signal)
+    },
     async template(work, onProgress) {
       for (;;) {
         const isNew = !templates.has(keyOf(work))
@@ -141,7 +145,13 @@ export function createMachines(options: {
       }
     },
     async prepare(wanted, signal) {
-      if (driver.isolates) await make(wanted, signal).template
+      if (!driver.isolates) return
+      // It takes memory for good, and that of the microVM that boots meanwhile; work that waits for room comes first.
+      const needs = needsOf({ ...wanted.limits, cpu: vcpus }, templates.has(keyOf(wanted)))
+      await admission.untilRoom(needs, signal)
+      using place = await admission.acquire(needs, signal)
+      await make(wanted, signal).template
+      place.templateMade()
     },
     routes: (work) => {
       const route = (path: string) => ({ url: `${options.serverUrl}${path}`, token: work.token })

@@ -1,4 +1,4 @@
-import { existsSync, rmSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { programFailure } from '@swarm/contract/program-failure.ts'
@@ -90,7 +90,6 @@ async function imageRemove(): Promise<object> {
   const { settings } = loadRunnerSettings()
   const templates = removeTemplates(settings.cache)
   const { removed } = await pruneCache(cacheView(settings.cache), { limitBytes: 0 })
-  if (templates.inUse.length === 0) rmSync(volatileFolder(settings.cache), { recursive: true, force: true })
   return { images: removed.map(({ key }) => key), templates: templates.removed, inUse: templates.inUse }
 }
 

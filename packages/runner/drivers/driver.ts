@@ -75,6 +75,8 @@ export interface Vm extends AsyncDisposable {
   readonly templateKey: string
   /** When it was restored, ms since the epoch. */
   readonly startedMs: number
+  /** From the call of restore until its VMM let it run. */
+  readonly vmmMs: number
   /** From the call of restore to the acknowledgement of clock, randomness and scratch disk. */
   readonly restoreMs: number
   /** Where the repository is checked out, as processes in the VM see it. */
@@ -145,7 +147,7 @@ export interface VmDriver extends AsyncDisposable {
    * MicroVMs that go on from where this one is: what runs in it runs in each, with a scratch disk, ids, clock and kernel randomness of its
    * own, and with no connection to the outside. This one stands still meanwhile and then goes on. All of them, or none.
    * Absent where the driver cannot; `forkProblem` says why.
-   * @throws DomainError vm_ended, vm_refused while it is paused or the host has no room, vm_start_failed
+   * @throws DomainError vm_ended, vm_refused while it is paused, vm_start_failed
    */
   fork?(vm: Vm, children: readonly RestoreOptions[]): Promise<Vm[]>
   readonly forkProblem?: string

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { existsSync } from 'node:fs'
+import { existsSync, rmSync } from 'node:fs'
 import { createServer, type ServerResponse } from 'node:http'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
@@ -181,7 +181,8 @@ export function behavesLikeADriver(open: (options?: { warm?: number }) => Promis
   test('nothing runs in a clone before it has acknowledged its reseed', async () => {
     const slot = await host.startBareSlot()
     try {
-      const guest = await slot.wake('VM-BARE0001')
+      await slot.wake()
+      const guest = await slot.connect('VM-BARE0001')
       await expect(guest.exec({ argv: ['true'] })).rejects.toMatchObject({ code: 'vm_refused' })
       const header = { machineId: '0'.repeat(32), hostname: 'bare', mountScratch: true }
       await expect(guest.prepare({ ...header, entropy: Buffer.alloc(31).toString('base64') })).rejects.toThrow(/31 bytes/)
@@ -191,6 +192,16 @@ export function behavesLikeADriver(open: (options?: { warm?: number }) => Promis
     } finally {
       await slot.release([])
     }
+  })
+
+  test('a disk that one has saved is what another one starts with', async () => {
+    await using first = await restore()
+    await sh(first, 'echo kept > /work/kept; sync; echo u > /proc/sysrq-trigger; until grep -q " /work ext4 ro" /proc/mounts; do sleep 0.05; done')
+    const path = join(host.stateDir, 'saved')
+    await first.saveScratch?.(path)
+    await using second = await host.driver.restore(host.template, { id: 'VM-FROMDISK', limits: {}, correlationId: 'test', scratch: path })
+    expect((await sh(second, 'cat /work/kept; echo more > /work/more; cat /work/more')).stdout).toBe('kept\nmore\n')
+    rmSync(path)
   })
 
   test('what one clone writes is not seen by another', async () => {

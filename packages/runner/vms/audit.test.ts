@@ -8,7 +8,7 @@ import { MARK_VARIABLE, ownIdentity } from '../host/processes.ts'
 import { auditHost } from './audit.ts'
 import { openVmJournal } from './journal.ts'
 import { reclaimOrphans } from './reclaim.ts'
-import { jailsFolder, volatileFolder } from './templates.ts'
+import { jailsFolder } from './templates.ts'
 
 test('what a dead runner left is found, process, folder and record, and is gone once it was reclaimed; what a living one holds is its own', async () => {
   const home = mkdtempSync(join(tmpdir(), 'swarm-audit-test-'))
@@ -55,17 +55,18 @@ test.each([
   }
 })
 
-test('a socket or a jail that nobody is behind is found where the runners of this home made it; those of other installations are theirs', () => {
+test('a disk or a jail that nobody is behind is found where the runners of this home made it; those of other installations are theirs', () => {
   const folders = ['home', 'other', 'cache'].map((name) => mkdtempSync(join(tmpdir(), `swarm-audit-test-${name}-`)))
   const [home, other, cache] = folders as [string, string, string]
   try {
     const [own, foreign] = [home, other].map((each) => openVmJournal(join(each, 'runner', 'local', 'vms')).newSlot())
-    for (const slot of [own, foreign]) mkdirSync(join(volatileFolder(cache), 'slots', slot ?? ''), { recursive: true })
-    expect(auditHost(home, cache).leftovers).toMatchObject([{ kind: 'socket', slot: own, recorded: false }])
+    const diskOf = (each: string, slot?: string) => join(each, 'runner', 'local', 'disks', slot ?? '')
+    for (const [each, slot] of [[home, own], [other, foreign]] as const) mkdirSync(diskOf(each, slot), { recursive: true })
+    expect(auditHost(home, cache).leftovers).toMatchObject([{ kind: 'folder', id: diskOf(home, own), slot: own, recorded: false }])
     for (const slot of [own, foreign]) mkdirSync(join(jailsFolder(cache), slot ?? ''), { recursive: true })
-    expect(auditHost(home, cache).leftovers).toMatchObject([{ kind: 'socket', slot: own }, { kind: 'folder', id: join(jailsFolder(cache), own ?? ''), recorded: false }])
+    expect(auditHost(home, cache).leftovers).toMatchObject([{ slot: own }, { kind: 'folder', id: join(jailsFolder(cache), own ?? ''), recorded: false }])
     expect(auditHost(other, cache).leftovers.map(({ slot }) => slot)).toEqual([foreign, foreign])
   } finally {
-    for (const folder of [...folders, volatileFolder(cache)]) rmSync(folder, { recursive: true, force: true })
+    for (const folder of folders) rmSync(folder, { recursive: true, force: true })
   }
 })

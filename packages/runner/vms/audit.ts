@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs'
 import { join, sep } from 'node:path'
 import type { HostAudit } from '@swarm/contract/integrity.ts'
-import { jailsFolder, volatileFolder } from './templates.ts'
+import { jailsFolder } from './templates.ts'
 import { identifyProcess, isAlive, MARK_VARIABLE, workingFolder } from '../host/processes.ts'
 import { openVmJournal } from './journal.ts'
 
@@ -18,8 +18,8 @@ interface HostProcess { readonly pid: number; readonly argv: readonly string[]; 
 
 /**
  * What is on this host of microVMs of the runners under `home`, and belongs to nobody who lives: processes, cgroups, folders,
- * sockets, records. Changes nothing; `reclaimOrphans` takes away what records name.
- * @param cache whose sockets in memory and jails are looked at; none unless given
+ * records. Changes nothing; `reclaimOrphans` takes away what records name.
+ * @param cache whose jails are looked at; none unless given
  */
 export function auditHost(home: string, cache?: string): HostAudit {
   const runners = join(home, 'runner')
@@ -31,12 +31,14 @@ export function auditHost(home: string, cache?: string): HostAudit {
   const recorded = new Set<string>()
   /** Of the names of what the runners of this home make: other installations on this host have their own. */
   const prefixes: string[] = []
+  const disks: string[] = []
   for (const name of existsSync(runners) ? readdirSync(runners) : []) {
     const folder = join(runners, name)
     const lastSign = modified(join(home, 'logs', `runner-${name}.log`))
     if (existsSync(join(folder, 'vms'))) {
       const journal = openVmJournal(join(folder, 'vms'))
       prefixes.push(journal.slotPrefix)
+      disks.push(join(folder, 'disks'))
       for (const record of journal.records()) {
         recorded.add(record.slot)
         const about = { slot: record.slot, vmId: record.vmId, recorded: true, sinceMs: Math.max(lastSign, modified(join(folder, 'vms', `${record.slot}.json`))) }
@@ -57,10 +59,10 @@ export function auditHost(home: string, cache?: string): HostAudit {
     if (recorded.has(slot)) continue
     for (const { pid, argv, at } of owners) if (at === slot || argv.some((word) => word.includes(`${runners}/`))) leftovers.push({ kind: 'process', id: String(pid), slot, vmId: null, recorded: false, sinceMs: modified(`/proc/${pid}`), problem: `it runs as ${slot}, of which there is no record` })
   }
-  for (const folder of [...CGROUPS, ...cache === undefined ? [] : [join(volatileFolder(cache), 'slots'), jailsFolder(cache)]]) {
+  for (const folder of [...CGROUPS, ...disks, ...cache === undefined ? [] : [jailsFolder(cache)]]) {
     for (const slot of existsSync(folder) ? readdirSync(folder).filter((each) => SLOT.test(each) && prefixes.some((prefix) => each.startsWith(prefix))) : []) {
       if (named.has(slot) || recorded.has(slot)) continue
-      leftovers.push({ kind: folder.startsWith('/sys') ? 'cgroup' : folder.endsWith('jails') ? 'folder' : 'socket', id: join(folder, slot), slot, vmId: null, recorded: false, sinceMs: modified(join(folder, slot)), problem: 'no process of this name runs' })
+      leftovers.push({ kind: folder.startsWith('/sys') ? 'cgroup' : 'folder', id: join(folder, slot), slot, vmId: null, recorded: false, sinceMs: modified(join(folder, slot)), problem: 'no process of this name runs' })
     }
   }
   return { leftovers, liveVms, processes: processes.length }

@@ -6,6 +6,7 @@ import { DomainError } from '@swarm/core/errors.ts'
 import { makeId } from '@swarm/core/ids.ts'
 import type { z } from 'zod'
 import type { Vm, VmDriver } from '../drivers/driver.ts'
+import type { Place } from '../host/admission.ts'
 import type { ServerLink } from '../link/server-link.ts'
 import { runExecStream } from './exec-stream.ts'
 import type { RegisteredVm, VmRegistry } from './registry.ts'
@@ -16,11 +17,17 @@ const WAIT_MS = 25_000
 /** What came of an operation is told for so long; its requester waits no longer. */
 const TELL_MS = 30_000
 const AGAIN_MS = 200
+/** For room for a fork; what was never to be had is refused at once. */
+const ROOM_MS = 5_000
 
 export interface OperationsOptions {
   readonly link: ServerLink
   readonly vms: VmRegistry
   readonly driver: VmDriver
+  /** Room on this host for microVMs like one that it has, all together. */
+  readonly acquireLike: (vm: RegisteredVm, count: number, signal: AbortSignal) => Promise<Place>
+  /** Why it has none, in words. */
+  readonly noRoom: () => string | null
   readonly bootId: string
   readonly serverUrl: string
   readonly token: string
@@ -75,18 +82,38 @@ export function startOperations(options: OperationsOptions): AsyncDisposable {
   }
 
   /** Children of a microVM, held to what it is, that end by themselves. Nobody takes their connections: they have no way out. */
-  async function fork({ vm, limits }: RegisteredVm, { id: operationId, count, wallMs, correlationId }: { id: string; count: number; wallMs: number; correlationId: string }): Promise<void> {
+  async function fork(entry: RegisteredVm, { id: operationId, count, wallMs, correlationId }: { id: string; count: number; wallMs: number; correlationId: string }): Promise<void> {
     const { driver } = options
+    const { vm, limits, size } = entry
     if (!driver.fork) throw new DomainError('vm_refused', { id: vm.id, problem: driver.forkProblem ?? `the driver ${driver.name} does not fork` })
     const held = { ...limits, wallMs }
-    const children = await driver.fork(vm, Array.from({ length: count }, () => ({ id: makeId('vm', randomBytes(8)), limits: held, correlationId })))
-    for (const child of children) vms.add(child, held)
+    const place = await room(entry, count)
+    const children = await driver.fork(vm, Array.from({ length: count }, () => ({ id: makeId('vm', randomBytes(8)), limits: held, correlationId }))).catch((error: unknown) => {
+      place[Symbol.dispose]()
+      throw error
+    })
+    place.occupy(() => usageOf(children))
+    void Promise.all(children.map(({ ended }) => ended)).then(() => { place[Symbol.dispose]() })
+    for (const child of children) vms.add(child, held, size)
     let recorded = false
     try {
       recorded = await tell({ operationId, failure: null, forked: children.map(({ id, restoreMs }) => ({ id, restoreMs, limits: held })) })
     } finally {
       // Nobody waits for them any more, and nobody would know of them.
       if (!recorded) await Promise.all(children.map((child) => child.kill('its fork came too late')))
+    }
+  }
+
+  /** A person waits for it, so it does not wait long. */
+  async function room(entry: RegisteredVm, count: number): Promise<Place> {
+    const patience = new AbortController()
+    const timer = setTimeout(() => {
+      patience.abort(new DomainError('vm_refused', { id: entry.vm.id, problem: `its host has no room for ${count} like it: ${options.noRoom() ?? 'others wait for it too'}` }))
+    }, ROOM_MS)
+    try {
+      return await options.acquireLike(entry, count, AbortSignal.any([signal, patience.signal]))
+    } finally {
+      clearTimeout(timer)
     }
   }
 
@@ -116,4 +143,10 @@ async function readLogs(entry: RegisteredVm, bytes: number): Promise<VmLogs> {
   if (!entry.ended) await readConsole(entry)
   const [console, output] = [entry.console.text(), entry.output.text()]
   return { console: console.slice(-bytes), output: output.slice(-bytes), truncated: console.length > bytes || output.length > bytes }
+}
+
+/** What microVMs have taken together; nothing of those that are over. */
+async function usageOf(vms: readonly Vm[]): Promise<{ privateBytes: number; scratchBytes: number }> {
+  const each = await Promise.all(vms.map((vm) => vm.stats().catch(() => null)))
+  return { privateBytes: each.reduce((sum, stats) => sum + (stats?.privateBytes ?? 0), 0), scratchBytes: each.reduce((sum, stats) => sum + (stats?.scratchBytes ?? 0), 0) }
 }

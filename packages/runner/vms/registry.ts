@@ -1,5 +1,5 @@
 import type { VmUsage } from '@swarm/contract/runner-protocol.ts'
-import type { ExecOptions, ExecResult, Vm, VmLimits } from '../drivers/driver.ts'
+import type { ExecOptions, ExecResult, Vm, VmLimits, VmSize } from '../drivers/driver.ts'
 import { outputTail } from './output-tail.ts'
 
 /** Kept of what ran in a microVM and of its console, bytes each; of so many that have ended, too. */
@@ -12,6 +12,7 @@ export interface RegisteredVm {
   /** Itself: what is run by this one is not in its log. */
   readonly vm: Vm
   readonly limits: VmLimits
+  readonly size: VmSize
   readonly output: ReturnType<typeof outputTail>
   readonly console: ReturnType<typeof outputTail>
   /** As it was measured last. */
@@ -22,7 +23,7 @@ export interface RegisteredVm {
 /** The microVMs that work runs in, with what they wrote and use. In memory: it goes with the runner, as they do. */
 export interface VmRegistry {
   /** Takes a microVM in until it ends. What is run by the returned one is in its log. */
-  add(vm: Vm, limits: VmLimits): Vm
+  add(vm: Vm, limits: VmLimits, size: VmSize): Vm
   /** Also one of the last that ended. */
   find(id: string): RegisteredVm | undefined
   live(): RegisteredVm[]
@@ -31,8 +32,8 @@ export interface VmRegistry {
 export function createVmRegistry(): VmRegistry {
   const entries = new Map<string, RegisteredVm>()
   return {
-    add(vm, limits) {
-      const entry: RegisteredVm = { vm, limits, output: outputTail(KEPT_BYTES), console: outputTail(KEPT_BYTES), usage: null, ended: false }
+    add(vm, limits, size) {
+      const entry: RegisteredVm = { vm, limits, size, output: outputTail(KEPT_BYTES), console: outputTail(KEPT_BYTES), usage: null, ended: false }
       entries.set(vm.id, entry)
       void vm.ended.then(({ reason, detail }) => {
         entry.ended = true

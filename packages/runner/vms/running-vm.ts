@@ -13,7 +13,7 @@ import type { VmmSlot } from './slot.ts'
 import { copyScratchDisk } from './template-boot.ts'
 
 /** Makes the Vm of a slot whose guest has been prepared. It ends once, for the first reason there is. */
-export function runningVm(driver: VmDriver['name'], slot: VmmSlot, guest: GuestConnection, template: Template, options: RestoreOptions, cgroups: readonly string[], restoreMs: number): Vm {
+export function runningVm(driver: VmDriver['name'], slot: VmmSlot, guest: GuestConnection, template: Template, options: RestoreOptions, cgroups: readonly string[], timings: Pick<Vm, 'vmmMs' | 'restoreMs'>): Vm {
   const { id, limits } = options
   const startedMs = Date.now()
   const ended = Promise.withResolvers<VmEnd>()
@@ -63,7 +63,7 @@ export function runningVm(driver: VmDriver['name'], slot: VmmSlot, guest: GuestC
   })
 
   return {
-    id, driver, templateKey: template.key, startedMs, restoreMs,
+    id, driver, templateKey: template.key, startedMs, ...timings,
     workspace: GUEST_WORKSPACE, agentProgram: GUEST_AGENT_PROGRAM,
     ended: ended.promise,
     async exec(request) {

@@ -12,8 +12,10 @@ export interface VmmSlot {
   readonly mounted?: boolean
   /** Resolves when the VMM is over, however that came; the words are for people. */
   readonly exited: Promise<string>
-  /** Lets the guest run. @returns its channel, after the hello */
-  wake(vmId: string): Promise<GuestConnection>
+  /** Lets the guest run for the first time: all that a restore asks of the VMM. */
+  wake(): Promise<void>
+  /** @returns the channel of its guest, which runs, after the hello */
+  connect(vmId: string): Promise<GuestConnection>
   /** What the VMM says that it does, in the words of QEMU's `query-status`: `running`, `paused`, … */
   state(): Promise<string>
   pause(): Promise<void>

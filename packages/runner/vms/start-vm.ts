@@ -36,8 +36,11 @@ export async function startVm(host: VmHost, slot: VmmSlot, template: Template, r
     host.journal.update(slot.name, { vmId: id, cgroups: groups.paths })
     groups.admit(slot.pid)
     if (request.scratch !== undefined) await copyScratchDisk(request.scratch, slot.scratchDisk)
+    let vmmMs = 0
     const woken = (async () => {
-      const guest = await slot.wake(id)
+      await slot.wake()
+      vmmMs = performance.now() - startedAt
+      const guest = await slot.connect(id)
       const done = await guest.prepare({
         entropy: randomBytes(32).toString('base64'), machineId: randomBytes(16).toString('hex'), hostname: hostnameOf(id), mountScratch: slot.mounted !== true,
         ...(limits.pids === undefined ? {} : { pids: limits.pids }),
@@ -49,7 +52,7 @@ export async function startVm(host: VmHost, slot: VmmSlot, template: Template, r
     })()
     const died = slot.exited.then((detail): never => { throw new DomainError('vm_start_failed', { problem: detail }) })
     const guest = await withTimeout(Promise.race([woken, died]), PREPARE_TIMEOUT_MS, () => `it did not answer within ${PREPARE_TIMEOUT_MS} ms`)
-    return { vm: runningVm(host.driver, slot, guest, template, request, groups.paths, performance.now() - startedAt), guest }
+    return { vm: runningVm(host.driver, slot, guest, template, request, groups.paths, { vmmMs, restoreMs: performance.now() - startedAt }), guest }
   } catch (error) {
     await slot.release(groups.paths)
     throw error

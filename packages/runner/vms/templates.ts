@@ -31,7 +31,7 @@ export type TemplateDriver = Exclude<VmDriver['name'], 'process'>
 const TEMPLATE_DRIVERS: readonly TemplateDriver[] = ['qemu', 'firecracker']
 
 /**
- * Where the templates of QEMU and sockets live: in memory, since a template's memory file on a plain disk made boots hang, and since a
+ * Where the templates of QEMU live: in memory, since a template's memory file on a plain disk made boots hang, and since a
  * reboot then takes them away by itself. One folder per user and cache, so that two installations do not meet.
  */
 export function volatileFolder(cache: string): string {
@@ -51,7 +51,7 @@ export const jailsFolder = (cache: string) => join(firecrackerFolder(cache), 'ja
 
 export const templatesFolder = (cache: string, driver: TemplateDriver = 'qemu') => join(driver === 'qemu' ? volatileFolder(cache) : firecrackerFolder(cache), 'templates')
 
-/** @throws DomainError disk_full when the memory of a template and a few clones' sockets do not fit */
+/** @throws DomainError disk_full when the memory of a template does not fit */
 export function requireTemplateSpace(cache: string, size: VmSize, driver: TemplateDriver = 'qemu'): void {
   const path = templatesFolder(cache, driver)
   mkdirSync(path, { recursive: true, mode: 0o700 })
@@ -129,7 +129,11 @@ export function removeTemplates(cache: string, which: 'all' | 'stale' = 'all', d
       removed.push(directory)
     }
   }
-  if (!dryRun && which === 'all' && inUse.length === 0) for (const root of [volatileFolder(cache), firecrackerFolder(cache)]) removeUnlessUsed(root)
+  if (!dryRun && which === 'all' && inUse.length === 0) {
+    rmSync(volatileFolder(cache), { recursive: true, force: true })
+    const jails = jailsFolder(cache)
+    if (!existsSync(jails) || readdirSync(jails).length === 0) rmSync(firecrackerFolder(cache), { recursive: true, force: true })
+  }
   return { removed, inUse }
 }
 
@@ -142,16 +146,10 @@ export async function removeUnused(cache: string, template: Template): Promise<b
   return true
 }
 
-/** The folder above the templates, when no microVM has anything in it. */
-function removeUnlessUsed(root: string): void {
-  const used = ['slots', 'jails'].some((name) => existsSync(join(root, name)) && readdirSync(join(root, name)).length > 0)
-  if (!used) rmSync(root, { recursive: true, force: true })
-}
-
-/** Removes the folder of the microVMs' sockets, or jails, once no runner of this cache has any in it. */
-export function removeEmptySlots(cache: string, driver: TemplateDriver = 'qemu'): void {
+/** Removes the folder of the jails, once no runner of this cache has any in it. */
+export function removeEmptyJails(cache: string): void {
   try {
-    rmdirSync(driver === 'qemu' ? join(volatileFolder(cache), 'slots') : jailsFolder(cache))
+    rmdirSync(jailsFolder(cache))
   } catch (error) {
     // In use by another runner, or never made.
     if (!(error instanceof Error && 'code' in error && (error.code === 'ENOTEMPTY' || error.code === 'ENOENT'))) throw error

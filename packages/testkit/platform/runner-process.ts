@@ -32,7 +32,8 @@ export async function runnerHome(admin: Client, name = 'local'): Promise<Disposa
 /** Starts it and returns when it is ready for work. */
 export async function startRunnerProcess(place: { home: string; tokenFile: string; name: string }, serverUrl: string, env: Record<string, string> = {}): Promise<RunnerProcess> {
   const main = fileURLToPath(new URL('../../runner/main.ts', import.meta.url))
-  const child = spawn(process.execPath, [main, '--server', serverUrl, '--name', place.name, '--token-file', place.tokenFile], {
+  const compileCache = new URL('../../../bin/compile-cache.mjs', import.meta.url).href
+  const child = spawn(process.execPath, ['--import', compileCache, main, '--server', serverUrl, '--name', place.name, '--token-file', place.tokenFile], {
     env: { PATH: process.env['PATH'], HOME: place.home, SWARM_HOME: place.home, SWARM_VM_DRIVER: 'process', SWARM_CONCURRENCY: '1', ...env }, stdio: ['ignore', 'pipe', 'pipe'],
   })
   const said = text(child.stderr)

@@ -36,6 +36,10 @@ const open = (options: Partial<FirecrackerDriverOptions> = {}) => createFirecrac
 const restore = (limits = {}) => driver.restore(template, { id: `VM-CONTRACT${++count}`, limits, correlationId: 'test' })
 const records = () => openVmJournal(join(folder, 'state', 'vms')).records()
 const recordOf = (vmId: string) => records().find((record) => record.vmId === vmId)
+function scratchOf(vmId: string): string {
+  const record = recordOf(vmId)
+  return join(record?.folders[0] ?? '', 'firecracker', record?.slot ?? '', 'root', 'scratch')
+}
 
 /** Processes, jails, cgroups, records and half-made templates that are there beside those of `kept` slots. */
 function left(kept: readonly string[] = []): string[] {
@@ -99,6 +103,16 @@ suite('the Firecracker driver against a Firecracker that is none (needs root)', 
     expect(await vm.ended).toMatchObject({ reason: 'disposed' })
     expect(record?.process !== null && record !== undefined && isAlive(record.process as ProcessIdentity)).toBe(false)
     expect(left()).toEqual([])
+  })
+
+  test('stands still for good while its disk is saved, and starts another one with it', async () => {
+    await using vm = await restore()
+    writeFileSync(scratchOf(vm.id), 'kept')
+    const saved = join(folder, 'saved')
+    await vm.saveScratch?.(saved)
+    expect(fake.requests().at(-1)).toMatchObject({ method: 'PATCH', path: '/vm', operation: 'patchVm:Paused' })
+    await using other = await driver.restore(template, { id: 'VM-FROMDISK', limits: {}, correlationId: 'test', scratch: saved })
+    expect(readFileSync(scratchOf(other.id), 'utf8')).toBe('kept')
   })
 
   test('has sent each of its requests at least once, all of them valid and in order', () => {

@@ -13,7 +13,7 @@ import { createSlotPool, type SlotPool } from '../../vms/pool.ts'
 import { describeOrphan, reclaimOrphans, type ReclaimedOrphan } from '../../vms/reclaim.ts'
 import type { VmmSlot } from '../../vms/slot.ts'
 import { startVm, vmmMemoryBytes } from '../../vms/start-vm.ts'
-import { buildingFolder, finishTemplate, firecrackerFolder, jailsFolder, markTemplateUsed, readTemplate, removeEmptySlots, removeTemplates, requireTemplateSpace, templateKey, templateMadeOn } from '../../vms/templates.ts'
+import { buildingFolder, finishTemplate, firecrackerFolder, jailsFolder, markTemplateUsed, readTemplate, removeEmptyJails, removeTemplates, requireTemplateSpace, templateKey, templateMadeOn } from '../../vms/templates.ts'
 import type { RestoreOptions, Template, Vm, VmDriver, VmSize } from '../driver.ts'
 import { readBinaries, type FirecrackerPaths } from './binaries.ts'
 import { bootTemplate } from './boot.ts'
@@ -102,7 +102,7 @@ export async function createFirecrackerDriver(options: FirecrackerDriverOptions)
   }
 
   return {
-    name: 'firecracker', isolates: true, unenforced, reclaimed, restore, overheadBytes: TAKEN_OVERHEAD_BYTES,
+    name: 'firecracker', isolates: true, savesScratch: true, forkProblem: 'a Firecracker that is saved loses its connections, so that the original would not go on', unenforced, reclaimed, restore, overheadBytes: TAKEN_OVERHEAD_BYTES,
     live: () => [...live].map(({ id }) => id),
     prewarm: pool.prewarm,
     letGo: pool.trim,
@@ -148,7 +148,7 @@ export async function createFirecrackerDriver(options: FirecrackerDriverOptions)
       await Promise.all([...[...live].map((vm) => vm[Symbol.asyncDispose]()), pool[Symbol.asyncDispose]()])
       for (const mark of marks.values()) mark[Symbol.dispose]()
       removeSharedCgroups(cgroups)
-      removeEmptySlots(cache, 'firecracker')
+      removeEmptyJails(cache)
     },
   }
 }

@@ -1,8 +1,7 @@
-import { chmodSync, chownSync, closeSync, constants, linkSync, mkdirSync, openSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, closeSync, constants, linkSync, mkdirSync, openSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { DomainError } from '@swarm/core/errors.ts'
-import { lockFile } from '../../host/lock.ts'
-import type { UidRange } from '../../host/users.ts'
+import { takeUser, type UidRange } from '../../host/users.ts'
 import { JAIL_FILES } from './requests.ts'
 
 type JailFile = keyof typeof JAIL_FILES
@@ -26,25 +25,19 @@ export interface Jail extends Disposable {
 const TAIL_BYTES = 800
 
 /**
- * Makes the folder of a jail, whose owner says which user is taken: no two of a host have the same.
+ * Makes the folder of a jail, for a user that nobody else of this host runs as.
  * @param jails folder of all jails of this host
  * @param execFile the file name of the program, which the jailer names a folder by
  * @throws DomainError vm_start_failed when every user of the range is taken
  */
-export async function makeJail(jails: string, name: string, execFile: string, uids: UidRange): Promise<Jail> {
+export function makeJail(jails: string, name: string, execFile: string, uids: UidRange): Jail {
   const folder = join(jails, name)
   const root = join(folder, basename(execFile), name, 'root')
   mkdirSync(jails, { recursive: true, mode: 0o700 })
-  let uid: number
-  {
-    await using _lock = await lockFile(join(jails, '..', 'users.lock'))
-    const taken = new Set(readdirSync(jails).flatMap((each) => ownersOf(join(jails, each), each)))
-    uid = uids.first
-    while (taken.has(uid)) uid += 1
-    if (uid >= uids.first + uids.count) throw new DomainError('vm_start_failed', { problem: `all ${uids.count} users for microVMs are taken (vm.uidFirst, vm.uidCount)` })
-    mkdirSync(root, { recursive: true, mode: 0o700 })
-    chownSync(root, uid, uid)
-  }
+  mkdirSync(root, { recursive: true, mode: 0o700 })
+  const user = takeUser(uids)
+  const { uid } = user
+  chownSync(root, uid, uid)
   const descriptor = openSync(root, constants.O_RDONLY | constants.O_DIRECTORY)
   const file = (each: JailFile) => join(root, JAIL_FILES[each])
   let closed = false
@@ -71,17 +64,8 @@ export async function makeJail(jails: string, name: string, execFile: string, ui
     [Symbol.dispose]() {
       if (!closed) closeSync(descriptor)
       closed = true
+      user[Symbol.dispose]()
     },
-  }
-}
-
-/** The users of the jails in the folder of one microVM, whatever its program is called; none when it has just been removed. */
-function ownersOf(folder: string, name: string): number[] {
-  try {
-    return readdirSync(folder).flatMap((execFile) => statSync(join(folder, execFile, name, 'root'), { throwIfNoEntry: false })?.uid ?? [])
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENOTDIR')) return []
-    throw error
   }
 }
 

@@ -68,7 +68,7 @@ export async function startJailed(host: JailHost, name: string, limits: { memory
     return released
   }
   try {
-    const jail = await makeJail(jails, name, binaries.firecracker, uids)
+    const jail = makeJail(jails, name, binaries.firecracker, uids)
     undo.push(() => jail[Symbol.dispose](), async () => { for (const path of new Set([...own, ...extra])) await removeCgroup(path) })
     await fill(jail)
     for (const file of ['log', 'metrics', 'console'] as const) jail.give(file)

@@ -74,17 +74,22 @@ function asSlot({ name, jail, identity, api, exited, release }: JailedFirecracke
       throw new DomainError('vm_refused', { id: vmId, problem: error instanceof Error ? error.message : String(error) }, { cause: error })
     }
   }
+  const orExplained = async <Value>(work: () => Promise<Value>): Promise<Value> => {
+    try {
+      return await work()
+    } catch (error) {
+      throw explained(error, jail)
+    }
+  }
   let id = name
   return {
     name, pid: identity.pid, scratchDisk: jail.file('scratch'), exited, release,
-    async wake(vmId) {
+    wake: () => orExplained(async () => {
+      await api.send(REQUESTS.resume())
+    }),
+    connect(vmId) {
       id = vmId
-      try {
-        await api.send(REQUESTS.resume())
-        return await sayHello(vmId, jail.socket('vsock'), exited)
-      } catch (error) {
-        throw explained(error, jail)
-      }
+      return orExplained(() => sayHello(vmId, jail.socket('vsock'), exited))
     },
     state: async () => stateOf(await api.send(REQUESTS.describe())),
     pause: () => refusable(REQUESTS.pause(), id),

@@ -84,8 +84,9 @@ export async function createProcessDriver({ stateDir, onNotice = () => {} }: Pro
     }
     const wallClock = options.limits.wallMs === undefined ? undefined : setTimeout(() => void end('wall_clock', `it ran for ${options.limits.wallMs} ms`), options.limits.wallMs)
 
+    const restoreMs = performance.now() - startedAt
     const vm: Vm = {
-      id: options.id, driver: 'process', templateKey: template.key, startedMs: Date.now(), restoreMs: performance.now() - startedAt,
+      id: options.id, driver: 'process', templateKey: template.key, startedMs: Date.now(), vmmMs: restoreMs, restoreMs,
       workspace: join(work, 'repository'), agentProgram, ended: ended.promise,
       async exec(request): Promise<ExecResult> {
         if (ending !== null) throw new DomainError('vm_ended', { id: options.id, ...(await ended.promise) })

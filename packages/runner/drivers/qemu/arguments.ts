@@ -22,6 +22,18 @@ export interface QemuPlace {
 /** `hvf` is macOS's: its arguments are written by the documentation and were never run. */
 export type Accelerator = 'tcg' | 'kvm' | 'hvf'
 
+/**
+ * Machine models: the least that a guest can do with, each with PCI for its virtio devices. q35 under emulation, where a kernel on
+ * `microvm` hangs as it looks for the frequency of its clock, which KVM tells it. SATA and SMBus of q35 are of no use to a guest, and
+ * code that it could talk to; `microvm` has neither those nor legacy interrupts, timers and ROMs. Debian's kernels find no devices
+ * there without ACPI (docs/decisions/0018).
+ */
+export const MACHINES: Record<Accelerator, string> = {
+  tcg: 'q35,vmport=off,hpet=off,sata=off,smbus=off,usb=off',
+  kvm: 'microvm,acpi=on,pcie=on,pit=off,pic=off,rtc=on,usb=off,x-option-roms=off,auto-kernel-cmdline=off',
+  hvf: 'q35,vmport=off,hpet=off,sata=off,smbus=off,usb=off',
+}
+
 /** Translated code of the guest, MB, under software emulation. */
 export const TRANSLATION_CACHE_MB = 256
 
@@ -29,9 +41,8 @@ export const TRANSLATION_CACHE_MB = 256
 export const CONSOLE_BYTES = 64 * 1024
 
 /**
- * QEMU's command line. q35 with PCI devices: under TCG `-M microvm` can hang at TSC calibration, and Debian's kernels find
- * no devices there without ACPI. There is no network device of any kind. The sandbox denies QEMU new programs, more
- * privileges, obsolete calls and changes of its scheduling.
+ * QEMU's command line. There is no network device of any kind. The sandbox denies QEMU new programs, more privileges, obsolete
+ * calls and changes of its scheduling.
  */
 export function qemuArguments(place: QemuPlace): string[] {
   const { size } = place
@@ -39,8 +50,7 @@ export function qemuArguments(place: QemuPlace): string[] {
   const file = (name: keyof typeof DESCRIPTORS) => `/proc/self/fd/${DESCRIPTORS[name]}`
   return [
     '-name', place.name,
-    // SATA and SMBus of q35 are of no use to a guest, and code that it could talk to.
-    '-machine', 'q35,memory-backend=memory,vmport=off,hpet=off,sata=off,smbus=off,usb=off',
+    '-machine', `${MACHINES[place.accelerator]},memory-backend=memory`,
     // The translation cache may grow to 1 GiB by default: a busy guest of 512 MB then exceeded a limit of 1 GiB.
     '-accel', place.accelerator === 'tcg' ? `tcg,tb-size=${TRANSLATION_CACHE_MB}` : place.accelerator,
     '-cpu', place.accelerator === 'tcg' ? 'max' : 'host',

@@ -2,7 +2,6 @@ import { chmodSync, chownSync, createWriteStream, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { DomainError } from '@swarm/core/errors.ts'
-import { readHostRoom } from '../../host/room.ts'
 import type { GuestConnection } from '../../vms/guest-connection.ts'
 import { withTimeout } from '../../vms/start-vm.ts'
 import { copyScratchDisk } from '../../vms/template-boot.ts'
@@ -61,7 +60,6 @@ export async function forkQemu(parent: RunningQemu, children: readonly RestoreOp
 async function loadChildren(parent: RunningQemu, count: number, { load }: ForkSteps): Promise<Slot[]> {
   const { scratchDisk, folder } = parent.slot
   const beside = dirname(scratchDisk)
-  requireMemory(parent, beside, count)
   const files: ForkFiles = { scratchDisk: join(beside, 'fork-scratch'), state: join(beside, 'fork-state'), socket: join(folder, SOCKET) }
   const slots: Slot[] = []
   try {
@@ -131,11 +129,4 @@ function atMost(bytes: number): (source: AsyncIterable<Buffer>) => AsyncGenerato
       yield chunk
     }
   }
-}
-
-/** A child shares nothing with its parent: it takes its whole memory. */
-function requireMemory({ vm, template }: RunningQemu, scratch: string, count: number): void {
-  const { memoryFreeBytes } = readHostRoom({ scratch, templates: template.directory })
-  const neededMb = template.size.memoryMb * count
-  if (memoryFreeBytes < neededMb * MB) throw new DomainError('vm_refused', { id: vm.id, problem: `its host has ${Math.round(memoryFreeBytes / MB)} MB of memory left, and ${count} forks may take ${neededMb} MB` })
 }

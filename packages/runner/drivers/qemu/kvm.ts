@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { digestOf } from '../../images/inputs.ts'
 import type { Image } from '../../images/image.ts'
 import type { MachineFacts } from '../../host/machine.ts'
+import { MACHINES } from './arguments.ts'
 
 /** A real kernel boots in about a second on working KVM. */
 const PROBE_TIMEOUT_MS = 10_000
@@ -32,7 +33,7 @@ export async function probeKvm(cache: string, machine: MachineFacts, image: Imag
 
 function bootOnce(image: Image, qemu: string): Promise<KvmProbe> {
   const startedAt = performance.now()
-  const child = spawn(qemu, ['-name', 'swarm-kvm-probe', '-machine', 'q35,accel=kvm', '-cpu', 'host', '-m', '256M', '-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot',
+  const child = spawn(qemu, ['-name', 'swarm-kvm-probe', '-machine', MACHINES.kvm, '-accel', 'kvm', '-cpu', 'host', '-m', '256M', '-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot',
     '-kernel', image.kernel, '-initrd', image.initrd, '-append', 'console=ttyS0 reboot=t panic=-1 quiet swarm.probe', '-serial', 'stdio'], { stdio: ['ignore', 'pipe', 'pipe'] })
   let said = ''
   let up = false

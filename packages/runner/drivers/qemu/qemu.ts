@@ -11,7 +11,7 @@ import { journalFolder, openVmJournal } from '../../vms/journal.ts'
 import { createSlotPool, type SlotPool } from '../../vms/pool.ts'
 import { describeOrphan, reclaimOrphans, type ReclaimedOrphan } from '../../vms/reclaim.ts'
 import { startVm } from '../../vms/start-vm.ts'
-import { buildingFolder, finishTemplate, markTemplateUsed, readTemplate, removeEmptySlots, removeTemplates, removeUnused, requireTemplateSpace, templateKey, volatileFolder } from '../../vms/templates.ts'
+import { buildingFolder, finishTemplate, markTemplateUsed, readTemplate, removeTemplates, removeUnused, requireTemplateSpace, templateKey, volatileFolder } from '../../vms/templates.ts'
 import type { RestoreOptions, Template, Vm, VmDriver, VmSize } from '../driver.ts'
 import { TRANSLATION_CACHE_MB, type Accelerator } from './arguments.ts'
 import { bootTemplate } from './boot.ts'
@@ -62,6 +62,8 @@ export async function createQemuDriver(options: QemuDriverOptions): Promise<Qemu
   for (const orphan of reclaimed) onNotice(describeOrphan(orphan))
   const unenforced = (['cpu', 'memory'] as const).flatMap((limit) => (cgroups[limit] ? [] : [`${limit}: ${cgroups.problems[limit] ?? 'unknown'}`]))
   for (const limit of unenforced) onNotice(`this host cannot limit ${limit}`)
+  const users = process.getuid?.() === 0 ? options.uids ?? DEFAULT_UIDS : null
+  if (users === null) onNotice('the runner is not root, so each QEMU runs as its user: a guest that took one over would have the files of that user')
 
   const marks = new Map<string, Disposable>()
   const live = new Map<string, RunningQemu>()
@@ -70,7 +72,7 @@ export async function createQemuDriver(options: QemuDriverOptions): Promise<Qemu
   let disposed = false
 
   const places = (template: Template): SlotPlaces => ({
-    journal, disks: join(stateDir, 'disks'), accelerator: accelerators.get(template.key) ?? 'tcg', users: process.getuid?.() === 0 ? options.uids ?? DEFAULT_UIDS : null,
+    journal, disks: join(stateDir, 'disks'), accelerator: accelerators.get(template.key) ?? 'tcg', users,
     memory: ({ directory }) => memories.of(directory, join(directory, 'memory')),
   })
 
@@ -167,7 +169,6 @@ export async function createQemuDriver(options: QemuDriverOptions): Promise<Qemu
       await memories[Symbol.asyncDispose]()
       for (const mark of marks.values()) mark[Symbol.dispose]()
       removeSharedCgroups(cgroups)
-      removeEmptySlots(cache)
     },
   }
 }

@@ -58,9 +58,11 @@ export async function startSlot(template: Template, places: SlotPlaces, source: 
     let released: Promise<void> | null = null
     const slot: Slot = {
       name, qemu, scratchDisk, uid: user?.uid ?? null, folder, pid: qemu.identity.pid, exited: qemu.exited, mounted: source.memoryIn === 'state',
-      async wake(vmId) {
-        const guest = connectGuest(vmId, qemu.channel)
+      async wake() {
         await qemu.qmp.command('cont')
+      },
+      async connect(vmId) {
+        const guest = connectGuest(vmId, qemu.channel)
         await (source.memoryIn === 'state' ? guest.takeOver() : guest.hello())
         return guest
       },
