@@ -90,7 +90,7 @@ test('a fork goes on beside it, is a microVM of its own, and is refused where th
     await vi.waitFor(async () => { expect(await countIn(vm)).toBeGreaterThan(first) }, { timeout: 30_000 })
   }
   // Two cores, one promised to each of them.
-  expect(await desk.swarm(['vm', 'fork', vmId, '--json'])).toMatchObject({ code: 1, json: { error: { message: expect.stringContaining('0 cores of CPU time left to promise, 1 cores needed') as string } } })
+  expect(await desk.swarm(['vm', 'fork', vmId, '--json'])).toMatchObject({ code: 2, json: { error: { message: expect.stringContaining('0 cores of CPU time left to promise, 1 cores needed') as string } } })
   expect((await desk.swarm(['vm', 'kill', child, '--json'])).code).toBe(0)
   await vi.waitFor(async () => { expect((await admin.call(listVms, { query: { state: 'running' } })).items.map(({ id }) => id)).toEqual([vmId]) }, { timeout: 30_000 })
 })

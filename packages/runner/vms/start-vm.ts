@@ -8,7 +8,8 @@ import { runningVm } from './running-vm.ts'
 import type { VmmSlot } from './slot.ts'
 import { copyScratchDisk } from './template-boot.ts'
 
-const PREPARE_TIMEOUT_MS = 60_000
+/** A hundred at once on two cores without KVM take 80 s to answer; nobody looks at the health of one before. */
+const PREPARE_TIMEOUT_MS = 300_000
 
 export interface VmHost {
   driver: VmDriver['name']

@@ -12,7 +12,7 @@ import type { Image } from '../images/image.ts'
 import { digestOf } from '../images/inputs.ts'
 
 /** Raised when a template is made differently. */
-const TEMPLATE_FORMAT = 2
+const TEMPLATE_FORMAT = 3
 /** Unused templates of images that still exist: this many are kept, the newest, and this long. Each takes about 0.3 GB of memory. */
 const UNUSED_KEPT = 3
 const UNUSED_KEPT_MS = 7 * 24 * 3_600_000

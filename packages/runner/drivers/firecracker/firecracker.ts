@@ -13,6 +13,7 @@ import { createSlotPool, type SlotPool } from '../../vms/pool.ts'
 import { describeOrphan, reclaimOrphans, type ReclaimedOrphan } from '../../vms/reclaim.ts'
 import type { VmmSlot } from '../../vms/slot.ts'
 import { startVm, vmmMemoryBytes } from '../../vms/start-vm.ts'
+import { noteExtents } from '../../vms/template-boot.ts'
 import { buildingFolder, finishTemplate, firecrackerFolder, jailsFolder, markTemplateUsed, readTemplate, removeEmptyJails, removeTemplates, requireTemplateSpace, templateKey, templateMadeOn } from '../../vms/templates.ts'
 import type { RestoreOptions, Template, Vm, VmDriver, VmSize } from '../driver.ts'
 import { readBinaries, type FirecrackerPaths } from './binaries.ts'
@@ -138,6 +139,7 @@ export async function createFirecrackerDriver(options: FirecrackerDriverOptions)
         const folder = buildingFolder(cache, key, 'firecracker')
         mkdirSync(host.jails, { recursive: true, mode: 0o700 })
         await bootTemplate(host, folder, image, size, `swarm-slot-template-${key.slice(0, 8)}`, vmmMemoryBytes({ size }, vmHost))
+        await noteExtents(folder)
         const built = finishTemplate(cache, folder, key, image, size, madeOn, 'firecracker')
         onProgress({ phase: 'ready', detail: `template booted in ${Math.round(performance.now() - startedAt)} ms` })
         return built

@@ -5,7 +5,7 @@ import { DomainError } from '@swarm/core/errors.ts'
 import { readCpuModel } from '../../host/machine.ts'
 import { connectGuest, type GuestConnection } from '../../vms/guest-connection.ts'
 import type { VmmSlot } from '../../vms/slot.ts'
-import { copyScratchDisk } from '../../vms/template-boot.ts'
+import { fillScratchDisk } from '../../vms/template-boot.ts'
 import { templateMadeOn } from '../../vms/templates.ts'
 import type { Template, VmStats } from '../driver.ts'
 import { FirecrackerError } from './api.ts'
@@ -41,7 +41,7 @@ export async function startSlot(host: JailHost, template: Template, options: Slo
   const vmm = await startJailed(host, name, { memoryBytes: options.memoryBytes, fileBytes: template.size.scratchMb * 1024 * 1024 }, async (jail) => {
     for (const file of ['memory', 'state'] as const) jail.link(file, join(template.directory, file))
     jail.link('root', image.root)
-    await copyScratchDisk(join(template.directory, 'scratch'), jail.file('scratch'))
+    fillScratchDisk(template.directory, jail.file('scratch'))
     jail.give('scratch')
   })
   try {

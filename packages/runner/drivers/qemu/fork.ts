@@ -7,19 +7,19 @@ import { withTimeout } from '../../vms/start-vm.ts'
 import { copyScratchDisk } from '../../vms/template-boot.ts'
 import type { RestoreOptions, Template, Vm } from '../driver.ts'
 import { acceptOne } from './process.ts'
-import type { Slot, SlotSource } from './slot.ts'
+import type { SavedVm, Slot } from './slot.ts'
 
 /** A running microVM with what it is made of. */
 export interface RunningQemu { readonly vm: Vm; readonly slot: Slot; readonly guest: GuestConnection; readonly template: Template }
 
 interface ForkSteps {
   /** A process that has loaded a saved microVM and waits. */
-  load(source: SlotSource): Promise<Slot>
+  load(saved: SavedVm): Promise<Slot>
   /** Makes it a microVM of its own, or releases it. */
   start(slot: Slot, request: RestoreOptions): Promise<Vm>
 }
 
-interface ForkFiles { readonly scratchDisk: string; readonly state: string; readonly socket: string }
+interface ForkFiles extends SavedVm { readonly socket: string }
 
 /** Writing the memory and loading it go by the disk: slow ones do 50 MB/s. */
 const SAVE_TIMEOUT_MS = 120_000
@@ -64,7 +64,7 @@ async function loadChildren(parent: RunningQemu, count: number, { load }: ForkSt
   const slots: Slot[] = []
   try {
     await save(parent, files)
-    for (let at = 0; at < count; at++) slots.push(await load({ scratchDisk: files.scratchDisk, state: files.state, memoryIn: 'state' }))
+    for (let at = 0; at < count; at++) slots.push(await load(files))
     return slots
   } catch (error) {
     await Promise.all(slots.map((slot) => slot.release([])))

@@ -11,6 +11,7 @@ import { journalFolder, openVmJournal } from '../../vms/journal.ts'
 import { createSlotPool, type SlotPool } from '../../vms/pool.ts'
 import { describeOrphan, reclaimOrphans, type ReclaimedOrphan } from '../../vms/reclaim.ts'
 import { startVm } from '../../vms/start-vm.ts'
+import { noteExtents } from '../../vms/template-boot.ts'
 import { buildingFolder, finishTemplate, markTemplateUsed, readTemplate, removeTemplates, removeUnused, requireTemplateSpace, templateKey, volatileFolder } from '../../vms/templates.ts'
 import type { RestoreOptions, Template, Vm, VmDriver, VmSize } from '../driver.ts'
 import { TRANSLATION_CACHE_MB, type Accelerator } from './arguments.ts'
@@ -119,7 +120,7 @@ export async function createQemuDriver(options: QemuDriverOptions): Promise<Qemu
       const { template } = parent
       const startedAt = performance.now()
       return forkQemu(parent, children, {
-        load: (source) => startSlot(template, places(template), source),
+        load: (saved) => startSlot(template, places(template), saved),
         start: (slot, request) => start(slot, template, request, startedAt),
       })
     },
@@ -155,6 +156,7 @@ export async function createQemuDriver(options: QemuDriverOptions): Promise<Qemu
         journal.add(name, [folder])
         try {
           await bootTemplate(folder, image, size, accelerator, name)
+          await noteExtents(folder)
           const built = finishTemplate(cache, folder, key, image, size, { vmmVersion: machine.qemuVersion, cpuModel: machine.cpuModel })
           onProgress({ phase: 'ready', detail: `template booted in ${Math.round(performance.now() - startedAt)} ms` })
           return built

@@ -6,7 +6,7 @@ import { takeUser, type UidRange } from '../../host/users.ts'
 import { connectGuest } from '../../vms/guest-connection.ts'
 import type { VmJournal } from '../../vms/journal.ts'
 import type { VmmSlot } from '../../vms/slot.ts'
-import { copyScratchDisk } from '../../vms/template-boot.ts'
+import { copyScratchDisk, fillScratchDisk } from '../../vms/template-boot.ts'
 import type { Template } from '../driver.ts'
 import { CONSOLE_BYTES, DESCRIPTORS, type Accelerator } from './arguments.ts'
 import { startQemu, type QemuProcess } from './process.ts'
@@ -30,10 +30,11 @@ export interface SlotPlaces {
   memory: (template: Template) => Promise<number>
 }
 
-/** Where a slot's disk and state come from; of a fork (`state`), whose guest is in the midst of something, its memory too. */
-export interface SlotSource { readonly scratchDisk: string; readonly state: string; readonly memoryIn: 'template' | 'state' }
+/** A saved microVM to go on from, whose state holds its memory too. */
+export interface SavedVm { readonly scratchDisk: string; readonly state: string }
 
-export async function startSlot(template: Template, places: SlotPlaces, source: SlotSource = { scratchDisk: join(template.directory, 'scratch'), state: join(template.directory, 'state'), memoryIn: 'template' }): Promise<Slot> {
+/** @param saved what a fork goes on from; without it the slot begins as the template is */
+export async function startSlot(template: Template, places: SlotPlaces, saved?: SavedVm): Promise<Slot> {
   const name = places.journal.newSlot()
   const disks = join(places.disks, name)
   const user = places.users === null ? null : takeUser(places.users)
@@ -49,21 +50,22 @@ export async function startSlot(template: Template, places: SlotPlaces, source: 
     const scratchDisk = join(disks, 'scratch')
     const { image } = template
     if (image === null) throw new TypeError('a template of the QEMU driver has an image')
-    await copyScratchDisk(source.scratchDisk, scratchDisk)
+    if (saved === undefined) fillScratchDisk(template.directory, scratchDisk)
+    else await copyScratchDisk(saved.scratchDisk, scratchDisk)
     const qemu = await startQemu({
       place: { name, accelerator: places.accelerator, image, size: template.size, scratchDisk, role: 'clone' },
-      stateFile: source.state, memory: await places.memory(template), uid: user?.uid ?? null, folder,
+      stateFile: saved?.state ?? join(template.directory, 'state'), memory: await places.memory(template), uid: user?.uid ?? null, folder,
       onSpawn: (process) => places.journal.update(name, { process }),
     })
     let released: Promise<void> | null = null
     const slot: Slot = {
-      name, qemu, scratchDisk, uid: user?.uid ?? null, folder, pid: qemu.identity.pid, exited: qemu.exited, mounted: source.memoryIn === 'state',
+      name, qemu, scratchDisk, uid: user?.uid ?? null, folder, pid: qemu.identity.pid, exited: qemu.exited, mounted: saved !== undefined,
       async wake() {
         await qemu.qmp.command('cont')
       },
       async connect(vmId) {
         const guest = connectGuest(vmId, qemu.channel)
-        await (source.memoryIn === 'state' ? guest.takeOver() : guest.hello())
+        await (saved === undefined ? guest.hello() : guest.takeOver())
         return guest
       },
       state: async () => (await qemu.qmp.command('query-status') as { status: string }).status,
@@ -86,7 +88,7 @@ export async function startSlot(template: Template, places: SlotPlaces, source: 
       },
     }
     try {
-      await load(qemu, source)
+      await load(qemu, saved === undefined)
     } catch (error) {
       await slot.release([])
       throw error
@@ -98,8 +100,9 @@ export async function startSlot(template: Template, places: SlotPlaces, source: 
   }
 }
 
-async function load({ qmp }: QemuProcess, { memoryIn }: SlotSource): Promise<void> {
-  await qmp.command('migrate-set-capabilities', { capabilities: [{ capability: 'x-ignore-shared', state: memoryIn === 'template' }, { capability: 'events', state: true }] })
+/** @param memoryIsThere in the template's file, mapped; else it is in the state */
+async function load({ qmp }: QemuProcess, memoryIsThere: boolean): Promise<void> {
+  await qmp.command('migrate-set-capabilities', { capabilities: [{ capability: 'x-ignore-shared', state: memoryIsThere }, { capability: 'events', state: true }] })
   const loaded = qmp.event('MIGRATION', ({ status }) => status === 'completed' || status === 'failed')
   await qmp.command('migrate-incoming', { uri: `fd:${DESCRIPTORS.state}` })
   if ((await loaded)['status'] !== 'completed') throw new DomainError('vm_start_failed', { problem: 'QEMU could not load the template' })
