@@ -58,7 +58,7 @@ try {
   note(`${driver.name}, ${TEST_SIZE.memoryMb} MiB each; load average before: ${load?.toFixed(2)}`)
   await oneByOne({ ...subject, note: () => {} }, 1) // what is read for the first time is in the page cache from now on
   benchmarks.push(...await oneByOne(subject, runs))
-  benchmarks.push(...await allAtOnce(subject, count, count > 30 ? 2 : 3))
+  benchmarks.push(...await allAtOnce(subject, count, 3))
 } finally {
   const left = await leftovers()
   for (const each of left) note(`left behind: ${each}`)

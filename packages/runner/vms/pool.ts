@@ -7,7 +7,7 @@ import type { Template } from '../drivers/driver.ts'
 
 /** Restores closer together than this find no time in between to start a replacement: 0.1 s on an idle host, 1 to 5 s on two busy cores under emulation. */
 const BURST_MS = 5_000
-/** What was not used for so long is not kept: a waiting process takes 35 MB of memory for itself and saves its restore 0.2 to 0.3 s (docs/microvms.md). */
+/** What was not used for so long is not kept: a waiting process takes 35 MB of memory for itself and saves its restore 0.05 to 0.1 s (docs/microvms.md). */
 const KEEP_MS = 5 * 60_000
 /** A template takes 0.2 to 0.3 GB of memory, and 5 to 10 s to boot again; teams pause for meetings, and go home. */
 const TEMPLATE_KEEP_MS = 30 * 60_000

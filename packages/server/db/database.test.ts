@@ -16,7 +16,7 @@ const newest = Object.keys(MIGRATIONS).at(-1)
 
 eachDialect((dialect, make) => {
   test('an empty database is brought to the newest migration, once', async () => {
-    await using place = await make()
+    await using place = await make('empty')
     {
       await using db = await place.open()
       expect((await db.migrations()).at(-1)).toBe(newest)
@@ -26,7 +26,7 @@ eachDialect((dialect, make) => {
   })
 
   if (dialect === 'postgres') test('replicas that start together migrate once', async () => {
-    await using place = await make()
+    await using place = await make('empty')
     const opened = await Promise.all([place.open(), place.open(), place.open()])
     for (const db of opened) {
       expect(await db.migrations()).toEqual(Object.keys(MIGRATIONS))
@@ -47,7 +47,7 @@ eachDialect((dialect, make) => {
   })
 
   test('a migration that fails leaves nothing of itself', async () => {
-    await using place = await make()
+    await using place = await make('empty')
     const broken: typeof MIGRATIONS = { ...MIGRATIONS, '9000-broken': { up: async (trx) => {
       await trx.schema.createTable('half').addColumn('id', 'text').execute()
       throw new Error('broken on purpose')

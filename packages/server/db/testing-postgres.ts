@@ -3,10 +3,12 @@ import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs
 import { tmpdir, userInfo } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { createInterface } from 'node:readline'
+import pg from 'pg'
+import { openDatabase } from './open.ts'
 
 /*
  * vitest globalSetup: one private PostgreSQL for the run, on a Unix socket in a folder of its own, without fsync. Its URL
- * goes to the tests by SWARM_TEST_POSTGRES, or the reason why there is none by SWARM_TEST_POSTGRES_MISSING.
+ * goes to the tests by SWARM_TEST_POSTGRES (and in SWARM_TEST_POSTGRES_TEMPLATE the name of a migrated database), or the reason why there is none by SWARM_TEST_POSTGRES_MISSING.
  */
 
 /** Folder with initdb and postgres, or undefined. */
@@ -82,6 +84,20 @@ async function waitUntilReady(pgIsReady: string, folder: string): Promise<void> 
   }
 }
 
+/** @returns the name of a new database with every migration, to which nobody is connected */
+async function migratedDatabase(server: string): Promise<string> {
+  const name = 'swarm_template'
+  const client = new pg.Client({ connectionString: server })
+  await client.connect()
+  await client.query(`create database ${name}`)
+  await client.end()
+  const home = mkdtempSync(join(tmpdir(), 'swarm-db-'))
+  await using opened = new AsyncDisposableStack()
+  opened.defer(() => { rmSync(home, { recursive: true, force: true }) })
+  opened.use(await openDatabase({ home, databaseUrl: Object.assign(new URL(server), { pathname: `/${name}` }).href, strictUnits: true }))
+  return name
+}
+
 export default async function setup(): Promise<() => Promise<void>> {
   const given = process.env['SWARM_TEST_POSTGRES']
   if (given !== undefined && given !== '') return async () => undefined
@@ -93,5 +109,6 @@ export default async function setup(): Promise<() => Promise<void>> {
     return async () => undefined
   }
   process.env['SWARM_TEST_POSTGRES'] = started.url
+  process.env['SWARM_TEST_POSTGRES_TEMPLATE'] = await migratedDatabase(started.url)
   return started.stop
 }

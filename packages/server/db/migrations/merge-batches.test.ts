@@ -4,7 +4,7 @@ import { MIGRATIONS } from './index.ts'
 
 eachDialect((_, make) => {
   test('a change that an earlier version was merging waits in its place again after the upgrade, with the approval that it has', async () => {
-    await using place = await make()
+    await using place = await make('empty')
     const before = Object.fromEntries(Object.entries(MIGRATIONS).filter(([name]) => name < '0002'))
     {
       await using db = await place.open({ migrations: before })

@@ -4,7 +4,7 @@ import { MIGRATIONS } from './index.ts'
 
 eachDialect((_, make) => {
   test('what an earlier version noted about a stop keeps its meaning after the upgrade: a stall leaves its ticket at work, a person does not', async () => {
-    await using place = await make()
+    await using place = await make('empty')
     {
       await using db = await place.open({ migrations: Object.fromEntries(Object.entries(MIGRATIONS).filter(([name]) => name < '0008')) })
       await db.write(async (trx) => {
