@@ -1,11 +1,13 @@
 import { existsSync } from 'node:fs'
 import { defineConfig } from 'vitest/config'
 
-// Three projects, run one after the other by scripts/test.mjs: what needs a microVM or a network namespace has the machine to
-// itself, since two cores that emulate a CPU leave no time to spare for a neighbour's deadline.
+// Projects that run one after the other (scripts/test.mjs): what needs a microVM or a network namespace has the machine to itself,
+// since two cores that emulate a CPU leave no time to spare for a neighbour's deadline. Builds and whole platforms have no such
+// deadlines, and wait for much: two of them go beside each other.
 const VM_TESTS = 'packages/**/*.vm.test.ts'
+const PLATFORM_TESTS = ['packages/testkit/platform/*.vm.test.ts', 'packages/runner/images/*.vm.test.ts']
 const NETNS_TESTS = 'packages/**/*.netns.test.ts'
-const POSTGRES_SETUP = 'packages/server/db/testing-postgres.ts'
+const DATABASE_SETUP = 'packages/server/db/testing-setup.ts'
 
 export default defineConfig({
   test: {
@@ -24,7 +26,7 @@ export default defineConfig({
           name: 'unit',
           include: ['packages/**/*.test.ts', 'scripts/**/*.test.mjs', 'bench/**/*.test.ts'],
           exclude: ['**/node_modules/**', '**/fixtures/**', VM_TESTS, NETNS_TESTS],
-          globalSetup: existsSync(POSTGRES_SETUP) ? [POSTGRES_SETUP] : [],
+          globalSetup: existsSync(DATABASE_SETUP) ? [DATABASE_SETUP] : [],
           // One more than cores: most of these wait for processes of their own.
           maxWorkers: 3,
         },
@@ -34,12 +36,23 @@ export default defineConfig({
         test: {
           name: 'vm',
           include: [VM_TESTS],
-          exclude: ['**/node_modules/**', '**/fixtures/**'],
+          exclude: ['**/node_modules/**', '**/fixtures/**', ...PLATFORM_TESTS],
           // Under emulation a boot takes seconds and a command that starts Node most of one.
           testTimeout: 240_000,
           hookTimeout: 420_000,
           fileParallelism: false,
           maxWorkers: 1,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'platform',
+          include: PLATFORM_TESTS,
+          exclude: ['**/node_modules/**', '**/fixtures/**'],
+          testTimeout: 480_000,
+          hookTimeout: 420_000,
+          maxWorkers: 2,
         },
       },
       {

@@ -1,4 +1,4 @@
-// Every test: what runs in parallel first, then microVMs and network namespaces one at a time, then what the run left behind.
+// Every test: what runs in parallel first, then microVMs, whole platforms on them and network namespaces, then what the run left behind.
 //   npm test [-- <vitest's arguments>]      e.g. npm test -- packages/core      npm test -- -t "stale fence"
 // The last line is the total: `N passed, N failed, N skipped`.
 // What is left behind is judged by the run's own marks and by what is new on the machine; SWARM_TEST_SHARED_MACHINE=1 leaves the
@@ -16,7 +16,8 @@ import { leaksSince, markerEnvironment, processesOf, snapshot } from './test/lea
 /** A phase that takes longer hangs: its processes are ended and it counts as failed. A whole run is meant to stay under 20 minutes. */
 const PHASES = [
   { name: 'unit', title: 'in parallel', limitMinutes: 20 },
-  { name: 'vm', title: 'microVMs, one file at a time', limitMinutes: 20 },
+  { name: 'vm', title: 'microVMs, one file at a time', limitMinutes: 15 },
+  { name: 'platform', title: 'whole platforms on microVMs, and images, two files at a time', limitMinutes: 15 },
   { name: 'netns', title: 'network namespaces, one file at a time', limitMinutes: 4 },
 ]
 /** Ending takes a moment: a process that still ends after its test is no leak. */

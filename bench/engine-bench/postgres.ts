@@ -1,5 +1,5 @@
 import { Logger, makeWorkerUtils, runOnce } from 'graphile-worker'
-import { startPostgres } from '@swarm/server/db/testing-postgres.ts'
+import { startPostgres } from '@swarm/server/db/testing-setup.ts'
 import { openDatabase } from '@swarm/server/db/open.ts'
 import { benchmark, elapsedMs, median, type Benchmark, type Suite } from '../measure.ts'
 import { engineRate } from './throughput.ts'

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { copyFileSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
@@ -18,8 +18,10 @@ export interface TestDatabase extends AsyncDisposable {
 }
 
 /** A place for tests that are not about the database. */
-export async function sqlitePlace(): Promise<TestDatabase> {
+export async function sqlitePlace(how?: 'empty'): Promise<TestDatabase> {
   const home = mkdtempSync(join(tmpdir(), 'swarm-db-'))
+  const template = process.env['SWARM_TEST_SQLITE_TEMPLATE']
+  if (how !== 'empty' && template !== undefined) copyFileSync(template, join(home, 'swarm.sqlite'))
   return {
     dialect: 'sqlite', home, databaseUrl: undefined,
     open: (options) => openDatabase({ home, strictUnits: true, ...options }),
@@ -57,8 +59,7 @@ async function postgresPlace(server: string, template?: string): Promise<TestDat
 /**
  * One suite over both databases: `describe`s `suite` for SQLite and, where the run has a PostgreSQL, for PostgreSQL.
  * `make()` gives a fresh place: `await using place = await make(); await using db = await place.open()`. One that is to be opened with
- * migrations of the test's own, or whose first migration is the test, is `make('empty')`: PostgreSQL copies a migrated one otherwise,
- * which takes less than half as long.
+ * migrations of the test's own, or whose first migration is the test, is `make('empty')`: others begin as copies of one that is migrated.
  */
 export function eachDialect(suite: (dialect: Dialect, make: (how?: 'empty') => Promise<TestDatabase>) => void): void {
   describe('sqlite', () => { suite('sqlite', sqlitePlace) })

@@ -98,7 +98,25 @@ async function migratedDatabase(server: string): Promise<string> {
   return name
 }
 
+/** A SQLite database with every migration, in a folder of its own. */
+async function migratedFile(): Promise<Disposable & { path: string }> {
+  const home = mkdtempSync(join(tmpdir(), 'swarm-db-'))
+  const db = await openDatabase({ home, strictUnits: true })
+  await db[Symbol.asyncDispose]()
+  return { path: join(home, 'swarm.sqlite'), [Symbol.dispose]: () => { rmSync(home, { recursive: true, force: true }) } }
+}
+
 export default async function setup(): Promise<() => Promise<void>> {
+  const file = await migratedFile()
+  process.env['SWARM_TEST_SQLITE_TEMPLATE'] = file.path
+  const stop = await setUpPostgres()
+  return async () => {
+    file[Symbol.dispose]()
+    await stop()
+  }
+}
+
+async function setUpPostgres(): Promise<() => Promise<void>> {
   const given = process.env['SWARM_TEST_POSTGRES']
   if (given !== undefined && given !== '') return async () => undefined
   const started = await startPostgres()
