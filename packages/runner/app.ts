@@ -71,7 +71,7 @@ export function startRunner(options: RunnerOptions): Runner {
   const working = new Set<Promise<void>>()
   const sampling = startSampling(options.machines.vms, (error) => { logger.warn({ err: error }, 'a microVM could not be measured') })
   const operations = startOperations({
-    link, vms: options.machines.vms, driver: options.machines.driver, acquireLike: options.machines.acquireLike, noRoom: options.machines.noRoom, bootId, serverUrl: options.serverUrl, token: options.token, closing: closing.signal, onTrouble: (error, what) => { logger.warn({ err: error }, what) },
+    link, vms: options.machines.vms, driver: options.machines.driver, acquireFork: options.machines.acquireFork, noRoom: options.machines.noRoom, bootId, serverUrl: options.serverUrl, token: options.token, closing: closing.signal, onTrouble: (error, what) => { logger.warn({ err: error }, what) },
   })
 
   async function carryOut(work: Work, lease: Lease): Promise<void> {

@@ -31,8 +31,8 @@ export interface Machines {
   untilRoom(signal: AbortSignal): Promise<void>
   /** Waits for its turn and for room for the microVM of this work. @throws DomainError vm_too_large */
   acquire(work: Work, signal: AbortSignal): Promise<Place>
-  /** The same for microVMs that are as large as this one, all together. */
-  acquireLike(vm: Pick<RegisteredVm, 'limits' | 'size'>, count: number, signal: AbortSignal): Promise<Place>
+  /** The same for a fork of this microVM. */
+  acquireFork(vm: Pick<RegisteredVm, 'limits' | 'size'>, signal: AbortSignal): Promise<Place>
   /** Why this host has room for no further microVM, in words; null while nobody waits. */
   noRoom(): string | null
   /** Told whenever that changes. */

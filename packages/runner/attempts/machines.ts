@@ -21,6 +21,8 @@ export interface Wanted { readonly image: Work['image']; readonly limits: Pick<W
 /** A template that is made or was made, and who waits for it. */
 interface Made {
   usedMs: number
+  /** Where it is, once it was made. */
+  directory: string | null
   readonly template: Promise<Template>
   readonly waiting: Set<(progress: BuildProgress) => void>
   last: BuildProgress | null
@@ -47,11 +49,13 @@ export function createMachines(options: {
   const templates = new Map<string, Made>()
   const keyOf = ({ image, limits }: Wanted) => JSON.stringify([image, limits.memoryMb, limits.diskMb])
 
+  const imageFor = (wanted: Wanted, onProgress: (progress: BuildProgress) => void, signal?: AbortSignal) => ensureImage({
+    cache: settings.cache, extras: wanted.image, onProgress, ...(signal === undefined ? {} : { signal }),
+    ...(settings.caFile === undefined ? {} : { extraCaFiles: [settings.caFile] }),
+  })
+
   async function build(wanted: Wanted, onProgress: (progress: BuildProgress) => void, signal?: AbortSignal): Promise<Template> {
-    const image = !driver.isolates ? null : await ensureImage({
-      cache: settings.cache, extras: wanted.image, onProgress, ...(signal === undefined ? {} : { signal }),
-      ...(settings.caFile === undefined ? {} : { extraCaFiles: [settings.caFile] }),
-    })
+    const image = driver.isolates ? await imageFor(wanted, onProgress, signal) : null
     const template = await driver.buildTemplate(image, { vcpus: settings.vm.vcpus, memoryMb: wanted.limits.memoryMb, scratchMb: wanted.limits.diskMb }, onProgress)
     void prune()
     return template
@@ -88,7 +92,7 @@ export function createMachines(options: {
     if (known) return Object.assign(known, { usedMs: Date.now() })
     const waiting: Made['waiting'] = new Set()
     const made: Made = {
-      waiting, last: null, usedMs: Date.now(),
+      waiting, last: null, usedMs: Date.now(), directory: null,
       // Not at once: what a build says first is heard by what is made here.
       template: Promise.resolve().then(() => build(wanted, (progress) => {
         made.last = progress.phase === 'probe' ? null : progress
@@ -97,11 +101,36 @@ export function createMachines(options: {
       }, signal)),
     }
     templates.set(key, made)
-    made.template.then(() => { made.last = null }, () => {
+    made.template.then(({ directory }) => { Object.assign(made, { last: null, directory }) }, () => {
       // A failure is not remembered: the next work tries again.
       templates.delete(key)
     })
     return made
+  }
+
+  /** Whether the template is there, or is being made in the place of other work. */
+  function isThere(wanted: Wanted): boolean {
+    const made = templates.get(keyOf(wanted))
+    return made !== undefined && (made.directory === null || existsSync(made.directory))
+  }
+
+  async function templateFor(wanted: Wanted, onProgress: (progress: BuildProgress) => void, signal?: AbortSignal): Promise<Template> {
+    for (;;) {
+      const isNew = !templates.has(keyOf(wanted))
+      const made = make(wanted, signal)
+      // Who comes later hears where it stands. Without an image nothing is made that anybody would wait for.
+      if (made.last !== null && driver.isolates) onProgress(made.last)
+      if (driver.isolates) made.waiting.add(onProgress)
+      try {
+        const template = await made.template
+        // One that was made before: the driver is asked all the same, and knows from that that the template is in use.
+        if (existsSync(template.directory)) return isNew || template.image === null ? template : await driver.buildTemplate(template.image, template.size, onProgress)
+      } finally {
+        made.waiting.delete(onProgress)
+      }
+      // Memory files do not survive a clean-up of /dev/shm by somebody else, nor half an hour without use: what is gone is made again.
+      for (const [key, each] of templates) if (each === made) templates.delete(key)
+    }
   }
 
   /** What a microVM may take at most. A driver that limits nothing promises nothing either. */
@@ -121,36 +150,20 @@ export function createMachines(options: {
     onNoRoom: admission.onProblem,
     // What the next work will need is not known before it is claimed: what is usual here is looked for.
     untilRoom: (signal) => admission.untilRoom(needsOf({ cpu: vcpus, memoryMb, diskMb: scratchMb }, true), signal),
-    acquire: (work, signal) => admission.acquire(needsOf(work.limits, templates.has(keyOf(work))), signal),
-    acquireLike: ({ limits, size }, count, signal) => {
-      const each = needsOf({ cpu: limits.cpuShare ?? size.vcpus, memoryMb: size.memoryMb, diskMb: size.scratchMb }, true)
-      return admission.acquire({ memoryBytes: each.memoryBytes * count, cores: each.cores * count, scratchBytes: each.scratchBytes * count, templateBytes: 0 }, signal)
-    },
-    async template(work, onProgress) {
-      for (;;) {
-        const isNew = !templates.has(keyOf(work))
-        const made = make(work)
-        // Who comes later hears where it stands. Without an image nothing is made that anybody would wait for.
-        if (made.last !== null && driver.isolates) onProgress(made.last)
-        if (driver.isolates) made.waiting.add(onProgress)
-        try {
-          const template = await made.template
-          // One that was made before: the driver is asked all the same, and knows from that that the template is in use.
-          if (existsSync(template.directory)) return isNew || template.image === null ? template : await driver.buildTemplate(template.image, template.size, onProgress)
-        } finally {
-          made.waiting.delete(onProgress)
-        }
-        // Memory files do not survive a clean-up of /dev/shm by somebody else, nor half an hour without use: what is gone is made again.
-        for (const [key, each] of templates) if (each === made) templates.delete(key)
-      }
-    },
+    acquire: (work, signal) => admission.acquire(needsOf(work.limits, isThere(work)), signal),
+    // Its memory lies on the disk too, while it is loaded.
+    acquireFork: ({ limits, size }, signal) => admission.acquire(needsOf({ cpu: limits.cpuShare ?? size.vcpus, memoryMb: size.memoryMb, diskMb: size.scratchMb + size.memoryMb }, true), signal),
+    template: (work, onProgress) => templateFor(work, onProgress),
     async prepare(wanted, signal) {
       if (!driver.isolates) return
-      // It takes memory for good, and that of the microVM that boots meanwhile; work that waits for room comes first.
-      const needs = needsOf({ ...wanted.limits, cpu: vcpus }, templates.has(keyOf(wanted)))
+      const size = { ...wanted.limits, cpu: vcpus }
+      admission.requirePossible(needsOf(size, false))
+      await imageFor(wanted, options.onProgress, signal)
+      // The template takes memory for good, and so does the microVM that boots meanwhile; work that waits for room comes first.
+      const needs = needsOf(size, isThere(wanted))
       await admission.untilRoom(needs, signal)
       using place = await admission.acquire(needs, signal)
-      await make(wanted, signal).template
+      await templateFor(wanted, () => {}, signal)
       place.templateMade()
     },
     routes: (work) => {

@@ -41,6 +41,8 @@ export interface Admission {
   acquire(needs: Needs, signal: AbortSignal): Promise<Place>
   /** Waits until nobody waits and this would fit; holds nothing. Before work is asked for: what finds no room is left to other hosts. */
   untilRoom(needs: Needs, signal: AbortSignal): Promise<void>
+  /** @throws DomainError vm_too_large when this host can never place it */
+  requirePossible(needs: Needs): void
   /** Whether this much memory more would still leave room for what was promised. */
   spareMemory(bytes: number): boolean
   /** Why somebody waits now, for people; null while nobody does. */
@@ -178,14 +180,19 @@ export function createAdmission(options: AdmissionOptions): Admission {
     }
   }
 
+  function requirePossible(needs: Needs): void {
+    const never = lacking(needs, most(options.readRoom(), rules))
+    if (never !== null) throw new DomainError('vm_too_large', { problem: never })
+  }
+
   return {
     get problem() { return problem },
+    requirePossible,
     onProblem: (listener) => void listeners.add(listener),
     spareMemory: (bytes) => problem === null && unpromised().memoryBytes > bytes,
     async acquire(needs, signal) {
       signal.throwIfAborted()
-      const never = lacking(needs, most(options.readRoom(), rules))
-      if (never !== null) throw new DomainError('vm_too_large', { problem: never })
+      requirePossible(needs)
       const each: Held = { needs, usage: null, taken: NOTHING }
       const { promise, resolve } = Promise.withResolvers<void>()
       const waiting: Waiting = { needs, resolve, place: () => { held.add(each) } }

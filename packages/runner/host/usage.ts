@@ -12,16 +12,19 @@ export function readCpuMs(pid: number): number {
   return ((Number(fields[11]) + Number(fields[12])) * 1_000) / TICKS_PER_SECOND
 }
 
-/** CPU time of a process, and how long that of its threads which waited most for a CPU that others had has waited (/proc/<pid>/task/<tid>/schedstat), ms. */
-export function readScheduling(pid: number): { usedMs: number; waitedMs: number } {
+/** CPU time of a process, and of each of its threads the time in which it ran or waited for a CPU that others had (/proc/<pid>/task/<tid>/schedstat), ms. */
+export function readScheduling(pid: number): { usedMs: number; busyMs: ReadonlyMap<string, number> } {
   let threads: string[] = []
   try {
     threads = readdirSync(`/proc/${pid}/task`)
   } catch {
-    return { usedMs: 0, waitedMs: 0 } // it is over
+    return { usedMs: 0, busyMs: new Map() } // it is over
   }
-  const waitedNs = Math.max(0, ...threads.map((thread) => Number((readOrNull(`/proc/${pid}/task/${thread}/schedstat`) ?? '').split(' ')[1] ?? 0)))
-  return { usedMs: readCpuMs(pid), waitedMs: waitedNs / 1e6 }
+  const busyMs = new Map(threads.map((thread) => {
+    const [ranNs, waitedNs] = (readOrNull(`/proc/${pid}/task/${thread}/schedstat`) ?? '').split(' ').map(Number)
+    return [thread, ((ranNs || 0) + (waitedNs || 0)) / 1e6]
+  }))
+  return { usedMs: readCpuMs(pid), busyMs }
 }
 
 /** Resident and proportional memory of a process, and the pages that it has written itself, bytes. */

@@ -21,7 +21,14 @@ export function takeUser({ first, count }: UidRange): Disposable & { uid: number
     const uid = first + (begin + offset) % count
     if (reserved.has(uid) || taken.has(uid)) continue
     reserved.add(uid)
-    return { uid, [Symbol.dispose]: () => void reserved.delete(uid) }
+    let held = true
+    return {
+      uid,
+      [Symbol.dispose]() {
+        if (held) reserved.delete(uid)
+        held = false
+      },
+    }
   }
   throw new DomainError('vm_start_failed', { problem: `all ${count} users for microVMs are taken (vm.uidFirst, vm.uidCount)` })
 }

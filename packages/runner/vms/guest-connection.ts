@@ -64,6 +64,8 @@ export function connectGuest(id: string, socket: Duplex): GuestConnection {
   let lateMs = 0
   /** A whole frame came from the guest since it was asked for a sign of life. */
   let heard = false
+  /** Takes a guest's due for what it sent, once it has said hello. */
+  let spend: (bytes: number, frames: number) => void = () => {}
   const violate = (reason: string) => {
     mux.fail(reason)
     closed.resolve({ violation: reason })
@@ -92,14 +94,16 @@ export function connectGuest(id: string, socket: Duplex): GuestConnection {
   /** Resolves with what follows the first occurrence of `text`; everything before is thrown away. */
   function waitFor(text: string, mostBytes = MAX_PREAMBLE_BYTES): Promise<Buffer> {
     const found = Promise.withResolvers<Buffer>()
-    let seen = Buffer.alloc(0)
+    let [last, count] = [Buffer.alloc(0), 0]
     onBytes = (bytes) => {
-      seen = Buffer.concat([seen, bytes])
+      const seen = Buffer.concat([last, bytes])
       const at = seen.indexOf(text)
+      count += bytes.length
+      last = Buffer.from(seen.subarray(-(text.length - 1)))
       if (at >= 0) {
         onBytes = () => {}
         found.resolve(seen.subarray(at + text.length))
-      } else if (seen.length > mostBytes) violate('the guest does not say hello')
+      } else if (count > mostBytes) violate('the guest does not say hello')
     }
     return Promise.race([found.promise, lost()])
   }
@@ -112,7 +116,7 @@ export function connectGuest(id: string, socket: Duplex): GuestConnection {
       seen = Buffer.concat([seen, bytes])
       const at = seen.indexOf(line)
       if (at < 0) return seen.length > MAX_PREAMBLE_BYTES ? violate('the guest does not say hello') : undefined
-      const spend = throttle(socket)
+      spend = throttle(socket)
       onBytes = (bytes) => {
         const frames = mux.receive(bytes)
         // Parts of one are no sign of life: a guest could drip them for ever.
@@ -230,6 +234,7 @@ export function connectGuest(id: string, socket: Duplex): GuestConnection {
       options.signal?.addEventListener('abort', onAbort, { once: true })
       collectExec(stream, options, {
         onExit: (result) => answer.resolve(result),
+        onRecords: (count) => spend(0, count),
         onReset: (reason) => answer.reject(mux.failed === null ? new DomainError('vm_refused', { id, problem: reason }) : new DomainError('vm_ended', { id, reason: 'channel', detail: reason })),
         onViolation: violate,
       })

@@ -7,9 +7,14 @@ export const DEFAULT_OUTPUT_BYTES = 16 * 1024 * 1024
 /** No record of a well-behaved guest is longer: pipes are read 64 KiB at a time. What is not whole yet is copied with every frame that brings more of it. */
 const MAX_RECORD_BYTES = 128 * 1024
 
+/** A frame is taken in so many parts at most. */
+const MAX_RUNS = 64
+
 interface ExecSink {
   onExit(result: ExecResult): void
   onReset(reason: string): void
+  /** Records that came in one frame, beside the first. */
+  onRecords(count: number): void
   /** The guest broke the rules of an exec stream. */
   onViolation(reason: string): void
 }
@@ -31,12 +36,8 @@ export function collectExec(stream: MuxStream, options: ExecOptions, sink: ExecS
   }
 
   /** @returns what whoever takes the output waits for, if anything */
-  function onRecord(tag: number, bytes: Buffer): unknown {
-    if (tag === EXEC_TAG.EXIT) {
-      exit = parseExit(bytes)
-      return exit === null ? violate('an exit record that is not valid') : undefined
-    }
-    if (tag !== EXEC_TAG.STDOUT && tag !== EXEC_TAG.STDERR) return violate(`an exec record with tag ${tag}`)
+  function take({ tag, parts }: Run): unknown {
+    const bytes = parts.length === 1 ? parts[0] as Buffer : Buffer.concat(parts)
     const part = bytes.subarray(0, budget)
     budget -= part.length
     truncated ||= part.length < bytes.length
@@ -47,7 +48,8 @@ export function collectExec(stream: MuxStream, options: ExecOptions, sink: ExecS
 
   stream.handlers = {
     onData(bytes) {
-      const taken: Promise<unknown>[] = []
+      const runs: Run[] = []
+      let records = 0
       pending = pending.length === 0 ? Buffer.from(bytes) : Buffer.concat([pending, bytes])
       while (pending.length >= 5) {
         const length = pending.readUInt32BE(1)
@@ -55,9 +57,15 @@ export function collectExec(stream: MuxStream, options: ExecOptions, sink: ExecS
         if (pending.length < 5 + length) break
         const [tag, record] = [pending.readUInt8(0), pending.subarray(5, 5 + length)]
         pending = pending.subarray(5 + length)
-        const wait = onRecord(tag, record)
-        if (wait instanceof Promise) taken.push(wait)
+        records += 1
+        if (tag === EXEC_TAG.EXIT) {
+          exit = parseExit(record)
+          if (exit === null) return violate('an exit record that is not valid')
+        } else if (tag === EXEC_TAG.STDOUT || tag === EXEC_TAG.STDERR) addTo(runs, tag, record)
+        else return violate(`an exec record with tag ${tag}`)
       }
+      if (records > 1) sink.onRecords(records - 1)
+      const taken = runs.map(take).filter((wait) => wait instanceof Promise)
       if (taken.length === 0) return stream.consumed(bytes.length)
       void Promise.allSettled(taken).then(() => { stream.consumed(bytes.length) })
     },
@@ -69,6 +77,16 @@ export function collectExec(stream: MuxStream, options: ExecOptions, sink: ExecS
     },
     onReset: (reason) => sink.onReset(reason),
   }
+}
+
+/** Output of one stream that came together: whoever takes it is called once. */
+interface Run { readonly tag: number; readonly parts: Buffer[] }
+
+/** In their order; of a frame that changes between the streams more often than any program does, only that of each stream. */
+function addTo(runs: Run[], tag: number, record: Buffer): void {
+  const run = runs.length < MAX_RUNS ? runs.at(-1) : runs.findLast((each) => each.tag === tag)
+  if (run?.tag === tag) run.parts.push(record)
+  else runs.push({ tag, parts: [record] })
 }
 
 function parseExit(bytes: Buffer): ExecExit | null {

@@ -4,7 +4,7 @@ import { watchHealth } from './health.ts'
 /** A microVM whose signs of life are set by hand; its VMM uses and waits for these shares of a core. */
 function microVm(given: { answers?: boolean; uses?: number; waits?: number; cores?: number } = {}) {
   const state = { answers: true, vmm: 'running' as string | null, uses: 0.03, waits: 0, cores: 1, ...given }
-  let [at, usedMs, waitedMs] = [performance.now(), 0, 0]
+  let [at, usedMs, busyMs] = [performance.now(), 0, 0]
   const ends: string[] = []
   const watching = watchHealth({
     ping: () => new Promise((resolve) => { if (state.answers) resolve() }),
@@ -12,9 +12,9 @@ function microVm(given: { answers?: boolean; uses?: number; waits?: number; core
     cpu() {
       const now = performance.now()
       usedMs += (now - at) * state.uses
-      waitedMs += (now - at) * state.waits
+      busyMs += (now - at) * (state.uses / Math.max(1, state.cores) + state.waits)
       at = now
-      return { usedMs, waitedMs }
+      return { usedMs, busyMs: new Map([['1', busyMs], ['2', 0]]) }
     },
   }, { cores: state.cores, onStuck: (detail) => { ends.push(detail) } })
   return { state, ends, [Symbol.dispose]: () => { watching[Symbol.dispose]() } }
@@ -51,7 +51,7 @@ test('a VMM that does not answer is stuck', async () => {
 })
 
 test.each([
-  ['it waits for a CPU that others have', { uses: 0.1, waits: 0.85 }], ['it uses all that it may', { uses: 0.09, cores: 0.1 }],
+  ['it waits for a CPU that others have', { uses: 0.1, waits: 0.85 }], ['one of its two virtual CPUs waits', { uses: 0.1, waits: 0.85, cores: 2 }], ['it uses all that it may', { uses: 0.09, cores: 0.1 }],
 ])('a guest whose answer is late is merely slow while %s, for ten minutes', async (_why, load) => {
   using vm = microVm({ answers: false, ...load })
   await seconds(590)

@@ -24,8 +24,8 @@ export interface OperationsOptions {
   readonly link: ServerLink
   readonly vms: VmRegistry
   readonly driver: VmDriver
-  /** Room on this host for microVMs like one that it has, all together. */
-  readonly acquireLike: (vm: RegisteredVm, count: number, signal: AbortSignal) => Promise<Place>
+  /** Room on this host for a fork of a microVM that it has. */
+  readonly acquireFork: (vm: RegisteredVm, signal: AbortSignal) => Promise<Place>
   /** Why it has none, in words. */
   readonly noRoom: () => string | null
   readonly bootId: string
@@ -87,14 +87,16 @@ export function startOperations(options: OperationsOptions): AsyncDisposable {
     const { vm, limits, size } = entry
     if (!driver.fork) throw new DomainError('vm_refused', { id: vm.id, problem: driver.forkProblem ?? `the driver ${driver.name} does not fork` })
     const held = { ...limits, wallMs }
-    const place = await room(entry, count)
+    const places = await room(entry, count)
     const children = await driver.fork(vm, Array.from({ length: count }, () => ({ id: makeId('vm', randomBytes(8)), limits: held, correlationId }))).catch((error: unknown) => {
-      place[Symbol.dispose]()
+      for (const place of places) place[Symbol.dispose]()
       throw error
     })
-    place.occupy(() => usageOf(children))
-    void Promise.all(children.map(({ ended }) => ended)).then(() => { place[Symbol.dispose]() })
-    for (const child of children) vms.add(child, held, size)
+    for (const [at, child] of children.entries()) {
+      places[at]?.occupy(() => child.stats())
+      void child.ended.then(() => { places[at]?.[Symbol.dispose]() })
+      vms.add(child, held, size)
+    }
     let recorded = false
     try {
       recorded = await tell({ operationId, failure: null, forked: children.map(({ id, restoreMs }) => ({ id, restoreMs, limits: held })) })
@@ -105,16 +107,18 @@ export function startOperations(options: OperationsOptions): AsyncDisposable {
   }
 
   /** A person waits for it, so it does not wait long. */
-  async function room(entry: RegisteredVm, count: number): Promise<Place> {
+  async function room(entry: RegisteredVm, count: number): Promise<Place[]> {
     const patience = new AbortController()
     const timer = setTimeout(() => {
       patience.abort(new DomainError('vm_refused', { id: entry.vm.id, problem: `its host has no room for ${count} like it: ${options.noRoom() ?? 'others wait for it too'}` }))
     }, ROOM_MS)
-    try {
-      return await options.acquireLike(entry, count, AbortSignal.any([signal, patience.signal]))
-    } finally {
-      clearTimeout(timer)
-    }
+    const asked = await Promise.allSettled(Array.from({ length: count }, () => options.acquireFork(entry, AbortSignal.any([signal, patience.signal]))))
+    clearTimeout(timer)
+    const places = asked.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []))
+    const refused = asked.find((each) => each.status === 'rejected')
+    if (refused === undefined) return places
+    for (const place of places) place[Symbol.dispose]()
+    throw refused.reason
   }
 
   /** Logs must meet the replica whose client waits for them. */
@@ -143,10 +147,4 @@ async function readLogs(entry: RegisteredVm, bytes: number): Promise<VmLogs> {
   if (!entry.ended) await readConsole(entry)
   const [console, output] = [entry.console.text(), entry.output.text()]
   return { console: console.slice(-bytes), output: output.slice(-bytes), truncated: console.length > bytes || output.length > bytes }
-}
-
-/** What microVMs have taken together; nothing of those that are over. */
-async function usageOf(vms: readonly Vm[]): Promise<{ privateBytes: number; scratchBytes: number }> {
-  const each = await Promise.all(vms.map((vm) => vm.stats().catch(() => null)))
-  return { privateBytes: each.reduce((sum, stats) => sum + (stats?.privateBytes ?? 0), 0), scratchBytes: each.reduce((sum, stats) => sum + (stats?.scratchBytes ?? 0), 0) }
 }

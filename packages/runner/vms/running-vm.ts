@@ -10,10 +10,14 @@ import { forwardDuplex } from './forward-duplex.ts'
 import type { GuestConnection } from './guest-connection.ts'
 import { watchHealth } from './health.ts'
 import type { VmmSlot } from './slot.ts'
+import { withTimeout } from './time-limit.ts'
 import { copyScratchDisk } from './template-boot.ts'
 
+/** For a guest that goes on to take the time; its health is looked at meanwhile. */
+const CLOCK_TIMEOUT_MS = 30_000
+
 /** Makes the Vm of a slot whose guest has been prepared. It ends once, for the first reason there is. */
-export function runningVm(driver: VmDriver['name'], slot: VmmSlot, guest: GuestConnection, template: Template, options: RestoreOptions, cgroups: readonly string[], timings: Pick<Vm, 'vmmMs' | 'restoreMs'>): Vm {
+export function runningVm({ driver, onTrouble }: { driver: VmDriver['name']; onTrouble(notice: string): void }, slot: VmmSlot, guest: GuestConnection, template: Template, options: RestoreOptions, cgroups: readonly string[], timings: Pick<Vm, 'vmmMs' | 'restoreMs'>): Vm {
   const { id, limits } = options
   const startedMs = Date.now()
   const ended = Promise.withResolvers<VmEnd>()
@@ -27,9 +31,10 @@ export function runningVm(driver: VmDriver['name'], slot: VmmSlot, guest: GuestC
     ending ??= (async () => {
       clearTimeout(wallClock)
       health[Symbol.dispose]()
-      const outOfMemory = reason === 'crashed' && cgroups.some(wasOutOfMemory)
-      await slot.release(cgroups)
-      ended.resolve({ reason, detail: outOfMemory ? `the VMM exceeded its memory limit: ${detail}` : detail })
+      const why = reason === 'crashed' && cgroups.some(wasOutOfMemory) ? `the VMM exceeded its memory limit: ${detail}` : detail
+      // What could not be removed has its record, and is reclaimed once this process is gone.
+      await slot.release(cgroups).catch((error: unknown) => { onTrouble(`what is left of ${id} could not be removed: ${String(error)}`) })
+      ended.resolve({ reason, detail: why })
     })()
     return ending
   }
@@ -78,7 +83,7 @@ export function runningVm(driver: VmDriver['name'], slot: VmmSlot, guest: GuestC
       forwardHandler = handler
     },
     async stats() {
-      if (ending !== null) throw new DomainError('vm_ended', { id, ...(await ended.promise) })
+      if (ending !== null) throw new DomainError('vm_ended', { id, reason: 'over', detail: 'it is being ended' })
       const scratchBytes = statSync(slot.scratchDisk, { throwIfNoEntry: false })?.blocks ?? 0
       const host = { cpuMs: readCpuMs(slot.pid), ...readMemory(slot.pid), scratchBytes: scratchBytes * 512, egressBytes, openForwards: forwards, uptimeMs: Date.now() - startedMs }
       return { ...host, ...await slot.vmmStats?.() }
@@ -90,8 +95,8 @@ export function runningVm(driver: VmDriver['name'], slot: VmmSlot, guest: GuestC
     },
     async resume() {
       await slot.resume()
-      await guest.setClock()
       paused = false
+      await withTimeout(guest.setClock(), CLOCK_TIMEOUT_MS, () => `its guest did not answer within ${CLOCK_TIMEOUT_MS} ms after it stood still`)
     },
     async saveScratch(path) {
       // Stopping waits for what is on its way to the disk.

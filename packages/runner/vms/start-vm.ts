@@ -7,6 +7,7 @@ import type { VmJournal } from './journal.ts'
 import { runningVm } from './running-vm.ts'
 import type { VmmSlot } from './slot.ts'
 import { copyScratchDisk } from './template-boot.ts'
+import { withTimeout } from './time-limit.ts'
 
 /** A hundred at once on two cores without KVM take 80 s to answer; nobody looks at the health of one before. */
 const PREPARE_TIMEOUT_MS = 300_000
@@ -17,6 +18,8 @@ export interface VmHost {
   cgroups: CgroupSupport
   /** Memory that the VMM itself may take beside the guest's, bytes. */
   vmmOverheadBytes: number
+  /** Told what could not be cleaned up. */
+  onTrouble(notice: string): void
 }
 
 /** What the whole process of a VMM may take, bytes. */
@@ -53,20 +56,13 @@ export async function startVm(host: VmHost, slot: VmmSlot, template: Template, r
     })()
     const died = slot.exited.then((detail): never => { throw new DomainError('vm_start_failed', { problem: detail }) })
     const guest = await withTimeout(Promise.race([woken, died]), PREPARE_TIMEOUT_MS, () => `it did not answer within ${PREPARE_TIMEOUT_MS} ms`)
-    return { vm: runningVm(host.driver, slot, guest, template, request, groups.paths, { vmmMs, restoreMs: performance.now() - startedAt }), guest }
+    return { vm: runningVm(host, slot, guest, template, request, groups.paths, { vmmMs, restoreMs: performance.now() - startedAt }), guest }
   } catch (error) {
-    await slot.release(groups.paths)
+    await slot.release(groups.paths).catch((trouble: unknown) => { host.onTrouble(`what is left of ${id} could not be removed: ${String(trouble)}`) })
     throw error
   }
 }
 
 function hostnameOf(id: string): string {
   return id.toLowerCase().replace(/[^a-z0-9-]+/g, '-').replace(/^-+|-+$/g, '').slice(0, 63) || 'vm'
-}
-
-/** @throws DomainError vm_start_failed with `problem` when the work takes longer */
-export async function withTimeout<Value>(work: Promise<Value>, timeoutMs: number, problem: () => string): Promise<Value> {
-  const aborted = Promise.withResolvers<never>()
-  const timer = setTimeout(() => aborted.reject(new DomainError('vm_start_failed', { problem: problem() })), timeoutMs)
-  return Promise.race([work, aborted.promise]).finally(() => clearTimeout(timer))
 }

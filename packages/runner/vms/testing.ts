@@ -32,7 +32,7 @@ export async function openTestDriver(options: { warm?: number } = {}): Promise<A
   return {
     driver, template, stateDir,
     startBareSlot: () => startSlot(template, {
-      journal: openVmJournal(join(stateDir, 'bare')), disks: join(stateDir, 'bare-disks'), accelerator, users: null, memory: ({ directory }) => memories.of(directory, join(directory, 'memory')),
+      journal: openVmJournal(join(stateDir, 'bare')), disks: join(stateDir, 'bare-disks'), accelerator, users: null, memory: memories.of,
     }),
     async [Symbol.asyncDispose]() {
       await driver[Symbol.asyncDispose]()

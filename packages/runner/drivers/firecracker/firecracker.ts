@@ -69,7 +69,7 @@ export async function createFirecrackerDriver(options: FirecrackerDriverOptions)
   const unenforced = (['cpu', 'memory'] as const).flatMap((limit) => (cgroups[limit] ? [] : [`${limit}: ${cgroups.problems[limit] ?? 'unknown'}`]))
   for (const limit of unenforced) onNotice(`this host cannot limit ${limit}`)
   const host: JailHost = { binaries, journal, cgroups, jails: jailsFolder(cache), uids }
-  const vmHost = { driver: 'firecracker', journal, cgroups, vmmOverheadBytes: VMM_OVERHEAD_BYTES } as const
+  const vmHost = { driver: 'firecracker', journal, cgroups, vmmOverheadBytes: VMM_OVERHEAD_BYTES, onTrouble: onNotice } as const
 
   const marks = new Map<string, Disposable>()
   const live = new Set<Vm>()

@@ -1,6 +1,7 @@
-import { chmodSync, chownSync, closeSync, constants, linkSync, mkdirSync, openSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, closeSync, constants, linkSync, mkdirSync, openSync, statSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { DomainError } from '@swarm/core/errors.ts'
+import { lastBytes } from '../../host/last-bytes.ts'
 import { takeUser, type UidRange } from '../../host/users.ts'
 import { JAIL_FILES } from './requests.ts'
 
@@ -60,20 +61,11 @@ export function makeJail(jails: string, name: string, execFile: string, uids: Ui
       chmodSync(file(each), 0o600)
       chownSync(file(each), uid, uid)
     },
-    tail: (each) => lastBytes(file(each)),
+    tail: (each) => lastBytes(file(each), TAIL_BYTES),
     [Symbol.dispose]() {
       if (!closed) closeSync(descriptor)
       closed = true
       user[Symbol.dispose]()
     },
-  }
-}
-
-function lastBytes(path: string): string {
-  try {
-    return readFileSync(path, 'utf8').slice(-TAIL_BYTES).trim()
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return ''
-    throw error
   }
 }

@@ -10,7 +10,7 @@ import { identifyProcess, killProcess, processesMarked, type ProcessIdentity } f
 import { removeTree } from '../../host/remove-tree.ts'
 import type { UidRange } from '../../host/users.ts'
 import type { VmJournal } from '../../vms/journal.ts'
-import { withTimeout } from '../../vms/start-vm.ts'
+import { withTimeout } from '../../vms/time-limit.ts'
 import { tether } from '../../vms/tether.ts'
 import { connectApi, type FirecrackerApi } from './api.ts'
 import type { FirecrackerBinaries } from './binaries.ts'

@@ -1,14 +1,18 @@
-import { createWriteStream, mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { createWriteStream, mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { DomainError } from '@swarm/core/errors.ts'
+import { lastBytes } from '../../host/last-bytes.ts'
 import type { Image } from '../../images/image.ts'
 import { connectGuest } from '../../vms/guest-connection.ts'
-import { withTimeout } from '../../vms/start-vm.ts'
+import { withTimeout } from '../../vms/time-limit.ts'
 import { BOOT_TIMEOUT_MS, makeScratchDisk, untilIdle, warmUp } from '../../vms/template-boot.ts'
 import type { VmSize } from '../driver.ts'
 import type { Accelerator } from './arguments.ts'
 import { acceptOne, startQemu } from './process.ts'
+
+/** Of a console that explains why a boot failed. */
+const CONSOLE_SHOWN_BYTES = 600
 
 /**
  * Boots the image once and saves it, idle in its blocking write, into `directory`: memory, state (of the devices) and
@@ -28,8 +32,8 @@ export async function bootTemplate(directory: string, image: Image, size: VmSize
   })
   try {
     const guest = connectGuest(name, qemu.channel)
-    await withTimeout(guest.ready(), BOOT_TIMEOUT_MS, () => `the guest was not ready after ${BOOT_TIMEOUT_MS} ms; its console ends with: ${tail(file('console'))}`)
-    await withTimeout(warmUp(guest), BOOT_TIMEOUT_MS, () => `the guest did not run its first commands; its console ends with: ${tail(file('console'))}`)
+    await withTimeout(guest.ready(), BOOT_TIMEOUT_MS, () => `the guest was not ready after ${BOOT_TIMEOUT_MS} ms; its console ends with: ${lastBytes(file('console'), CONSOLE_SHOWN_BYTES)}`)
+    await withTimeout(warmUp(guest), BOOT_TIMEOUT_MS, () => `the guest did not run its first commands; its console ends with: ${lastBytes(file('console'), CONSOLE_SHOWN_BYTES)}`)
     guest.close()
     await untilIdle(qemu.identity.pid)
     await qemu.qmp.command('stop')
@@ -48,5 +52,3 @@ export async function bootTemplate(directory: string, image: Image, size: VmSize
     for (const each of ['empty', 'outgoing']) rmSync(file(each), { recursive: true, force: true })
   }
 }
-
-const tail = (path: string) => readFileSync(path, 'latin1').slice(-600).trim()

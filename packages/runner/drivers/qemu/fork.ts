@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { DomainError } from '@swarm/core/errors.ts'
 import type { GuestConnection } from '../../vms/guest-connection.ts'
-import { withTimeout } from '../../vms/start-vm.ts'
+import { withTimeout } from '../../vms/time-limit.ts'
 import { copyScratchDisk } from '../../vms/template-boot.ts'
 import type { RestoreOptions, Template, Vm } from '../driver.ts'
 import { acceptOne } from './process.ts'
@@ -23,6 +23,8 @@ interface ForkFiles extends SavedVm { readonly socket: string }
 
 /** Writing the memory and loading it go by the disk: slow ones do 50 MB/s. */
 const SAVE_TIMEOUT_MS = 120_000
+/** For QEMU to let go of a saving that is cancelled. */
+const CANCEL_TIMEOUT_MS = 30_000
 /** For a guest that has just stood still to answer. */
 const ANSWER_TIMEOUT_MS = 60_000
 /** QEMU slows a migration down to 128 MiB/s otherwise; bytes a second. */
@@ -87,7 +89,13 @@ async function save({ vm, slot, guest, template }: RunningQemu, files: ForkFiles
       await writeState(slot, files, savedBytes(template.size.memoryMb))
     } finally {
       // QEMU takes its disks back at this command. Who was paused meanwhile stays so, and takes them back later.
-      if (!vm.paused) await qmp.command('cont')
+      if (!vm.paused) {
+        await qmp.command('cont').catch(async (error: unknown) => {
+          // Its health cannot tell that from a stop that somebody wanted.
+          await vm.kill('it could not go on after it was saved for a fork')
+          throw error
+        })
+      }
     }
   } finally {
     release()
@@ -97,11 +105,13 @@ async function save({ vm, slot, guest, template }: RunningQemu, files: ForkFiles
 }
 
 async function writeState({ qemu: { qmp }, folder, uid }: Slot, { socket, state }: ForkFiles, mostBytes: number): Promise<void> {
-  const saved = qmp.event('MIGRATION', ({ status }) => status === 'completed' || status === 'failed').then(({ status }) => {
+  const over = qmp.event('MIGRATION', ({ status }) => ['completed', 'failed', 'cancelled'].includes(String(status)))
+  const saved = over.then(({ status }) => {
     if (status !== 'completed') throw new DomainError('vm_start_failed', { problem: 'its memory could not be saved' })
   })
   saved.catch(() => {}) // it may fail before it is awaited
   const stream = acceptOne(socket)
+  let begun = false
   try {
     await stream.listening
     if (uid !== null) {
@@ -111,8 +121,13 @@ async function writeState({ qemu: { qmp }, folder, uid }: Slot, { socket, state 
       chmodSync(folder, 0o710)
     }
     await qmp.command('migrate', { uri: `unix:${SOCKET}` })
+    begun = true
     const written = stream.connection.then((connection) => pipeline(connection, atMost(mostBytes), createWriteStream(state, { mode: 0o600 })))
     await withTimeout(Promise.all([written, saved]), SAVE_TIMEOUT_MS, () => `its memory was not saved within ${SAVE_TIMEOUT_MS} ms`)
+  } catch (error) {
+    // A guest that is let go on before this is over would be stopped again when it is.
+    if (begun) await qmp.command('migrate_cancel').then(() => withTimeout(over, CANCEL_TIMEOUT_MS, () => 'its saving could not be ended'))
+    throw error
   } finally {
     chmodSync(folder, 0o700)
     stream.close()

@@ -89,7 +89,11 @@ export async function startQemu({ place, stateFile, memory, uid, folder, onSpawn
     const identity = child.pid === undefined ? null : identifyProcess(child.pid)
     if (identity !== null) onSpawn(identity)
     const failed = exited.then((detail): never => { throw new DomainError('vm_start_failed', { problem: detail }) })
-    const qmp = await Promise.race([attachQmp(control), failed])
+    const qmp = await Promise.race([failed, attachQmp(control).catch(async (error: unknown): Promise<never> => {
+      // It is closed before the process is over, which says why.
+      child.kill('SIGKILL')
+      throw new DomainError('vm_start_failed', { problem: await exited }, { cause: error })
+    })])
     if (identity === null) throw new DomainError('vm_start_failed', { problem: 'QEMU was not started' })
     return { identity, qmp, channel, exited, kill }
   } catch (error) {

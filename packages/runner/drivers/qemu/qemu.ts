@@ -1,3 +1,4 @@
+import { rmSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { DomainError } from '@swarm/core/errors.ts'
@@ -74,7 +75,7 @@ export async function createQemuDriver(options: QemuDriverOptions): Promise<Qemu
 
   const places = (template: Template): SlotPlaces => ({
     journal, disks: join(stateDir, 'disks'), accelerator: accelerators.get(template.key) ?? 'tcg', users,
-    memory: ({ directory }) => memories.of(directory, join(directory, 'memory')),
+    memory: memories.of,
   })
 
   const pool: SlotPool<Slot> = createSlotPool({
@@ -86,7 +87,9 @@ export async function createQemuDriver(options: QemuDriverOptions): Promise<Qemu
       if ([...live.values()].some(({ vm }) => vm.templateKey === template.key)) return pool.use(template)
       marks.get(template.key)?.[Symbol.dispose]()
       marks.delete(template.key)
-      if (await removeUnused(cache, template)) onNotice(`template ${template.key.slice(0, 12)} (${template.size.memoryMb} MB) was not used for half an hour, and is not kept in memory`)
+      if (!await removeUnused(cache, template)) return
+      memories.forget(template.directory)
+      onNotice(`template ${template.key.slice(0, 12)} (${template.size.memoryMb} MB) was not used for half an hour, and is not kept in memory`)
     },
     onNotice,
   })
@@ -103,7 +106,7 @@ export async function createQemuDriver(options: QemuDriverOptions): Promise<Qemu
   }
 
   async function start(slot: Slot, template: Template, request: RestoreOptions, startedAt: number): Promise<Vm> {
-    const { vm, guest } = await startVm({ driver: 'qemu', journal, cgroups, vmmOverheadBytes: VMM_OVERHEAD_BYTES }, slot, template, request, startedAt)
+    const { vm, guest } = await startVm({ driver: 'qemu', journal, cgroups, vmmOverheadBytes: VMM_OVERHEAD_BYTES, onTrouble: onNotice }, slot, template, request, startedAt)
     live.set(vm.id, { vm, slot, guest, template })
     void vm.ended.then(() => {
       live.delete(vm.id)
@@ -140,6 +143,8 @@ export async function createQemuDriver(options: QemuDriverOptions): Promise<Qemu
       // Anew each time: the folder that the last mark was in may have been removed from under us.
       marks.set(key, markTemplateUsed(template))
       pool.use(template)
+      // The copy that clones map is there before anybody counts what is free.
+      using _memory = await memories.of(template)
       return template
 
       async function build(): Promise<Template> {
@@ -160,6 +165,9 @@ export async function createQemuDriver(options: QemuDriverOptions): Promise<Qemu
           const built = finishTemplate(cache, folder, key, image, size, { vmmVersion: machine.qemuVersion, cpuModel: machine.cpuModel })
           onProgress({ phase: 'ready', detail: `template booted in ${Math.round(performance.now() - startedAt)} ms` })
           return built
+        } catch (error) {
+          rmSync(folder, { recursive: true, force: true })
+          throw error
         } finally {
           journal.remove(name)
         }

@@ -1,5 +1,7 @@
 import type { Socket } from 'node:net'
-import { createInterface } from 'node:readline'
+
+/** The longest answer is what the console holds: 64 KiB, escaped. */
+const MAX_LINE_CHARACTERS = 1024 ** 2
 
 /** QEMU's control socket (https://www.qemu.org/docs/master/interop/qmp-spec.html). */
 export interface Qmp extends Disposable {
@@ -18,8 +20,7 @@ export async function attachQmp(socket: Socket): Promise<Qmp> {
   let events: { name: string; accepts: (data: Record<string, unknown>) => boolean; waiting: Waiting }[] = []
   const greeting = Promise.withResolvers<unknown>()
 
-  const lines = createInterface({ input: socket })
-  lines.on('line', (line) => {
+  const take = (line: string): void => {
     const message = JSON.parse(line) as Message
     if (message.QMP !== undefined) greeting.resolve(undefined)
     else if (message.event !== undefined) {
@@ -29,6 +30,18 @@ export async function attachQmp(socket: Socket): Promise<Qmp> {
       for (const each of matching) each.waiting.resolve(data)
     } else if (message.error !== undefined) commands.shift()?.reject(new Error(`QEMU: ${message.error.desc}`))
     else commands.shift()?.resolve(message.return)
+  }
+  let text = ''
+  socket.setEncoding('utf8').on('data', (chunk: string) => {
+    const lines = (text + chunk).split('\n')
+    text = lines.pop() ?? ''
+    try {
+      if (text.length > MAX_LINE_CHARACTERS) throw new Error('a line that does not end')
+      for (const line of lines) if (line.trim() !== '') take(line)
+    } catch (error) {
+      // Whoever has taken QEMU over may say anything.
+      socket.destroy(error instanceof Error ? error : new Error(String(error)))
+    }
   })
   socket.once('close', () => {
     const error = new Error('QEMU has closed its control socket')

@@ -2,8 +2,10 @@ import { spawn } from 'node:child_process'
 import { closeSync, openSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { once } from 'node:events'
+import { join } from 'node:path'
 import { DomainError } from '@swarm/core/errors.ts'
 import { findTool } from '../../images/tools.ts'
+import type { Template } from '../driver.ts'
 
 /**
  * Copies what is written of a sparse file into a memory file without a name (memfd_create 319, MFD_ALLOW_SEALING) and seals it
@@ -42,21 +44,56 @@ export async function sealMemory(path: string): Promise<number> {
   }
 }
 
-/** The sealed memories of one driver, by template folder: each is made once. */
-export function createSealedMemories(): { of(directory: string, path: string): Promise<number> } & AsyncDisposable {
-  const all = new Map<string, Promise<number>>()
+/** The descriptor of a template's memory; it stays open until this is disposed. */
+export interface HeldMemory extends Disposable { readonly descriptor: number }
+
+interface Sealed { readonly made: Promise<number>; readonly builtAtMs: number; users: number; forgotten: boolean }
+
+/** The sealed memories of one driver, one for each template. */
+export interface SealedMemories extends AsyncDisposable {
+  of(template: Pick<Template, 'directory' | 'builtAtMs'>): Promise<HeldMemory>
+  /** Gives its memory back, once nobody holds it: the template is gone. */
+  forget(directory: string): void
+}
+
+export function createSealedMemories(seal: (path: string) => Promise<number> = sealMemory): SealedMemories {
+  const all = new Map<string, Sealed>()
+  const settle = (sealed: Sealed): void => {
+    if (sealed.forgotten && sealed.users === 0) void sealed.made.then(closeSync, () => undefined) // what was not made is not open
+  }
+  function forget(directory: string): void {
+    const sealed = all.get(directory)
+    if (sealed === undefined) return
+    all.delete(directory)
+    sealed.forgotten = true
+    settle(sealed)
+  }
   return {
-    of(directory, path) {
-      const known = all.get(directory)
-      if (known !== undefined) return known
-      const made = sealMemory(path)
-      all.set(directory, made)
-      made.catch(() => { all.delete(directory) }) // the next one tries again
-      return made
+    forget,
+    async of({ directory, builtAtMs }) {
+      // A folder of the same name may hold a template that was booted anew, whose state does not go with the memory of before.
+      if (all.get(directory)?.builtAtMs !== builtAtMs) forget(directory)
+      const sealed = all.get(directory) ?? { made: seal(join(directory, 'memory')), builtAtMs, users: 0, forgotten: false }
+      all.set(directory, sealed)
+      sealed.users += 1
+      let held = true
+      const release = (): void => {
+        if (held) sealed.users -= 1
+        held = false
+        settle(sealed)
+      }
+      try {
+        return { descriptor: await sealed.made, [Symbol.dispose]: release }
+      } catch (error) {
+        release()
+        if (all.get(directory) === sealed) all.delete(directory) // the next one tries again
+        throw error
+      }
     },
     async [Symbol.asyncDispose]() {
-      for (const made of await Promise.allSettled(all.values())) if (made.status === 'fulfilled') closeSync(made.value)
-      all.clear()
+      const made = [...all.values()].map((sealed) => sealed.made.catch(() => undefined))
+      for (const directory of [...all.keys()]) forget(directory)
+      await Promise.all(made)
     },
   }
 }

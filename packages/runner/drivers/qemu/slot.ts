@@ -10,6 +10,7 @@ import { copyScratchDisk, fillScratchDisk } from '../../vms/template-boot.ts'
 import type { Template } from '../driver.ts'
 import { CONSOLE_BYTES, DESCRIPTORS, type Accelerator } from './arguments.ts'
 import { startQemu, type QemuProcess } from './process.ts'
+import type { SealedMemories } from './sealed-memory.ts'
 
 /** A clone of a template, or a fork of one, that has loaded its state and waits, stopped, to become a microVM. */
 export interface Slot extends VmmSlot {
@@ -26,8 +27,7 @@ export interface SlotPlaces {
   accelerator: Accelerator
   /** Where this process may give a QEMU a user of its own. */
   users: UidRange | null
-  /** The template's memory as a descriptor. */
-  memory: (template: Template) => Promise<number>
+  memory: SealedMemories['of']
 }
 
 /** A saved microVM to go on from, whose state holds its memory too. */
@@ -37,7 +37,7 @@ export interface SavedVm { readonly scratchDisk: string; readonly state: string 
 export async function startSlot(template: Template, places: SlotPlaces, saved?: SavedVm): Promise<Slot> {
   const name = places.journal.newSlot()
   const disks = join(places.disks, name)
-  const user = places.users === null ? null : takeUser(places.users)
+  let user: ReturnType<typeof takeUser> | null = null
   places.journal.add(name, [disks])
   const removeFiles = () => {
     rmSync(disks, { recursive: true, force: true })
@@ -45,6 +45,7 @@ export async function startSlot(template: Template, places: SlotPlaces, saved?: 
     user?.[Symbol.dispose]()
   }
   try {
+    user = places.users === null ? null : takeUser(places.users)
     const folder = join(disks, 'empty')
     mkdirSync(folder, { recursive: true, mode: 0o700 })
     const scratchDisk = join(disks, 'scratch')
@@ -52,9 +53,10 @@ export async function startSlot(template: Template, places: SlotPlaces, saved?: 
     if (image === null) throw new TypeError('a template of the QEMU driver has an image')
     if (saved === undefined) fillScratchDisk(template.directory, scratchDisk)
     else await copyScratchDisk(saved.scratchDisk, scratchDisk)
+    using memory = await places.memory(template)
     const qemu = await startQemu({
       place: { name, accelerator: places.accelerator, image, size: template.size, scratchDisk, role: 'clone' },
-      stateFile: saved?.state ?? join(template.directory, 'state'), memory: await places.memory(template), uid: user?.uid ?? null, folder,
+      stateFile: saved?.state ?? join(template.directory, 'state'), memory: memory.descriptor, uid: user?.uid ?? null, folder,
       onSpawn: (process) => places.journal.update(name, { process }),
     })
     let released: Promise<void> | null = null
