@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { connect, createServer, type Socket } from 'node:net'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { encodeFrame } from '@swarm/contract/channel.ts'
-import { FRAME } from '@swarm/contract/guest-protocol.ts'
+import { EXEC_TAG, FRAME } from '@swarm/contract/guest-protocol.ts'
 import { connectGuest, type GuestConnection } from './guest-connection.ts'
 
 let guest: Socket
@@ -81,4 +81,29 @@ test('an exec whose records are larger than any reader of pipes makes them ends 
   guest.write(encodeFrame(FRAME.DATA, 2, header))
   await expect(answer).rejects.toMatchObject({ code: 'vm_ended' })
   expect(await host.closed).toEqual({ violation: `an exec record of ${200 * 1024} bytes` })
+})
+
+test('small records that come in one frame cost what frames do, are taken together in their order, and keep the order of both streams', async () => {
+  const record = (tag: number, text: string) => {
+    const head = Buffer.alloc(5)
+    head.writeUInt8(tag, 0)
+    head.writeUInt32BE(text.length, 1)
+    return Buffer.concat([head, Buffer.from(text)])
+  }
+  const calls: string[] = []
+  const keep = (name: string) => (chunk: Uint8Array) => { calls.push(`${name} ${Buffer.from(chunk).toString('latin1')}`) }
+  const answer = host.exec({ argv: ['true'], onStdout: keep('out'), onStderr: keep('err') })
+  const many = Array.from({ length: 10_000 }, () => record(EXEC_TAG.STDOUT, 'x'))
+  let rested = 0
+  hostSocket.on('pause', () => { rested += 1 })
+  guest.write(encodeFrame(FRAME.DATA, 2, Buffer.concat([record(EXEC_TAG.STDOUT, 'a'), record(EXEC_TAG.STDERR, 'b'), record(EXEC_TAG.STDOUT, 'c'), record(EXEC_TAG.STDOUT, 'd')])))
+  guest.write(encodeFrame(FRAME.DATA, 2, Buffer.concat(many)))
+  const alternating = Array.from({ length: 10_000 }, (_, at) => record(at % 2 === 0 ? EXEC_TAG.STDOUT : EXEC_TAG.STDERR, 'y'))
+  guest.write(encodeFrame(FRAME.DATA, 2, Buffer.concat(alternating)))
+  guest.write(encodeFrame(FRAME.DATA, 2, record(EXEC_TAG.EXIT, JSON.stringify({ code: 0, signal: null, timedOut: false, wallMs: 1 }))))
+  guest.write(encodeFrame(FRAME.END, 2, Buffer.alloc(0)))
+  expect(await answer).toMatchObject({ code: 0, stdout: `acd${'x'.repeat(10_000)}${'y'.repeat(5_000)}`, stderr: `b${'y'.repeat(5_000)}` })
+  expect(calls.slice(0, 4)).toEqual(['out a', 'err b', 'out cd', `out ${'x'.repeat(10_000)}`])
+  expect(calls.length).toBeLessThan(100)
+  expect(rested).toBeGreaterThan(0)
 })

@@ -63,11 +63,21 @@ await eachIsolatingDriver((driver) => {
   test('streams without number are refused beyond the limit, and keep nobody else waiting', async () => {
     const vm = 'many'
     await host.ask({ do: 'restore', vm })
-    const opened = `put(frame(1, 100001 + 2 * $_, '{"kind":"forward","listener":"proxy"}')) for 0 .. ${MAX_OPEN_STREAMS * 8}; print "sent"; sleep 1`
+    // Its supervisor would answer what the host says to these.
+    const opened = `kill('STOP', $pid); put(frame(1, 100001 + 2 * $_, '{"kind":"forward","listener":"proxy"}')) for 0 .. ${MAX_OPEN_STREAMS * 8}; sleep 60`
     const flood = host.exec(vm, ['perl', '-e', `${TAKE}${opened}`, CHANNEL_LINK[driver] ?? ''], { timeoutMs: 20_000 }).catch((error: unknown) => error)
-    for (let round = 0; round < 3; round++) expect(await host.sh('second', 'echo alive')).toMatchObject({ stdout: 'alive\n' })
-    await Promise.race([flood, host.ended(vm)])
+    const held: number[] = []
+    await expect.poll(async () => {
+      held.push(await host.ask<number>({ do: 'forwards', vm }))
+      return held.at(-1)
+    }, { timeout: 30_000 }).toBeGreaterThan(MAX_OPEN_STREAMS / 2)
+    for (let round = 0; round < 3; round++) {
+      expect(await host.sh('second', 'echo alive')).toMatchObject({ stdout: 'alive\n' })
+      held.push(await host.ask<number>({ do: 'forwards', vm }))
+    }
+    expect(Math.max(...held)).toBeLessThanOrEqual(MAX_OPEN_STREAMS)
     await host.ask({ do: 'dispose', vm })
+    expect(String(await flood)).toContain('disposed')
     expect(await host.sh('second', 'echo alive')).toMatchObject({ stdout: 'alive\n' })
   })
 })

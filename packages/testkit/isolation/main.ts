@@ -165,6 +165,7 @@ async function answer(question: ReturnType<typeof Question.parse>): Promise<unkn
     }
     case 'memory': return findInMemory(processOf(question.vm), question.texts)
     case 'environment': return readFileSync(`/proc/${processOf(question.vm)}/environ`, 'utf8').split('\0').filter((each) => each !== '')
+    case 'forwards': return (await guestOf(question.vm).vm.stats()).openForwards
     case 'files': return { ...(template?.image ? await digests(template.image.directory) : {}), ...await digests(template?.directory ?? '') }
     case 'refs': return (await git(repositoryPath, ['for-each-ref', '--format=%(objectname) %(refname)'])).stdout.trim().split('\n')
     case 'calls': return context.db.read.selectFrom('model_calls').select(['attempt_id', 'state', 'status']).execute()

@@ -22,6 +22,8 @@ export const Question = z.discriminatedUnion('do', [
   /** Which of these texts occur in the memory of the VMM: its own and all of the guest's. */
   z.object({ do: z.literal('memory'), vm: z.string(), texts: z.array(z.string()) }),
   z.object({ do: z.literal('environment'), vm: z.string() }),
+  /** Connections of the microVM that the host holds open. */
+  z.object({ do: z.literal('forwards'), vm: z.string() }),
   /** SHA-256 of every file of the image and of the template. */
   z.object({ do: z.literal('files') }),
   /** Every ref of the repository, as `<sha> <ref>`. */

@@ -72,7 +72,7 @@ async function loadChildren(parent: RunningQemu, count: number, { load }: ForkSt
     await Promise.all(slots.map((slot) => slot.release([])))
     throw error
   } finally {
-    for (const path of Object.values(files)) rmSync(path, { force: true })
+    for (const path of Object.values(files)) rmSync(path, { recursive: true, force: true })
   }
 }
 

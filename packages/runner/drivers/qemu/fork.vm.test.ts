@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, statSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { processesWithArgument } from '../../host/processes.ts'
@@ -67,6 +67,18 @@ test('forks go on from the same point with what runs in memory, each with a disk
   const last = await count(parent)
   await vi.waitFor(async () => { expect(await count(parent)).toBeGreaterThan(last) }, { timeout: 30_000 })
   cancel.abort(new Error('seen enough'))
+})
+
+test('a microVM whose fork fails in the middle goes on, and can be forked after', async () => {
+  await using vm = await host.driver.restore(host.template, { id: 'VM-PARENT03', limits: {}, correlationId: 'test' })
+  const slot = openVmJournal(join(host.stateDir, 'vms')).records().find(({ vmId }) => vmId === vm.id)?.slot ?? ''
+  // Where its memory is to be written to is a folder.
+  mkdirSync(join(host.stateDir, 'disks', slot, 'fork-state'))
+  await expect(host.driver.fork?.(vm, [child('VM-CHILD004')])).rejects.toThrow(/EISDIR|could not be saved/)
+  expect(await sh(vm, 'sleep 1; echo on')).toBe('on\n')
+  const [forked] = await host.driver.fork?.(vm, [child('VM-CHILD005')]) ?? []
+  expect(await Promise.all([vm, forked].map((each) => sh(each as Vm, 'echo well')))).toEqual(['well\n', 'well\n'])
+  await forked?.[Symbol.asyncDispose]()
 })
 
 test('a microVM that stands still is not forked, and says so', async () => {

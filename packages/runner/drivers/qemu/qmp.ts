@@ -29,7 +29,8 @@ export async function attachQmp(socket: Socket): Promise<Qmp> {
       events = events.filter((each) => !matching.includes(each))
       for (const each of matching) each.waiting.resolve(data)
     } else if (message.error !== undefined) commands.shift()?.reject(new Error(`QEMU: ${message.error.desc}`))
-    else commands.shift()?.resolve(message.return)
+    else if (message.return !== undefined) commands.shift()?.resolve(message.return)
+    else throw new Error('a message that is none')
   }
   let text = ''
   socket.setEncoding('utf8').on('data', (chunk: string) => {
