@@ -113,6 +113,24 @@ describe('the cache', () => {
     expect(listImages(cache)).toHaveLength(1)
   })
 
+  test('whose manifests a power cut left empty or broken says that they are not there, makes a layer again, and prunes them', async () => {
+    makeImage(1, 1, 1)
+    makeImage(2, 1, 1)
+    await makeLayer(1, 'npm ci')
+    await makeLayer(1, 'npm install')
+    await recordBuild(cache, 'image', 'whole', () => {}, async () => {}, () => digestOf(1))
+    const [build] = listBuilds(cache).filter(({ what }) => what === 'image')
+    writeFileSync(join(cache, 'images', 'image', digestOf(2), 'image.json'), '')
+    writeFileSync(join(cache, 'images', 'layer', layerKey(inputs(1)), 'layer.json'), '{"command":')
+    writeFileSync(join(cache, 'images', 'layer', layerKey(inputs(1, 'npm install')), 'layer.json'), '{}')
+    writeFileSync(join(cache, 'images', 'builds', build!.id, 'build.json'), '')
+    expect([listImages(cache).map(({ digest }) => digest), listLayers(cache), listBuilds(cache).filter(({ what }) => what === 'image')]).toEqual([[digestOf(1)], [], []])
+    await makeLayer(1, 'npm ci')
+    expect(listLayers(cache)).toMatchObject([{ command: 'npm ci', problem: null }])
+    expect((await pruneCache(view(), { limitBytes: Infinity })).removed.map(({ key }) => key).sort()).toEqual([digestOf(2), layerKey(inputs(1, 'npm install'))].sort())
+    expect([readdirSync(join(cache, 'images', 'image')), existsSync(join(cache, 'images', 'builds', build!.id))]).toEqual([[digestOf(1)], false])
+  })
+
   test('a layer whose image is gone goes first', async () => {
     makeImage(1, 1, 1)
     await makeLayer(1, 'npm ci')

@@ -1,6 +1,7 @@
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { zstdDecompressSync } from 'node:zlib'
+import { z } from 'zod'
 import { DomainError } from '@swarm/core/errors.ts'
 import { run } from '../host/run.ts'
 import type { Build } from './builds.ts'
@@ -8,16 +9,18 @@ import { KERNEL_MODULES, KERNEL_PACKAGES, VSOCK_MODULES } from './image.ts'
 import { digestOf, type ImageInputs } from './inputs.ts'
 import { runStep } from './stage.ts'
 
-export interface DebianStage {
-  kernelVersion: string
-  kernelPackage: string
+/** Its order is part of the digests of images. */
+export const DebianStage = z.object({
+  kernelVersion: z.string(),
+  kernelPackage: z.string(),
   /** File names under modules/, in loading order. */
-  modules: string[]
+  modules: z.array(z.string()),
   /** The same, for a VMM without PCI and virtio-serial. */
-  vsockModules: string[]
+  vsockModules: z.array(z.string()),
   /** SHA-256 of root.tar. */
-  rootTarDigest: string
-}
+  rootTarDigest: z.string(),
+})
+export type DebianStage = z.infer<typeof DebianStage>
 
 /** Makes the part that comes from the distribution: root.tar, vmlinuz, modules/ and stage.json. */
 export async function buildDebian(directory: string, inputs: ImageInputs, build: Build): Promise<void> {

@@ -68,6 +68,15 @@ test('stale are templates whose image is gone, and unused ones beyond the newest
   expect(listTemplates(cache).length).toBeLessThanOrEqual(3)
 })
 
+test('a template whose manifest a power cut left empty or broken is none, and goes with the stale ones', () => {
+  const broken = [make('empty'), make('half', image, 'firecracker')]
+  writeFileSync(join(broken[0]!.directory, 'template.json'), '')
+  writeFileSync(join(broken[1]!.directory, 'template.json'), '{"key":')
+  make('whole')
+  expect([readTemplate(cache, 'empty', image), listTemplates(cache).map(({ key }) => key)]).toEqual([null, ['whole']])
+  expect(removeTemplates(cache, 'stale').removed.sort()).toEqual(broken.map(({ directory }) => directory).sort())
+})
+
 test('templates of both drivers are listed and removed together, each found by its own driver only, and say on what they were saved', () => {
   const template = make('jailed', image, 'firecracker')
   make('plain')

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmdirSync, rmSync, statfsSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, renameSync, rmdirSync, rmSync, statfsSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { z } from 'zod'
@@ -10,6 +10,7 @@ import { lockFile } from '../host/lock.ts'
 import { isAlive, ownIdentity } from '../host/processes.ts'
 import type { Image } from '../images/image.ts'
 import { digestOf } from '../images/inputs.ts'
+import { readJson } from '../images/read-json.ts'
 
 /** Raised when a template is made differently. */
 const TEMPLATE_FORMAT = 3
@@ -175,9 +176,4 @@ function isStale(manifest: Manifest | null): boolean {
   return manifest === null || !existsSync(manifest.imageDirectory) || Date.now() - manifest.builtAtMs > UNUSED_KEPT_MS
 }
 
-function readManifest(directory: string): Manifest | null {
-  const path = join(directory, 'template.json')
-  if (!existsSync(path)) return null
-  const parsed = Manifest.safeParse(JSON.parse(readFileSync(path, 'utf8')))
-  return parsed.success ? parsed.data : null
-}
+const readManifest = (directory: string): Manifest | null => readJson(join(directory, 'template.json'), Manifest)
