@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { existsSync, linkSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, linkSync, mkdirSync, mkdtempSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
@@ -172,6 +172,17 @@ describe('a layer', () => {
     expect(listBuilds(cache).map(({ outcome }) => outcome).sort()).toEqual(['built', 'ended'])
     await pruneCache(view(), { limitBytes: Infinity })
     expect(readdirSync(join(cache, 'images', 'layer')).filter((name) => name.startsWith('.building'))).toEqual([])
+  })
+
+  test('whose builder has had its lock for days is not made by a second one after a pruning', async () => {
+    const [begun, finish] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+    const first = ensureLayer(cache, inputs(1), { make: async (disk) => { writeFileSync(disk, ''); begun.resolve(); await finish.promise } })
+    await begun.promise
+    const longAgo = new Date(Date.now() - 48 * 3_600_000)
+    utimesSync(join(cache, 'images', 'layer', `.lock-${layerKey(inputs(1))}`), longAgo, longAgo)
+    await pruneCache(view(), { limitBytes: 0 })
+    const second = ensureLayer(cache, inputs(1), { make: () => Promise.reject(new Error('made twice')), onProgress: () => { finish.resolve() } })
+    expect((await Promise.all([first, second])).map((layer) => layer?.key)).toEqual([layerKey(inputs(1)), layerKey(inputs(1))])
   })
 
   test('is waited for no longer than its work goes on', async () => {

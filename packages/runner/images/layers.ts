@@ -109,13 +109,12 @@ export async function ensureLayer(cache: string, inputs: LayerInputs, options: {
   return usable(holdLayer(cache, key))
 }
 
-/** Removes what builders that are gone have left. */
+/** Removes what builders that are gone have left. Their locks stay, empty files: of two names for one lock each would be had by somebody else. */
 export function removeLayerLeftovers(cache: string): void {
   const folder = layersFolder(cache)
   for (const name of existsSync(folder) ? readdirSync(folder) : []) {
     const builder = /^\.building-(\d+)-(\d+)-/.exec(name)
-    const unlocked = name.startsWith('.lock-') && Date.now() - statSync(join(folder, name)).mtimeMs > 24 * RETRY_MS
-    if (builder === null ? unlocked || name.startsWith('.removing-') : !isAlive({ pid: Number(builder[1]), startTicks: Number(builder[2]) })) rmSync(join(folder, name), { recursive: true, force: true })
+    if (builder === null ? name.startsWith('.removing-') : !isAlive({ pid: Number(builder[1]), startTicks: Number(builder[2]) })) rmSync(join(folder, name), { recursive: true, force: true })
   }
 }
 
