@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { imagePathProblem, NPM_PACKAGE } from './image.ts'
+import { DEBIAN_PACKAGE, imagePathProblem, NPM_PACKAGE } from './image.ts'
 import { setupInputs, SETUP_READS } from './setup.ts'
 
 const inputs = (files: Record<string, string>, command: string, stated?: string[]) => setupInputs({ files: Object.keys(files), read: (path) => (SETUP_READS.matches(path) ? files[path] ?? null : null) }, command, stated)
@@ -48,8 +48,12 @@ describe('what a setup command reads', () => {
 describe('what an image may be given', () => {
   test.each(['/etc/app.conf', '/usr/local/bin/tool', '/opt/thing/a b', '/opt/swarming/x'])('a file may lie at %s', (path) => { expect(imagePathProblem(path)).toBeNull() })
   test.each(['etc/x', '/etc/../proc/x', '/etc//x', '/etc/', '/', '/proc/x', '/work/repository/x', '/root/.npmrc', '/tmp/x', '/opt/swarm/agent.mjs', '/etc/x\n', '/etc/./x'])('a file may not lie at %j', (path) => { expect(imagePathProblem(path)).not.toBeNull() })
+  test('a Debian package has a name by the policy that asks for no removal', () => {
+    for (const good of ['g++', 'libstdc++6', 'python3.11', '0ad', 'x11-utils', 'jq']) expect(good).toMatch(DEBIAN_PACKAGE)
+    for (const bad of ['tini-', 'a', 'Tini', '+a', '.a', 'a/stable', 'a=1', 'a:amd64', 'a*', '?essential', '~n', '^lib', 'lib$', 'a b', 'a,b', './a']) expect(bad).not.toMatch(DEBIAN_PACKAGE)
+  })
   test('an npm package has one exact version, or none', () => {
-    for (const good of ['typescript', 'typescript@5.6.3', '@scope/name@1.0.0-rc.1', 'a.b_c']) expect(good).toMatch(NPM_PACKAGE)
-    for (const bad of ['typescript@^5', 'typescript@latest', 'typescript@5', '-g', '~x', '../x', 'a b', 'file:x', 'https://x', '@a', '@/b@1.0.0', 'a@1.0.0;rm']) expect(bad).not.toMatch(NPM_PACKAGE)
+    for (const good of ['typescript', 'npm-run-all', 'typescript@5.6.3', '@scope/name@1.0.0-rc.1', 'a.b_c']) expect(good).toMatch(NPM_PACKAGE)
+    for (const bad of ['typescript@^5', 'typescript@latest', 'typescript@5', '-g', '~x', '../x', 'a b', 'file:x', 'https://x', '@a', '@/b@1.0.0', 'a@1.0.0;rm', 'npm', 'npm@9.0.0']) expect(bad).not.toMatch(NPM_PACKAGE)
   })
 })

@@ -22,6 +22,11 @@ export const DebianStage = z.object({
 })
 export type DebianStage = z.infer<typeof DebianStage>
 
+/** For apt: a name that no package has is no pattern then, as it is for apt-get otherwise. */
+export const NAMES_ALONE = 'APT::Cmd::Pattern-Only "true"'
+/** A name as apt takes it literally: it takes a + at the end of one that no package has as "install", and only one. */
+export const literalName = (name: string): string => (name.endsWith('+') ? `${name}+` : name)
+
 /** Makes the part that comes from the distribution: root.tar, vmlinuz, modules/ and stage.json. */
 export async function buildDebian(directory: string, inputs: ImageInputs, build: Build): Promise<void> {
   const { suite, sources, aptOptions } = inputs.distribution
@@ -29,9 +34,9 @@ export async function buildDebian(directory: string, inputs: ImageInputs, build:
   const scratch = join(directory, 'tmp')
   mkdirSync(scratch)
   build.progress({ phase: 'debian', detail: `${suite}: ${inputs.packages.join(', ')}` })
-  await runStep('mmdebstrap', directory, ['mmdebstrap', '--mode=root', '--variant=apt', `--include=${inputs.packages.join(',')}`,
+  await runStep('mmdebstrap', directory, ['mmdebstrap', '--mode=root', '--variant=apt', `--include=${inputs.packages.map(literalName).join(',')}`,
     ...['doc', 'man', 'locale', 'info'].map((name) => `--dpkgopt=path-exclude=/usr/share/${name}/*`),
-    ...aptOptions.map((option) => `--aptopt=${option}`), suite, tar, ...sources], build, {
+    ...[NAMES_ALONE, ...aptOptions].map((option) => `--aptopt=${option}`), suite, tar, ...sources], build, {
     env: { ...process.env, TMPDIR: scratch },
     onStderr(text) {
       const line = text.trim().split('\n').findLast((each) => each.startsWith('I: '))
