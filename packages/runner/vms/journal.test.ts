@@ -19,7 +19,7 @@ test('what killed processes left of their writes is gone once the journal is ope
       writer.kill('SIGCONT')
       await new Promise((resolve) => setImmediate(resolve))
       writer.kill('SIGSTOP')
-      await vi.waitFor(() => { expect(readFileSync(`/proc/${writer.pid}/stat`, 'utf8')).toContain(') T ') }, { interval: 1 })
+      await vi.waitFor(() => { expect(readFileSync(`/proc/${writer.pid}/stat`, 'utf8')).toContain(') T ') }, { timeout: 10_000, interval: 1 })
     } while (unfinished().length === 0)
     openVmJournal(directory)
     expect(unfinished()).toHaveLength(1)

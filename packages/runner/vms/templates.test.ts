@@ -104,9 +104,9 @@ test('a template that one process marks while another removes it stays whole, or
       }
       used += 1
       // Taken aside, it comes back.
-      await vi.waitFor(() => { expect(existsSync(join(template.directory, 'memory'))).toBe(true) }, { interval: 1 })
+      await vi.waitFor(() => { expect(existsSync(join(template.directory, 'memory'))).toBe(true) }, { timeout: 10_000, interval: 1 })
       mark[Symbol.dispose]()
-      await vi.waitFor(() => { expect(readdirSync(templatesFolder(cache))).toEqual([]) }, { interval: 1 })
+      await vi.waitFor(() => { expect(readdirSync(templatesFolder(cache))).toEqual([]) }, { timeout: 10_000, interval: 1 })
     }
     expect(used).toBeGreaterThan(0)
   } finally {

@@ -55,7 +55,7 @@ test('the QEMU of a probe ends with a runner that is killed', async () => {
     expect(identifyProcess(pid)).not.toBeNull()
     runner.kill('SIGKILL')
     await once(runner, 'close')
-    await vi.waitFor(() => { expect(identifyProcess(pid)).toBeNull() }, { timeout: 5_000, interval: 20 })
+    await vi.waitFor(() => { expect(identifyProcess(pid)).toBeNull() }, { timeout: 10_000, interval: 20 })
   } finally {
     if (identifyProcess(pid) !== null) process.kill(pid, 'SIGKILL')
   }
