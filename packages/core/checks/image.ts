@@ -12,11 +12,11 @@ export interface PlannedFile {
 export const MAX_IMAGE_FILES = 50
 export const MAX_IMAGE_FILE_BYTES = 1024 ** 2
 
-/** Name of a Debian package (Debian policy, 5.6.1). */
-export const DEBIAN_PACKAGE = /^[a-z0-9][a-z0-9+.-]+$/
+/** Name of a Debian package (Debian policy, 5.6.1), but for a - at its end: apt takes that as "remove". */
+export const DEBIAN_PACKAGE = /^[a-z0-9][a-z0-9+.-]*[a-z0-9+.]$/
 
-/** Name of an npm package, alone or with one exact version: a range or a tag would mean something else at each build. */
-export const NPM_PACKAGE = /^(@[a-z0-9][a-z0-9._-]*\/)?[a-z0-9][a-z0-9._-]*(@\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?)?$/
+/** Name of an npm package, alone or with one exact version: a range or a tag would mean something else at each build. Not npm itself, which every image has in one version. */
+export const NPM_PACKAGE = /^(?!npm(@|$))(@[a-z0-9][a-z0-9._-]*\/)?[a-z0-9][a-z0-9._-]*(@\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?)?$/
 
 /** Where no file of an image can lie: other file systems are mounted there, or it is Swarm's own. */
 const TAKEN = ['/proc', '/sys', '/dev', '/run', '/tmp', '/var/tmp', '/root', '/work', '/opt/swarm'] as const

@@ -1,18 +1,13 @@
 import { compileGlobs } from '../output/globs.ts'
 import type { Tree } from './detect.ts'
+import { SETUP_TOOLS } from './setup-tools.ts'
 
 /** Files by which the package managers of the common languages decide what they install, wherever they lie. */
-const MANIFESTS = /(^|\/)(package\.json|package-lock\.json|npm-shrinkwrap\.json|\.npmrc|yarn\.lock|\.yarnrc(\.yml)?|pnpm-lock\.yaml|pnpm-workspace\.yaml|\.nvmrc|requirements[^/]*\.(txt|in)|constraints[^/]*\.txt|poetry\.lock|uv\.lock|Pipfile(\.lock)?|go\.(mod|sum|work|work\.sum)|Gemfile(\.lock)?|composer\.(json|lock))$/
-
-/** A command that installs what manifests name and does nothing else; words of a plain shell command, without any of its signs. */
-const INSTALLER = /^(npm (ci|install|i)|yarn( install)?|pnpm (install|i)|(python3? -m )?pip3? install|poetry install|uv sync|go mod download|bundle install|composer install)( [\w@.=/:+-]+)*$/
-
-/** Scripts of a package.json that npm runs at an install: they may read anything. */
-const LIFECYCLE = ['preinstall', 'install', 'postinstall', 'prepublish', 'preprepare', 'prepare', 'postprepare']
+const MANIFESTS = /(^|\/)(package\.json|package-lock\.json|npm-shrinkwrap\.json|\.npmrc|yarn\.lock|\.yarnrc(\.yml)?|pnpm-lock\.yaml|pnpm-workspace\.yaml|\.nvmrc|\.(node|python|ruby|tool)-versions?|requirements[^/]*\.(txt|in)|constraints[^/]*\.txt|pyproject\.toml|poetry\.(lock|toml)|uv\.(lock|toml)|Pipfile(\.lock)?|go\.(mod|sum|work|work\.sum)|Gemfile(\.lock)?|\.bundle\/config|composer\.(json|lock))$/
 
 /** Manifests whose text is looked at, at most; a repository with more states what its setup reads. */
 export const SETUP_READS = { most: 40, matches: (path: string): boolean => READ.test(path) && !INSTALLED.test(path) }
-const READ = /(^|\/)(package\.json|\.npmrc|requirements[^/]*\.(txt|in))$/
+const READ = /(^|\/)(package\.json|\.npmrc|pnpm-workspace\.yaml|(requirements|constraints)[^/]*\.(txt|in)|pyproject\.toml|uv\.toml)$/
 const INSTALLED = /(^|\/)node_modules\//
 const MOST_INPUTS = 500
 
@@ -28,32 +23,20 @@ export function setupInputs(tree: Tree, command: string, stated: readonly string
   const inputs = [...new Set([...manifests, ...more])].sort()
   if (inputs.length === 0 || inputs.length > MOST_INPUTS) return null
   if (stated !== undefined) return inputs
-  const parts = command.split('&&').map((part) => part.trim())
-  if (!parts.every((part) => INSTALLER.test(part))) return null
-  // `pip install .` and the like build what lies there.
-  if (parts.some((part) => /(^| )(-e|--editable|\.{1,2}(\/\S*)?|\S*:\S*)( |$)/.test(part))) return null
-  const read = inputs.filter(SETUP_READS.matches)
-  if (read.length > SETUP_READS.most || read.some((path) => reachesFurther(path, tree.read(path) ?? ''))) return null
-  return inputs
+  if (inputs.filter(SETUP_READS.matches).length > SETUP_READS.most) return null
+  return command.split('&&').every((part) => isKnown(part.trim(), { files: ours, read: tree.read })) ? inputs : null
+}
+
+/** Whether this part of a command only installs, and from manifests alone. */
+function isKnown(part: string, tree: Tree): boolean {
+  const tool = SETUP_TOOLS.find(({ command }) => command.test(part))
+  const words = tool === undefined ? [] : part.replace(tool.command, '').split(/\s+/).filter((word) => word !== '')
+  // Words of a plain shell command, without any of its signs; `npm install .` and the like build what lies there, addresses may name files.
+  return tool !== undefined && words.every((word) => /^[\w@.=/+-]+$/.test(word) && !/^\.{1,2}(\/|$)/.test(word)) && !tool.reachesFurther(words, tree)
 }
 
 /** Words of the command that are files of the repository. */
 function namedBy(tree: Tree, command: string): string[] {
   const words = new Set(command.split(/[\s=]+/).map((word) => word.replace(/^\.\//, '')))
   return tree.files.filter((path) => words.has(path))
-}
-
-/** Whether an install by this manifest may read files that are no manifests. */
-function reachesFurther(path: string, text: string): boolean {
-  if (path.endsWith('.npmrc')) return /install-links|script-shell|node-options/i.test(text)
-  if (!path.endsWith('package.json')) return /^\s*(-e|--editable|\.|\/|file:)|@\s*file:/m.test(text)
-  let manifest: unknown
-  try {
-    manifest = JSON.parse(text)
-  } catch (error) {
-    if (error instanceof SyntaxError) return true
-    throw error
-  }
-  const scripts = typeof manifest === 'object' && manifest !== null && 'scripts' in manifest ? manifest.scripts : null
-  return typeof scripts === 'object' && scripts !== null && LIFECYCLE.some((name) => name in scripts)
 }

@@ -1,27 +1,30 @@
 import { randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { z } from 'zod'
 import { boundedLog } from '@swarm/contract/log-file.ts'
 import { isAlive, ownIdentity } from '../host/processes.ts'
 import type { BuildProgress } from './image.ts'
-import type { CacheKind } from './uses.ts'
+import { readJson } from './read-json.ts'
+import { CACHE_KINDS, type CacheKind } from './uses.ts'
 
 /** A log that is larger begins anew, once, with what was there kept beside it: its end is what explains a failure. */
 const LOG_BOUNDS = { maxBytes: 1024 ** 2, files: 1 }
 /** Records of builds whose image or layer is not there any more, failed ones among them: the newest so many are kept. */
 const KEPT_WITHOUT_RESULT = 20
 
-interface Stored {
-  what: CacheKind
+const Stored = z.object({
+  what: z.enum(CACHE_KINDS),
   /** In words: the packages of an image, the command of a layer. */
-  about: string
-  startedAtMs: number
-  endedAtMs: number | null
+  about: z.string(),
+  startedAtMs: z.number(),
+  endedAtMs: z.number().nullable(),
   /** Key of what came of it; null when it failed. */
-  key: string | null
-  problem: string | null
-  owner: { pid: number; startTicks: number }
-}
+  key: z.string().nullable(),
+  problem: z.string().nullable(),
+  owner: z.object({ pid: z.number(), startTicks: z.number() }),
+})
+type Stored = z.infer<typeof Stored>
 
 /** One build of an image or a layer, as it is kept with its log under `images/builds/<id>`. */
 export interface BuildRecord extends Omit<Stored, 'owner'> {
@@ -83,9 +86,9 @@ export function listBuilds(cache: string): BuildRecord[] {
   const folder = buildsFolder(cache)
   if (!existsSync(folder)) return []
   return readdirSync(folder).sort().reverse().flatMap((id) => {
-    const path = join(folder, id, 'build.json')
-    if (!existsSync(path)) return []
-    const { owner, ...stored } = JSON.parse(readFileSync(path, 'utf8')) as Stored
+    const record = readJson(join(folder, id, 'build.json'), Stored)
+    if (record === null) return []
+    const { owner, ...stored } = record
     const outcome = stored.key !== null ? 'built' as const : stored.problem !== null ? 'failed' as const : isAlive(owner) ? 'running' as const : 'ended' as const
     return [{ id, ...stored, outcome, log: join(folder, id, 'log') }]
   })
@@ -96,9 +99,15 @@ export function readBuildLog(build: BuildRecord): string {
   return [`${build.log}.1`, build.log].filter((path) => existsSync(path)).map((path) => readFileSync(path, 'utf8')).join('')
 }
 
-/** Removes the oldest records of builds of which nothing is left. @param alive whether the image or layer of this key is still there */
+/** Removes the oldest records of builds of which nothing is left, and those that cannot be read. @param alive whether the image or layer of this key is still there */
 export function pruneBuilds(cache: string, alive: (what: CacheKind, key: string) => boolean): void {
   const without = listBuilds(cache).filter(({ outcome, what, key }) => outcome !== 'running' && !(key !== null && alive(what, key)))
   for (const { id } of without.slice(KEPT_WITHOUT_RESULT)) rmSync(join(buildsFolder(cache), id), { recursive: true, force: true })
+  const folder = buildsFolder(cache)
+  for (const id of existsSync(folder) ? readdirSync(folder) : []) {
+    const path = join(folder, id, 'build.json')
+    // One without a record is just being begun.
+    if (existsSync(path) && readJson(path, Stored) === null) rmSync(join(folder, id), { recursive: true, force: true })
+  }
 }
 

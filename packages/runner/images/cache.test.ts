@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { existsSync, linkSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, linkSync, mkdirSync, mkdtempSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
@@ -113,6 +113,24 @@ describe('the cache', () => {
     expect(listImages(cache)).toHaveLength(1)
   })
 
+  test('whose manifests a power cut left empty or broken says that they are not there, makes a layer again, and prunes them', async () => {
+    makeImage(1, 1, 1)
+    makeImage(2, 1, 1)
+    await makeLayer(1, 'npm ci')
+    await makeLayer(1, 'npm install')
+    await recordBuild(cache, 'image', 'whole', () => {}, async () => {}, () => digestOf(1))
+    const [build] = listBuilds(cache).filter(({ what }) => what === 'image')
+    writeFileSync(join(cache, 'images', 'image', digestOf(2), 'image.json'), '')
+    writeFileSync(join(cache, 'images', 'layer', layerKey(inputs(1)), 'layer.json'), '{"command":')
+    writeFileSync(join(cache, 'images', 'layer', layerKey(inputs(1, 'npm install')), 'layer.json'), '{}')
+    writeFileSync(join(cache, 'images', 'builds', build!.id, 'build.json'), '')
+    expect([listImages(cache).map(({ digest }) => digest), listLayers(cache), listBuilds(cache).filter(({ what }) => what === 'image')]).toEqual([[digestOf(1)], [], []])
+    await makeLayer(1, 'npm ci')
+    expect(listLayers(cache)).toMatchObject([{ command: 'npm ci', problem: null }])
+    expect((await pruneCache(view(), { limitBytes: Infinity })).removed.map(({ key }) => key).sort()).toEqual([digestOf(2), layerKey(inputs(1, 'npm install'))].sort())
+    expect([readdirSync(join(cache, 'images', 'image')), existsSync(join(cache, 'images', 'builds', build!.id))]).toEqual([[digestOf(1)], false])
+  })
+
   test('a layer whose image is gone goes first', async () => {
     makeImage(1, 1, 1)
     await makeLayer(1, 'npm ci')
@@ -154,6 +172,17 @@ describe('a layer', () => {
     expect(listBuilds(cache).map(({ outcome }) => outcome).sort()).toEqual(['built', 'ended'])
     await pruneCache(view(), { limitBytes: Infinity })
     expect(readdirSync(join(cache, 'images', 'layer')).filter((name) => name.startsWith('.building'))).toEqual([])
+  })
+
+  test('whose builder has had its lock for days is not made by a second one after a pruning', async () => {
+    const [begun, finish] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+    const first = ensureLayer(cache, inputs(1), { make: async (disk) => { writeFileSync(disk, ''); begun.resolve(); await finish.promise } })
+    await begun.promise
+    const longAgo = new Date(Date.now() - 48 * 3_600_000)
+    utimesSync(join(cache, 'images', 'layer', `.lock-${layerKey(inputs(1))}`), longAgo, longAgo)
+    await pruneCache(view(), { limitBytes: 0 })
+    const second = ensureLayer(cache, inputs(1), { make: () => Promise.reject(new Error('made twice')), onProgress: () => { finish.resolve() } })
+    expect((await Promise.all([first, second])).map((layer) => layer?.key)).toEqual([layerKey(inputs(1)), layerKey(inputs(1))])
   })
 
   test('is waited for no longer than its work goes on', async () => {

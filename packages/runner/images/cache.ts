@@ -5,7 +5,7 @@ import { pruneBuilds } from './builds.ts'
 import { listImages } from './images.ts'
 import { listLayers, removeLayerLeftovers } from './layers.ts'
 import { removeLeftovers } from './stage.ts'
-import { forgetUse, forgetUses, readUse, type CacheKind } from './uses.ts'
+import { CACHE_KINDS, forgetUse, forgetUses, readUse, type CacheKind } from './uses.ts'
 
 /** What may be removed as one. Stages (packages of the distribution, bases) go with the last image that was made from them. */
 export interface CacheEntry {
@@ -54,6 +54,8 @@ export interface CacheView {
 /** Every image and layer with its size, its last use and why it is kept, most recently used first. */
 export function readCache({ cache, templateImages }: CacheView): CacheEntry[] {
   const folder = join(cache, 'images')
+  // Before they are read: what is finished meanwhile is not unreadable.
+  const there = CACHE_KINDS.flatMap((kind) => namesIn(join(folder, kind)).filter((name) => /^[0-9a-f]{64}$/.test(name)).map((key) => ({ kind, key })))
   const images = listImages(cache)
   const stage = (kind: 'debian' | 'root', key: string, least: number) => ({ id: `${kind}/${key}`, bytes: Math.max(least, folderBytes(join(folder, kind, key))) })
   const entries = images.map((image): CacheEntry => {
@@ -76,7 +78,9 @@ export function readCache({ cache, templateImages }: CacheView): CacheEntry[] {
       parts: [{ id: `layer/${layer.key}`, bytes: folderBytes(layer.directory) }],
     }
   })
-  return [...entries, ...layers].sort((a, b) => b.lastUsedMs - a.lastUsedMs)
+  const unreadable = there.filter(({ kind, key }) => ![...entries, ...layers].some((each) => each.kind === kind && each.key === key))
+    .map(({ kind, key }): CacheEntry => ({ kind, key, lastUsedMs: 0, held: null, useless: 'its manifest cannot be read', parts: [{ id: `${kind}/${key}`, bytes: folderBytes(join(folder, kind, key)) }] }))
+  return [...entries, ...layers, ...unreadable].sort((a, b) => b.lastUsedMs - a.lastUsedMs)
 }
 
 export interface Pruned {
@@ -130,12 +134,14 @@ function removeEntry(folder: string, cache: string, { kind, key }: CacheEntry): 
 function removeStages(folder: string, entries: readonly CacheEntry[], keptMs: number): void {
   const needed = new Set(entries.flatMap(({ parts }) => parts.map(({ id }) => id)))
   for (const kind of ['debian', 'root']) {
-    for (const name of existsSync(join(folder, kind)) ? readdirSync(join(folder, kind)) : []) {
+    for (const name of namesIn(join(folder, kind))) {
       const path = join(folder, kind, name)
       if (!needed.has(`${kind}/${name}`) && Date.now() - lstatSync(path).mtimeMs >= keptMs) rmSync(path, { recursive: true, force: true })
     }
   }
 }
+
+const namesIn = (folder: string): string[] => (existsSync(folder) ? readdirSync(folder) : [])
 
 /** Disk space of a folder, links not followed. */
 function folderBytes(path: string): number {

@@ -1,6 +1,7 @@
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { zstdDecompressSync } from 'node:zlib'
+import { z } from 'zod'
 import { DomainError } from '@swarm/core/errors.ts'
 import { run } from '../host/run.ts'
 import type { Build } from './builds.ts'
@@ -8,16 +9,23 @@ import { KERNEL_MODULES, KERNEL_PACKAGES, VSOCK_MODULES } from './image.ts'
 import { digestOf, type ImageInputs } from './inputs.ts'
 import { runStep } from './stage.ts'
 
-export interface DebianStage {
-  kernelVersion: string
-  kernelPackage: string
+/** Its order is part of the digests of images. */
+export const DebianStage = z.object({
+  kernelVersion: z.string(),
+  kernelPackage: z.string(),
   /** File names under modules/, in loading order. */
-  modules: string[]
+  modules: z.array(z.string()),
   /** The same, for a VMM without PCI and virtio-serial. */
-  vsockModules: string[]
+  vsockModules: z.array(z.string()),
   /** SHA-256 of root.tar. */
-  rootTarDigest: string
-}
+  rootTarDigest: z.string(),
+})
+export type DebianStage = z.infer<typeof DebianStage>
+
+/** For apt: a name that no package has is no pattern then, as it is for apt-get otherwise. */
+export const NAMES_ALONE = 'APT::Cmd::Pattern-Only "true"'
+/** A name as apt takes it literally: it takes a + at the end of one that no package has as "install", and only one. */
+export const literalName = (name: string): string => (name.endsWith('+') ? `${name}+` : name)
 
 /** Makes the part that comes from the distribution: root.tar, vmlinuz, modules/ and stage.json. */
 export async function buildDebian(directory: string, inputs: ImageInputs, build: Build): Promise<void> {
@@ -26,9 +34,9 @@ export async function buildDebian(directory: string, inputs: ImageInputs, build:
   const scratch = join(directory, 'tmp')
   mkdirSync(scratch)
   build.progress({ phase: 'debian', detail: `${suite}: ${inputs.packages.join(', ')}` })
-  await runStep('mmdebstrap', directory, ['mmdebstrap', '--mode=root', '--variant=apt', `--include=${inputs.packages.join(',')}`,
+  await runStep('mmdebstrap', directory, ['mmdebstrap', '--mode=root', '--variant=apt', `--include=${inputs.packages.map(literalName).join(',')}`,
     ...['doc', 'man', 'locale', 'info'].map((name) => `--dpkgopt=path-exclude=/usr/share/${name}/*`),
-    ...aptOptions.map((option) => `--aptopt=${option}`), suite, tar, ...sources], build, {
+    ...[NAMES_ALONE, ...aptOptions].map((option) => `--aptopt=${option}`), suite, tar, ...sources], build, {
     env: { ...process.env, TMPDIR: scratch },
     onStderr(text) {
       const line = text.trim().split('\n').findLast((each) => each.startsWith('I: '))

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
@@ -16,24 +16,33 @@ let folder: string
 beforeEach(() => { folder = mkdtempSync(join(tmpdir(), 'swarm-image-test-')) })
 afterEach(() => rmSync(folder, { recursive: true, force: true }))
 
+const isThere = (path: string) => existsSync(path) || null
 const build = () => ({ log: () => {}, logPath: join(folder, 'log') })
 
 describe('a stage', () => {
   test('is there whole or not at all', async () => {
     const target = join(folder, 'debian', 'key')
-    await expect(stage(target, async (temporary) => {
+    await expect(stage(target, isThere, async (temporary) => {
       writeFileSync(join(temporary, 'half'), '')
       throw new Error('killed half-way')
     })).rejects.toThrow('killed half-way')
     expect(readdirSync(join(folder, 'debian'))).toEqual([])
-    await stage(target, async (temporary) => writeFileSync(join(temporary, 'whole'), ''))
+    await stage(target, isThere, async (temporary) => writeFileSync(join(temporary, 'whole'), ''))
     expect(readdirSync(target)).toEqual(['whole'])
   })
 
   test('that is finished is not built again', async () => {
     const target = join(folder, 'debian', 'key')
-    await stage(target, async () => {})
-    await stage(target, () => Promise.reject(new Error('built twice')))
+    await stage(target, isThere, async () => {})
+    await stage(target, isThere, () => Promise.reject(new Error('built twice')))
+  })
+
+  test('whose result a power cut left empty is built again', async () => {
+    const target = join(folder, 'debian', 'key')
+    mkdirSync(target, { recursive: true })
+    writeFileSync(join(target, 'result'), '')
+    const read = (directory: string) => (existsSync(directory) && readFileSync(join(directory, 'result'), 'utf8')) || null
+    expect(await stage(target, read, async (temporary) => writeFileSync(join(temporary, 'result'), 'whole'))).toBe('whole')
   })
 
   test('that a kill left half-built is removed at the next start', () => {

@@ -1,12 +1,14 @@
-import { existsSync, linkSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, linkSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { z } from 'zod'
 import { lockFile } from '../host/lock.ts'
 import { buildInitrd, buildRoot } from './assemble.ts'
 import { recordBuild, type Build } from './builds.ts'
-import { buildDebian, type DebianStage } from './debian.ts'
+import { buildDebian, DebianStage } from './debian.ts'
 import { bundleGuest, type GuestBundle } from './guest-bundle.ts'
 import { IMAGE_FORMAT, type BuildProgress, type Image, type ImageExtras } from './image.ts'
 import { digestOf, readInputs, type ImageInputs } from './inputs.ts'
+import { readJson } from './read-json.ts'
 import { asDiskFull, removeLeftovers, requireSpace, stage } from './stage.ts'
 import { IMAGE_TOOLS, requireRoot, requireTools } from './tools.ts'
 import { markUsed } from './uses.ts'
@@ -78,18 +80,17 @@ function hold(cache: string, digest: string): void {
 async function buildImage(folder: string, inputs: ImageInputs, bundle: GuestBundle, refresh: boolean, build: Build): Promise<Image> {
   const debian = join(folder, 'debian', inputs.debianKey)
   if (refresh) rmSync(debian, { recursive: true, force: true })
-  await stage(debian, (directory) => {
+  const debianStage = await stage(debian, readStage, (directory) => {
     requireSpace(folder, NEEDED_BYTES.debian, 'The image build')
     return buildDebian(directory, inputs, build)
   })
-  const debianStage = readStage(debian)
   const digests = digestsOf(debianStage, inputs, bundle.digest)
   const root = join(folder, 'root', digests.root)
-  await stage(root, (directory) => {
+  const versions = await stage(root, (directory) => readJson(join(directory, 'versions.json'), Versions), (directory) => {
     requireSpace(folder, NEEDED_BYTES.root, 'The image build')
     return buildRoot(directory, debian, inputs, build)
   })
-  await stage(join(folder, 'image', digests.image), async (directory) => {
+  return stage(join(folder, 'image', digests.image), () => readImage(folder, digests.image), async (directory) => {
     requireSpace(folder, NEEDED_BYTES.image, 'The image build')
     buildInitrd(directory, debian, debianStage, bundle, build)
     // The same file in several images takes its space once.
@@ -97,11 +98,10 @@ async function buildImage(folder: string, inputs: ImageInputs, bundle: GuestBund
     linkSync(join(debian, 'vmlinuz'), join(directory, 'vmlinuz'))
     const manifest: ImageManifest = {
       kernelVersion: debianStage.kernelVersion, suite: inputs.distribution.suite, guestBundleDigest: bundle.digest, builtAtMs: Date.now(), debianKey: inputs.debianKey, rootKey: digests.root,
-      about: aboutImage(inputs), versions: JSON.parse(readFileSync(join(root, 'versions.json'), 'utf8')) as Image['versions'],
+      about: aboutImage(inputs), versions,
     }
     writeFileSync(join(directory, 'image.json'), JSON.stringify(manifest))
   })
-  return readImage(folder, digests.image)
 }
 
 /** What an image has beside the base, in words. */
@@ -115,14 +115,16 @@ export function listImages(cache: string): Image[] {
   const folder = join(cache, 'images')
   if (!existsSync(join(folder, 'image'))) return []
   const digests = readdirSync(join(folder, 'image')).filter((name) => /^[0-9a-f]{64}$/.test(name))
-  return digests.map((digest) => readImage(folder, digest)).sort((a, b) => b.builtAtMs - a.builtAtMs)
+  return digests.flatMap((digest) => readImage(folder, digest) ?? []).sort((a, b) => b.builtAtMs - a.builtAtMs)
 }
 
-interface ImageManifest {
-  kernelVersion: string; suite: string; guestBundleDigest: string; builtAtMs: number; debianKey: string; rootKey: string
-  /** Not in images of an earlier version. */
-  about?: string; versions?: Image['versions']
-}
+const Versions = z.object({ packages: z.record(z.string(), z.string()), npm: z.record(z.string(), z.string()) })
+const ImageManifest = z.object({
+  kernelVersion: z.string(), suite: z.string(), guestBundleDigest: z.string(), builtAtMs: z.number(), debianKey: z.string(), rootKey: z.string(),
+  // Not in images of an earlier version.
+  about: z.string().default('base'), versions: Versions.default({ packages: {}, npm: {} }),
+})
+type ImageManifest = z.infer<typeof ImageManifest>
 
 function digestsOf(debian: DebianStage, inputs: Pick<ImageInputs, 'nodeDigest' | 'npm' | 'files' | 'caBundle'>, bundleDigest: string): { root: string; image: string } {
   const root = digestOf(JSON.stringify([IMAGE_FORMAT, debian, inputs.nodeDigest, inputs.npm, inputs.files]), inputs.caBundle)
@@ -131,24 +133,27 @@ function digestsOf(debian: DebianStage, inputs: Pick<ImageInputs, 'nodeDigest' |
 
 /** The image of these inputs, held by this process; null when it is not there. */
 function findImage(cache: string, debian: string, inputs: ImageInputs, bundle: GuestBundle): Image | null {
-  if (!existsSync(join(debian, 'stage.json'))) return null
+  const stage = readStage(debian)
+  if (stage === null) return null
   const folder = join(cache, 'images')
-  const digest = digestsOf(readStage(debian), inputs, bundle.digest).image
-  if (!existsSync(join(folder, 'image', digest))) return null
+  const digest = digestsOf(stage, inputs, bundle.digest).image
+  if (readImage(folder, digest) === null) return null
   // Marked before it is looked at again: see markUsed.
   hold(cache, digest)
-  if (existsSync(join(folder, 'image', digest))) return readImage(folder, digest)
-  releaseImage(cache, digest)
-  return null
+  const image = readImage(folder, digest)
+  if (image === null) releaseImage(cache, digest)
+  return image
 }
 
-function readImage(folder: string, digest: string): Image {
+/** Null when it is not there, or its manifest cannot be read: then it can only be made again. */
+function readImage(folder: string, digest: string): Image | null {
   const directory = join(folder, 'image', digest)
-  const { kernelVersion, suite, guestBundleDigest, builtAtMs, debianKey, rootKey, about = 'base', versions = { packages: {}, npm: {} } } = readManifest(directory)
+  const manifest = readJson(join(directory, 'image.json'), ImageManifest)
+  if (manifest === null) return null
+  const { kernelVersion, suite, guestBundleDigest, builtAtMs, debianKey, rootKey, about, versions } = manifest
   const [kernel, initrd, root] = [join(directory, 'vmlinuz'), join(directory, 'initrd'), join(directory, 'root.erofs')]
   const bytes = [kernel, initrd, root].reduce((sum, path) => sum + statSync(path).size, 0)
   return { digest, directory, kernel, initrd, root, kernelVersion, suite, about, guestBundleDigest, versions, builtAtMs, bytes, stages: { debian: debianKey, root: rootKey } }
 }
 
-const readManifest = (directory: string) => JSON.parse(readFileSync(join(directory, 'image.json'), 'utf8')) as ImageManifest
-const readStage = (directory: string) => JSON.parse(readFileSync(join(directory, 'stage.json'), 'utf8')) as DebianStage
+const readStage = (directory: string) => readJson(join(directory, 'stage.json'), DebianStage)

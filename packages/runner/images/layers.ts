@@ -1,10 +1,12 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { z } from 'zod'
 import { lockFile } from '../host/lock.ts'
 import { isAlive, ownIdentity } from '../host/processes.ts'
 import { recordBuild, type Build } from './builds.ts'
 import type { BuildProgress } from './image.ts'
 import { digestOf } from './inputs.ts'
+import { readJson } from './read-json.ts'
 import { asDiskFull, requireSpace } from './stage.ts'
 import { markUsed } from './uses.ts'
 
@@ -107,17 +109,17 @@ export async function ensureLayer(cache: string, inputs: LayerInputs, options: {
   return usable(holdLayer(cache, key))
 }
 
-/** Removes what builders that are gone have left. */
+/** Removes what builders that are gone have left. Their locks stay, empty files: of two names for one lock each would be had by somebody else. */
 export function removeLayerLeftovers(cache: string): void {
   const folder = layersFolder(cache)
   for (const name of existsSync(folder) ? readdirSync(folder) : []) {
     const builder = /^\.building-(\d+)-(\d+)-/.exec(name)
-    const unlocked = name.startsWith('.lock-') && Date.now() - statSync(join(folder, name)).mtimeMs > 24 * RETRY_MS
-    if (builder === null ? unlocked || name.startsWith('.removing-') : !isAlive({ pid: Number(builder[1]), startTicks: Number(builder[2]) })) rmSync(join(folder, name), { recursive: true, force: true })
+    if (builder === null ? name.startsWith('.removing-') : !isAlive({ pid: Number(builder[1]), startTicks: Number(builder[2]) })) rmSync(join(folder, name), { recursive: true, force: true })
   }
 }
 
-interface Manifest { imageDigest: string; repository: string; command: string; builtAtMs: number; problem: string | null }
+const Manifest = z.object({ imageDigest: z.string(), repository: z.string(), command: z.string(), builtAtMs: z.number(), problem: z.string().nullable() })
+type Manifest = z.infer<typeof Manifest>
 
 /** Marked as used before it is looked at: see markUsed. */
 function holdLayer(cache: string, key: string): HeldLayer | null {
@@ -136,7 +138,6 @@ function usable(layer: HeldLayer | null): HeldLayer | null {
 
 function readLayer(cache: string, key: string): Layer | null {
   const directory = join(layersFolder(cache), key)
-  const path = join(directory, 'layer.json')
-  if (!existsSync(path)) return null
-  return { key, directory, disk: join(directory, 'disk'), ...JSON.parse(readFileSync(path, 'utf8')) as Manifest }
+  const manifest = readJson(join(directory, 'layer.json'), Manifest)
+  return manifest === null ? null : { key, directory, disk: join(directory, 'disk'), ...manifest }
 }

@@ -7,15 +7,21 @@ import { redacted, type Build } from './builds.ts'
 /**
  * A step whose result is a folder named by a key: made in a temporary folder beside it and renamed when it is whole, so
  * that whatever kills the build leaves either nothing or everything. The caller holds the build lock.
+ * @param read what it came to; null when that cannot be read (after a power cut): then it is made again
  */
-export async function stage(directory: string, build: (temporary: string) => Promise<void>): Promise<void> {
-  if (existsSync(directory)) return
+export async function stage<Result>(directory: string, read: (directory: string) => Result | null, build: (temporary: string) => Promise<void>): Promise<Result> {
+  const known = read(directory)
+  if (known !== null) return known
   const temporary = join(dirname(directory), `.building-${basename(directory)}`)
   rmSync(temporary, { recursive: true, force: true })
   mkdirSync(temporary, { recursive: true })
   try {
     await build(temporary)
+    rmSync(directory, { recursive: true, force: true })
     renameSync(temporary, directory)
+    const made = read(directory)
+    if (made === null) throw new Error(`${directory} was built and cannot be read`)
+    return made
   } finally {
     rmSync(temporary, { recursive: true, force: true })
   }

@@ -3,7 +3,8 @@ import { join } from 'node:path'
 import { isAlive, ownIdentity } from '../host/processes.ts'
 
 /** What the cache holds by a key: finished images, and layers of setups. */
-export type CacheKind = 'image' | 'layer'
+export const CACHE_KINDS = ['image', 'layer'] as const
+export type CacheKind = typeof CACHE_KINDS[number]
 
 export interface Use {
   /** ms since the epoch; null when it was never said to be used. */

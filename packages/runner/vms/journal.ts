@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
-import { ownIdentity, type ProcessIdentity } from '../host/processes.ts'
+import { isAlive, ownIdentity, type ProcessIdentity } from '../host/processes.ts'
 
 const Identity = z.object({ pid: z.number().int(), startTicks: z.number().int() })
 
@@ -35,10 +35,17 @@ export interface VmJournal {
 
 export function openVmJournal(directory: string, owner: ProcessIdentity = ownIdentity()): VmJournal {
   mkdirSync(directory, { recursive: true, mode: 0o700 })
+  // What a kill left of a write is nobody's; that of a process that lives is about to be renamed.
+  for (const name of readdirSync(directory)) {
+    const writer = /\.json\.(\d+)-(\d+)\.new$/.exec(name)
+    if (writer !== null && !isAlive({ pid: Number(writer[1]), startTicks: Number(writer[2]) })) rmSync(join(directory, name), { force: true })
+  }
+  const self = ownIdentity()
   const path = (slot: string) => join(directory, `${slot}.json`)
   const write = (record: VmRecord) => {
-    writeFileSync(`${path(record.slot)}.new`, JSON.stringify(record))
-    renameSync(`${path(record.slot)}.new`, path(record.slot))
+    const temporary = `${path(record.slot)}.${self.pid}-${self.startTicks}.new`
+    writeFileSync(temporary, JSON.stringify(record))
+    renameSync(temporary, path(record.slot))
   }
   const slotPrefix = `swarm-slot-${createHash('sha256').update(realpathSync(directory)).digest('hex').slice(0, 4)}`
   return {

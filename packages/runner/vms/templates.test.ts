@@ -1,8 +1,11 @@
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import type { Image } from '../images/image.ts'
+import { lockFile } from '../host/lock.ts'
 import type { MachineFacts } from '../host/machine.ts'
 import { buildingFolder, finishTemplate, firecrackerFolder, listTemplates, markTemplateUsed, readTemplate, removeTemplates, templateKey, templateMadeOn, templatesFolder, volatileFolder, type TemplateDriver } from './templates.ts'
 
@@ -19,11 +22,19 @@ afterEach(() => {
   for (const folder of [cache, volatileFolder(cache)]) rmSync(folder, { recursive: true, force: true })
 })
 
-function make(key: string, of: Image = image, driver: TemplateDriver = 'qemu') {
+/** Finished, and used by this process. */
+function finish(key: string, of: Image = image, driver: TemplateDriver = 'qemu') {
   const folder = buildingFolder(cache, key, driver)
   mkdirSync(folder, { recursive: true })
   writeFileSync(join(folder, 'memory'), 'memory')
   return finishTemplate(cache, folder, key, of, SIZE, MADE_ON, driver)
+}
+
+/** Finished, and used by nobody. */
+function make(...of: Parameters<typeof finish>) {
+  const template = finish(...of)
+  markTemplateUsed(template)[Symbol.dispose]()
+  return template
 }
 
 test('the key of a template changes with image, size, machine, boot, VMM and accelerator', () => {
@@ -60,12 +71,64 @@ test('removal spares what a living process uses or builds, and takes what dead b
   expect(existsSync(volatileFolder(cache))).toBe(false)
 })
 
+test('a template that was just finished is its maker’s, before that says that it uses it', () => {
+  const templates = [finish('plain'), finish('jailed', image, 'firecracker')]
+  expect(removeTemplates(cache)).toEqual({ removed: [], inUse: templates.map(({ directory }) => directory) })
+  const marks = templates.map((template) => markTemplateUsed(template))
+  for (const mark of marks) mark[Symbol.dispose]()
+  expect(removeTemplates(cache)).toEqual({ removed: templates.map(({ directory }) => directory), inUse: [] })
+})
+
+test('the lock of somebody who is about to make a template is left to him', async () => {
+  make('unused')
+  const lock = join(volatileFolder(cache), 'lock')
+  await using _lock = await lockFile(lock)
+  removeTemplates(cache)
+  expect([existsSync(lock), existsSync(templatesFolder(cache))]).toEqual([true, false])
+})
+
+test('a template that one process marks while another removes it stays whole, or could not be marked', async () => {
+  const remover = spawn(process.execPath, ['--input-type=module', '-e', `import { removeTemplates } from ${JSON.stringify(new URL('./templates.ts', import.meta.url).href)}; console.log('up'); for (;;) removeTemplates(${JSON.stringify(cache)}, 'stale')`], { stdio: ['ignore', 'pipe', 'inherit'] })
+  try {
+    await once(remover.stdout, 'data')
+    let used = 0
+    for (let round = 0; round < 400 && used < 20; round++) {
+      make('contested', { ...image, directory: join(cache, 'no-image') })
+      const template = readTemplate(cache, 'contested', image)
+      if (template === null) continue
+      let mark
+      try {
+        mark = markTemplateUsed(template)
+      } catch {
+        continue
+      }
+      used += 1
+      // Taken aside, it comes back.
+      await vi.waitFor(() => { expect(existsSync(join(template.directory, 'memory'))).toBe(true) }, { timeout: 10_000, interval: 1 })
+      mark[Symbol.dispose]()
+      await vi.waitFor(() => { expect(readdirSync(templatesFolder(cache))).toEqual([]) }, { timeout: 10_000, interval: 1 })
+    }
+    expect(used).toBeGreaterThan(0)
+  } finally {
+    remover.kill('SIGKILL')
+  }
+})
+
 test('stale are templates whose image is gone, and unused ones beyond the newest three', () => {
   const gone = make('gone', { ...image, directory: join(cache, 'no-image') })
   for (const key of ['one', 'two', 'three', 'four']) make(key)
   const { removed } = removeTemplates(cache, 'stale')
   expect(removed).toContain(gone.directory)
   expect(listTemplates(cache).length).toBeLessThanOrEqual(3)
+})
+
+test('a template whose manifest a power cut left empty or broken is none, and goes with the stale ones', () => {
+  const broken = [make('empty'), make('half', image, 'firecracker')]
+  writeFileSync(join(broken[0]!.directory, 'template.json'), '')
+  writeFileSync(join(broken[1]!.directory, 'template.json'), '{"key":')
+  make('whole')
+  expect([readTemplate(cache, 'empty', image), listTemplates(cache).map(({ key }) => key)]).toEqual([null, ['whole']])
+  expect(removeTemplates(cache, 'stale').removed.sort()).toEqual(broken.map(({ directory }) => directory).sort())
 })
 
 test('templates of both drivers are listed and removed together, each found by its own driver only, and say on what they were saved', () => {

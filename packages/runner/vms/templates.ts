@@ -1,7 +1,8 @@
+import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmdirSync, rmSync, statfsSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, renameSync, rmdirSync, rmSync, statfsSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { z } from 'zod'
 import { GUEST_PROTOCOL_VERSION } from '@swarm/contract/guest-protocol.ts'
 import { DomainError } from '@swarm/core/errors.ts'
@@ -10,6 +11,7 @@ import { lockFile } from '../host/lock.ts'
 import { isAlive, ownIdentity } from '../host/processes.ts'
 import type { Image } from '../images/image.ts'
 import { digestOf } from '../images/inputs.ts'
+import { readJson } from '../images/read-json.ts'
 
 /** Raised when a template is made differently. */
 const TEMPLATE_FORMAT = 3
@@ -67,10 +69,11 @@ export function readTemplate(cache: string, key: string, image: Image, driver: T
   return { key, image, size: manifest.size, directory, builtAtMs: manifest.builtAtMs }
 }
 
-/** Makes a template whole at once: the folder has its name only when it is finished. */
+/** Makes a template whole at once: the folder has its name only when it is finished, and is this process's then (markTemplateUsed gives it back). */
 export function finishTemplate(cache: string, temporary: string, key: string, image: Image, size: VmSize, madeOn: MadeOn, driver: TemplateDriver = 'qemu'): Template {
   const manifest: Manifest = { key, imageDigest: image.digest, imageDirectory: image.directory, size, builtAtMs: Date.now(), madeOn }
   mkdirSync(join(temporary, 'users'))
+  writeFileSync(ownMark(temporary), '')
   writeFileSync(join(temporary, 'template.json'), JSON.stringify(manifest))
   const directory = join(templatesFolder(cache, driver), key)
   renameSync(temporary, directory)
@@ -84,10 +87,15 @@ export function templateMadeOn(template: Template): MadeOn {
   return manifest.madeOn
 }
 
+/** One mark for each process. */
+function ownMark(directory: string): string {
+  const { pid, startTicks } = ownIdentity()
+  return join(directory, 'users', `${pid}-${startTicks}`)
+}
+
 /** Says that this process uses a template, so that no other reclaims it. */
 export function markTemplateUsed(template: Template): Disposable {
-  const own = ownIdentity()
-  const path = join(template.directory, 'users', `${own.pid}-${own.startTicks}`)
+  const path = ownMark(template.directory)
   writeFileSync(path, '')
   return { [Symbol.dispose]: () => rmSync(path, { force: true }) }
 }
@@ -102,7 +110,7 @@ export function listTemplates(cache: string): TemplateInfo[] {
 function listTemplatesOf(cache: string, driver: TemplateDriver): TemplateInfo[] {
   const folder = templatesFolder(cache, driver)
   if (!existsSync(folder)) return []
-  return readdirSync(folder).flatMap((name) => {
+  return readdirSync(folder).filter((name) => !name.startsWith('.')).flatMap((name) => {
     const directory = join(folder, name)
     const manifest = readManifest(directory)
     if (manifest === null) return []
@@ -120,40 +128,60 @@ export function removeTemplates(cache: string, which: 'all' | 'stale' = 'all', d
     for (const name of existsSync(folder) ? readdirSync(folder) : []) {
       const directory = join(folder, name)
       const builder = /^\.building-.*-(\d+)-(\d+)$/.exec(name)
-      if (builder !== null ? isAlive({ pid: Number(builder[1]), startTicks: Number(builder[2]) }) : isInUse(directory)) {
-        inUse.push(directory)
-        continue
-      }
-      if (which === 'stale' && builder === null && kept.includes(name) && !isStale(readManifest(directory))) continue
-      if (!dryRun) rmSync(directory, { recursive: true, force: true })
-      removed.push(directory)
+      const used = builder !== null ? isAlive({ pid: Number(builder[1]), startTicks: Number(builder[2]) }) : isInUse(directory)
+      if (!used && which === 'stale' && builder === null && kept.includes(name) && !isStale(readManifest(directory))) continue
+      const goes = !used && (dryRun || removeUnlessUsed(directory))
+      ;(goes ? removed : inUse).push(directory)
     }
   }
-  if (!dryRun && which === 'all' && inUse.length === 0) {
-    rmSync(volatileFolder(cache), { recursive: true, force: true })
-    const jails = jailsFolder(cache)
-    if (!existsSync(jails) || readdirSync(jails).length === 0) rmSync(firecrackerFolder(cache), { recursive: true, force: true })
+  if (!dryRun && which === 'all') {
+    removeEmptied(volatileFolder(cache), 'lock')
+    removeEmpty(jailsFolder(cache))
+    removeEmptied(firecrackerFolder(cache), 'templates.lock')
   }
   return { removed, inUse }
+}
+
+/** Takes a template aside, and back when somebody has marked it as used meanwhile: one of the two sees the other. @returns whether it is gone */
+function removeUnlessUsed(directory: string): boolean {
+  if (isInUse(directory)) return false
+  const aside = join(dirname(directory), `.removing-${basename(directory).replace(/^\.removing-/, '')}`)
+  renameSync(directory, aside)
+  if (isInUse(aside)) {
+    renameSync(aside, directory)
+    return false
+  }
+  rmSync(aside, { recursive: true, force: true })
+  return true
+}
+
+/** Removes a folder of templates that has none any more, with its lock unless somebody has that: he is about to make one. */
+function removeEmptied(folder: string, lock: string): void {
+  if (!existsSync(folder)) return
+  removeEmpty(join(folder, 'templates'))
+  spawnSync('flock', ['--exclusive', '--nonblock', join(folder, lock), 'rm', '--force', join(folder, lock)], { stdio: 'ignore' })
+  removeEmpty(folder)
+}
+
+function removeEmpty(folder: string): void {
+  try {
+    rmdirSync(folder)
+  } catch (error) {
+    // In use, or never made.
+    if (!(error instanceof Error && 'code' in error && (error.code === 'ENOTEMPTY' || error.code === 'ENOENT'))) throw error
+  }
 }
 
 /** Removes a template that no living runner uses any more. @returns false when one does, or it is gone already */
 export async function removeUnused(cache: string, template: Template): Promise<boolean> {
   if (!existsSync(template.directory)) return false
   await using _lock = await lockFile(join(volatileFolder(cache), 'lock'))
-  if (isInUse(template.directory)) return false
-  rmSync(template.directory, { recursive: true, force: true })
-  return true
+  return removeUnlessUsed(template.directory)
 }
 
 /** Removes the folder of the jails, once no runner of this cache has any in it. */
 export function removeEmptyJails(cache: string): void {
-  try {
-    rmdirSync(jailsFolder(cache))
-  } catch (error) {
-    // In use by another runner, or never made.
-    if (!(error instanceof Error && 'code' in error && (error.code === 'ENOTEMPTY' || error.code === 'ENOENT'))) throw error
-  }
+  removeEmpty(jailsFolder(cache))
 }
 
 /** The name of the folder in which this process builds a template. */
@@ -175,9 +203,4 @@ function isStale(manifest: Manifest | null): boolean {
   return manifest === null || !existsSync(manifest.imageDirectory) || Date.now() - manifest.builtAtMs > UNUSED_KEPT_MS
 }
 
-function readManifest(directory: string): Manifest | null {
-  const path = join(directory, 'template.json')
-  if (!existsSync(path)) return null
-  const parsed = Manifest.safeParse(JSON.parse(readFileSync(path, 'utf8')))
-  return parsed.success ? parsed.data : null
-}
+const readManifest = (directory: string): Manifest | null => readJson(join(directory, 'template.json'), Manifest)
