@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import type { IncomingMessage } from 'node:http'
 import { createAgent } from '@swarm/contract/endpoints/agents.ts'
 import { createProject } from '@swarm/contract/endpoints/projects.ts'
 import { createRepository } from '@swarm/contract/endpoints/repositories.ts'
@@ -7,7 +8,7 @@ import { createTicket } from '@swarm/contract/endpoints/tickets.ts'
 import { forkVm, killVm, pauseVm, resumeVm, showVm, vmLogs, vmSamples, vmTotals } from '@swarm/contract/endpoints/vms.ts'
 import { LiveMessage } from '@swarm/contract/live-events.ts'
 import { claim, heartbeat, registerRunner, status, type VmUsage } from '@swarm/contract/runner-protocol.ts'
-import { endOperation, nextOperations, STREAM_CLOSE_CODES } from '@swarm/contract/vm-operations.ts'
+import { endOperation, MAX_CHUNK_BYTES, nextOperations, STREAM_CLOSE_CODES, STREAM_WINDOW_BYTES } from '@swarm/contract/vm-operations.ts'
 import { expect, test } from 'vitest'
 import { WebSocket } from 'ws'
 import { eachDialect, type TestDatabase } from '../../db/testing.ts'
@@ -38,6 +39,32 @@ async function working(place: TestDatabase) {
   const next = (bootId = BOOT, waitMs = 0) => runner.call(nextOperations, { body: { bootId, waitMs } })
   const show = () => admin.call(showVm, { params: { vmId: VM } })
   return { server, admin, runner, runnerToken: registered.token, runnerId: registered.id, project, ticket, key, about, beat, next, show }
+}
+
+/** Sockets of a person who has something run in the microVM, and of the runner that runs it. */
+function streamsOf({ server, next, runnerToken }: Pick<Awaited<ReturnType<typeof working>>, 'server' | 'next' | 'runnerToken'>) {
+  const START = { type: 'start', kind: 'exec', argv: ['true'], timeoutMs: 1_000, maxOutputBytes: 1_000, terminal: null }
+  const open = (path: string, token: string) => {
+    const socket = new WebSocket(`${server.url.replace('http', 'ws')}${path}`, { headers: { authorization: `Bearer ${token}` } })
+    const texts: Record<string, unknown>[] = []
+    const chunks: string[] = []
+    socket.on('message', (data, isBinary) => { if (isBinary) chunks.push(String(data)); else texts.push(JSON.parse(String(data)) as Record<string, unknown>) })
+    const closed = once(socket, 'close') as Promise<[number, Buffer]>
+    closed.catch(() => {}) // one that is refused
+    return { socket, texts, chunks, closed, opened: once(socket, 'open') }
+  }
+  const begin = async (start: object) => {
+    const client = open(`/api/vms/${VM}/exec`, server.adminToken)
+    await client.opened
+    client.socket.send(JSON.stringify({ ...START, ...start }))
+    return client
+  }
+  const join = async () => {
+    const runner = open(`/operations/${(await next(BOOT, 10_000)).operations[0]?.id ?? ''}/stream`, runnerToken)
+    await expect.poll(() => runner.texts).toEqual([{ type: 'go' }])
+    return runner
+  }
+  return { START, open, begin, join }
 }
 
 eachDialect((_dialect, make) => {
@@ -191,28 +218,10 @@ eachDialect((_dialect, make) => {
 
   test('a stream joins client and runner, ends with either, and takes nothing that is not of its protocol', async () => {
     await using place = await make()
-    const { server, next, show, runnerToken } = await working(place)
+    const platform = await working(place)
+    const { server, show, runnerToken } = platform
     await using _server = server
-    const open = (path: string, token: string) => {
-      const socket = new WebSocket(`${server.url.replace('http', 'ws')}${path}`, { headers: { authorization: `Bearer ${token}` } })
-      const texts: Record<string, unknown>[] = []
-      const chunks: string[] = []
-      socket.on('message', (data, isBinary) => { if (isBinary) chunks.push(String(data)); else texts.push(JSON.parse(String(data)) as Record<string, unknown>) })
-      const closed = once(socket, 'close') as Promise<[number, Buffer]>
-      closed.catch(() => {}) // one that is refused
-      return { socket, texts, chunks, closed, opened: once(socket, 'open') }
-    }
-    const begin = async (start: object) => {
-      const client = open(`/api/vms/${VM}/exec`, server.adminToken)
-      await client.opened
-      client.socket.send(JSON.stringify({ type: 'start', kind: 'exec', argv: ['true'], timeoutMs: 1_000, maxOutputBytes: 1_000, terminal: null, ...start }))
-      return client
-    }
-    const join = async () => {
-      const runner = open(`/operations/${(await next(BOOT, 10_000)).operations[0]?.id ?? ''}/stream`, runnerToken)
-      await expect.poll(() => runner.texts).toEqual([{ type: 'go' }])
-      return runner
-    }
+    const { open, begin, join } = streamsOf(platform)
     for (const [wrong, field] of [[{ argv: [] }, 'argv'], [{ argv: ['a\0b'] }, 'argv.0'], [{ timeoutMs: 1e9 }, 'timeoutMs'], [{ cwd: 'relative' }, 'cwd'], [{ env: {} }, 'the first message']] as const) {
       const client = await begin(wrong)
       await client.closed
@@ -246,5 +255,53 @@ eachDialect((_dialect, make) => {
     expect((await late.closed)[0]).toBe(STREAM_CLOSE_CODES.elsewhere)
     await expect(open(`/operations/OPN-00000000/stream`, server.adminToken).opened).rejects.toThrow('403')
     await expect(open(`/api/vms/${VM}/exec`, runnerToken).opened).rejects.toThrow('403')
+  })
+
+  test('a client that sends more than its process takes is ended, and one that waits for what was taken is not', async () => {
+    await using place = await make()
+    const platform = await working(place)
+    await using _server = platform.server
+    const { begin, join } = streamsOf(platform)
+    const chunk = Buffer.alloc(MAX_CHUNK_BYTES + 1)
+    const fits = Math.floor(STREAM_WINDOW_BYTES / chunk.length)
+    const [client, runner] = await Promise.all([begin({}), join()])
+    const send = (chunks: number) => { for (let sent = 0; sent < chunks; sent += 1) client.socket.send(chunk) }
+    send(fits)
+    await expect.poll(() => runner.chunks.length).toBe(fits)
+    runner.socket.send(JSON.stringify({ type: 'consumed', bytes: chunk.length }))
+    await expect.poll(() => client.texts.at(-1)).toEqual({ type: 'consumed', bytes: chunk.length })
+    send(1)
+    await expect.poll(() => runner.chunks.length).toBe(fits + 1)
+    send(1)
+    await client.closed
+    expect(client.texts.at(-1)).toMatchObject({ type: 'error', error: { code: 'vm_operation_failed', message: expect.stringContaining('more was sent than was taken') as string } })
+    await runner.closed
+    expect(runner.chunks).toHaveLength(fits + 1)
+  })
+
+  test('what a client sends right behind its request reaches the process in order, and too much of it is refused', async () => {
+    await using place = await make()
+    const platform = await working(place)
+    await using _server = platform.server
+    const { START, open, join } = streamsOf(platform)
+    /** Frames of a client (RFC 6455) of at most 65,535 bytes, with a mask of zeros, in one segment. */
+    const burst = async (messages: readonly (string | Buffer)[]) => {
+      const client = open(`/api/vms/${VM}/exec`, platform.server.adminToken)
+      const [[{ socket }]] = await Promise.all([once(client.socket, 'upgrade') as Promise<[IncomingMessage]>, client.opened])
+      socket.write(Buffer.concat(messages.map((message) => {
+        const [bytes, opcode] = [Buffer.from(message), typeof message === 'string' ? 1 : 2]
+        return Buffer.concat([Buffer.of(0x80 | opcode, 0x80 | 126, bytes.length >> 8, bytes.length & 0xff, 0, 0, 0, 0), bytes])
+      })))
+      return client
+    }
+    const request = JSON.stringify(START)
+    const [client, runner] = await Promise.all([burst([request, Buffer.from('\0first'), Buffer.from('\0second'), Buffer.from('\0')]), join()])
+    await expect.poll(() => runner.chunks).toEqual(['\0first', '\0second', '\0'])
+    runner.socket.send(JSON.stringify({ type: 'exit', code: 0, signal: null, timedOut: false, truncated: false, wallMs: 1 }))
+    await client.closed
+    expect(client.texts).toMatchObject([{ type: 'started' }, { type: 'exit', code: 0 }])
+    const hasty = await burst([request, ...Array.from({ length: 1_200 }, () => Buffer.from('\0'))])
+    await hasty.closed
+    expect(hasty.texts.at(-1)).toMatchObject({ type: 'error', error: { code: 'invalid_input', message: expect.stringContaining('more was sent than was taken') as string } })
   })
 })
