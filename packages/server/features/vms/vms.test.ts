@@ -7,7 +7,7 @@ import { listVms } from '@swarm/contract/endpoints/runners.ts'
 import { createTicket } from '@swarm/contract/endpoints/tickets.ts'
 import { forkVm, killVm, pauseVm, resumeVm, showVm, vmLogs, vmSamples, vmTotals } from '@swarm/contract/endpoints/vms.ts'
 import { LiveMessage } from '@swarm/contract/live-events.ts'
-import { claim, heartbeat, registerRunner, status, type VmUsage } from '@swarm/contract/runner-protocol.ts'
+import { claim, heartbeat, registerRunner, status, VM_END_REASONS, type VmUsage } from '@swarm/contract/runner-protocol.ts'
 import { endOperation, MAX_CHUNK_BYTES, nextOperations, STREAM_CLOSE_CODES, STREAM_WINDOW_BYTES } from '@swarm/contract/vm-operations.ts'
 import { expect, test } from 'vitest'
 import { WebSocket } from 'ws'
@@ -93,6 +93,19 @@ eachDialect((_dialect, make) => {
     expect(after).toContain('swarm_vms_ended_total{driver="process",reason="crashed"} 1')
     expect(after).not.toContain('swarm_vms{')
     await expect(admin.call(showVm, { params: { vmId: 'VM-FOREIGN1' } })).rejects.toMatchObject({ status: 404, code: 'not_found' })
+  })
+
+  test('an end is counted under its reason, and under none that a runner made up', async () => {
+    await using place = await make()
+    const { server, runner, key, about } = await working(place)
+    await using _server = server
+    for (const [at, endReason] of [...VM_END_REASONS, 'my own words'].entries()) {
+      const vm = { ...about, id: `VM-ENDED00${at}` }
+      await runner.call(status, { body: { ...key, sequence: at * 2 + 1, vm: { ...vm, state: 'running' } } })
+      await runner.call(status, { body: { ...key, sequence: at * 2 + 2, vm: { ...vm, state: 'ended', endReason } } })
+    }
+    const metrics = await server.context.metrics.registry.metrics()
+    for (const reason of ['stuck', ...VM_END_REASONS, 'lost']) expect(metrics).toContain(`swarm_vms_ended_total{driver="process",reason="${reason}"} 1`)
   })
 
   test('samples that are too old go, the newest stay', async () => {
