@@ -91,7 +91,7 @@ export const VmLogs = z.object({ console: z.string().max(1024 * 1024), output: z
 export type VmLogs = z.infer<typeof VmLogs>
 
 /** Of `fork` alone. */
-export const ForkedVm = z.object({ id: z.string(), restoreMs: z.number(), limits: VmHeldTo })
+export const ForkedVm = z.object({ id: z.string().min(1).max(64), restoreMs: z.number().min(0), limits: VmHeldTo })
 
 export const endOperation = endpoint({
   method: 'POST', path: '/operations/end', access: ['runner'], tag: 'runner protocol', summary: 'Says what came of an operation without a stream',

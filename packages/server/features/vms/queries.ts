@@ -28,6 +28,11 @@ export async function vmsOfWork(db: Db, workId: string): Promise<string[]> {
   return (await db.selectFrom('vms').select('id').where('work_id', '=', workId).orderBy('id').execute()).map(({ id }) => id)
 }
 
+/** Those of these that are on record, of any runner. */
+export async function knownVms(db: Db, ids: readonly string[]): Promise<string[]> {
+  return (await db.selectFrom('vms').select('id').where('id', 'in', ids).orderBy('id').execute()).map(({ id }) => id)
+}
+
 export async function usageOf(db: Db, vmIds: readonly string[]): Promise<UsageRow[]> {
   return vmIds.length === 0 ? [] : db.selectFrom('vm_usage').selectAll().where('vm_id', 'in', vmIds).execute()
 }

@@ -192,6 +192,42 @@ eachDialect((_dialect, make) => {
     expect((await admin.call(listVms, { query: { state: 'running' } })).items.map(({ id }) => id).toSorted()).toEqual([VM, 'VM-CHILD002'])
   })
 
+  test('a report that is repeated, since its answer was lost, is answered as it was; another one is not recorded', async () => {
+    await using place = await make()
+    const { server, admin, runner, next } = await working(place)
+    await using _server = server
+    const forking = admin.call(forkVm, { params: { vmId: VM }, body: { count: 2, minutes: 5 } })
+    const [operation] = (await next(BOOT, 10_000)).operations
+    const report = (ids: string[], failure: string | null = null) => runner.call(endOperation, { body: { operationId: operation!.id, failure, forked: ids.map((id) => ({ id, restoreMs: 4_000, limits: {} })) } })
+    expect(await report(['VM-CHILD002', 'VM-CHILD001'])).toEqual({ recorded: true })
+    await forking
+    expect(await report(['VM-CHILD002', 'VM-CHILD001'])).toEqual({ recorded: true })
+    for (const other of [report(['VM-CHILD001']), report(['VM-CHILD001', 'VM-CHILD003']), report([]), report(['VM-CHILD001', 'VM-CHILD002'], 'it burnt')]) expect(await other).toEqual({ recorded: false })
+    expect((await admin.call(listVms)).items).toHaveLength(3)
+  })
+
+  test('only a fork reports children: no more than were asked for, and none that is known', async () => {
+    await using place = await make()
+    const { server, admin, runner, next, show } = await working(place)
+    await using _server = server
+    const child = (id: string, restoreMs = 4_000) => ({ id, restoreMs, limits: {} })
+    const report = async (forked: ReturnType<typeof child>[] | undefined, operationId: string) => runner.call(endOperation, { body: { operationId, failure: null, ...(forked === undefined ? {} : { forked }) } })
+    const killing = admin.call(killVm, { params: { vmId: VM }, body: { reason: 'x' } })
+    const [kill] = (await next(BOOT, 10_000)).operations
+    await expect(report([child('VM-CHILD001')], kill!.id)).rejects.toMatchObject({ status: 400, code: 'invalid_input', message: expect.stringContaining('only a fork') as string })
+    expect((await show()).operations).toMatchObject([{ kind: 'kill', state: 'running' }])
+    await Promise.all([killing, report(undefined, kill!.id)])
+    const forking = admin.call(forkVm, { params: { vmId: VM }, body: { count: 2, minutes: 5 } })
+    const [fork] = (await next(BOOT, 10_000)).operations
+    for (const wrong of [['VM-CHILD001', 'VM-CHILD002', 'VM-CHILD003'], ['VM-CHILD001', 'VM-CHILD001'], ['VM-CHILD001', VM], []]) {
+      await expect(report(wrong.map((id) => child(id)), fork!.id), wrong.join()).rejects.toMatchObject({ status: 400, details: { field: 'body.forked' } })
+    }
+    await expect(report([child('VM-CHILD001', -1)], fork!.id)).rejects.toMatchObject({ status: 400, details: { field: 'body.forked.0.restoreMs' } })
+    expect((await admin.call(listVms)).items).toHaveLength(1)
+    await Promise.all([forking, report([child('VM-CHILD001')], fork!.id)])
+    expect((await admin.call(listVms)).items).toHaveLength(2)
+  })
+
   test('what a microVM wrote is passed on, and kept nowhere', async () => {
     await using place = await make()
     const { server, admin, runner, next } = await working(place)
