@@ -175,6 +175,31 @@ eachDialect((_dialect, make) => {
     expect(events.map(({ data }) => [data['state'], data['paused']])).toEqual([['running', undefined], ['running', true], ['running', false]])
   })
 
+  test('whether a microVM is paused follows its runner, also when nobody waited any more for the pause', async () => {
+    await using place = await make()
+    const { server, admin, next, show, beat, runner } = await working(place)
+    await using _server = server
+    const { db } = server.context
+    const pausing = admin.call(pauseVm, { params: { vmId: VM }, body: {} })
+    const [operation] = (await next(BOOT, 10_000)).operations
+    await db.write((trx) => trx.updateTable('vm_operations').set({ expires_at: 1 }).execute())
+    db.wake.emit('vm-operations')
+    await expect(pausing).rejects.toMatchObject({ code: 'vm_operation_expired' })
+    expect(await runner.call(endOperation, { body: { operationId: operation!.id, failure: null } })).toEqual({ recorded: false })
+    expect((await show()).paused).toBe(false)
+    await beat([usage({ paused: true })])
+    expect(await show()).toMatchObject({ paused: true, usage: { paused: true } })
+    await beat([usage({ paused: true })])
+    await beat([usage()])
+    expect((await show()).paused).toBe(false)
+    // One that was on its way while the pause was reported.
+    await Promise.all([admin.call(pauseVm, { params: { vmId: VM }, body: {} }), next(BOOT, 10_000).then(({ operations }) => runner.call(endOperation, { body: { operationId: operations[0]!.id, failure: null } }))])
+    await beat([usage()])
+    expect((await show()).paused).toBe(true)
+    const { events } = await readSettled(db, null, 1_000, { types: ['vm:update'] })
+    expect(events.map(({ data }) => data['paused'])).toEqual([undefined, true, false, true])
+  })
+
   test('forks are microVMs on record, of the operation that made them, until they are ended', async () => {
     await using place = await make()
     const { server, admin, runner, next, ticket, project } = await working(place)

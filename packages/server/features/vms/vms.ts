@@ -104,7 +104,7 @@ export function createVms(context: Context, given: Pick<OperationDependencies, '
     metrics,
     async recordUsage(runnerId, usage) {
       const name = await given.runnerName(runnerId)
-      await db.write((trx) => recordUsage(trx, runnerId, usage, clock(), (growth) => { metrics.grew(name, growth) }))
+      await db.write((trx) => recordUsage(trx, { now: clock(), recordPause: given.recordPause, onGrowth: (growth) => { metrics.grew(name, growth) } }, runnerId, usage))
     },
     duties: [samplesDuty({ db, now: clock, days: context.config.retention.vmDays }), overdueOperationsDuty(deps)],
   }
