@@ -53,6 +53,11 @@ function cut(text: string, width: number): string {
   return stripVTControlCharacters(text).length <= width ? text : `${stripVTControlCharacters(text).slice(0, Math.max(0, width - 1))}…`
 }
 
+/** Text that somebody else wrote, without what steers a terminal: of control characters, line breaks and tabs are left. */
+export function plain(text: string): string {
+  return stripVTControlCharacters(text).replace(/\r*\n|\r+/g, '\n').replace(/[^\P{Cc}\n\t]/gu, '')
+}
+
 /** A table of plain text, columns as wide as they need; numbers are right-aligned. */
 export function table(columns: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
   const cells = [columns.map((name) => name.toUpperCase()), ...rows.map((row) => row.map(String))]

@@ -47,6 +47,10 @@ export const VmUsage = z.object({
 })
 export type VmUsage = z.infer<typeof VmUsage>
 
+/** Why a microVM ended, as its runner says it; what else the server finds out or is told counts as lost. */
+export const VM_END_REASONS = ['disposed', 'killed', 'wall_clock', 'crashed', 'protocol_violation', 'stuck', 'restore failed'] as const
+export type VmEndReason = (typeof VM_END_REASONS)[number]
+
 /** MicroVMs that one heartbeat tells the usage of at most. */
 export const MAX_USAGE = 1_000
 

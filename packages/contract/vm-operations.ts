@@ -22,7 +22,8 @@ import { VmHeldTo } from './runner-protocol.ts'
  *     server → client   {type: 'started', operationId}     recorded; the runner is asked
  *     runner → client   {type: 'exit', …} or {type: 'error', error}; the last one
  *
- * Each side may have STREAM_WINDOW_BYTES on the way that the other has not consumed. Whoever closes its socket ends the process.
+ * Each side may have STREAM_WINDOW_BYTES on the way that the other has not consumed; the server ends the stream of a client that sends
+ * more. Whoever closes its socket ends the process.
  */
 
 export const STREAM_WINDOW_BYTES = 256 * 1024
@@ -90,11 +91,11 @@ export const nextOperations = endpoint({
 export const VmLogs = z.object({ console: z.string().max(1024 * 1024), output: z.string().max(1024 * 1024), truncated: z.boolean() })
 export type VmLogs = z.infer<typeof VmLogs>
 
-/** Of `fork` alone. */
-export const ForkedVm = z.object({ id: z.string(), restoreMs: z.number(), limits: VmHeldTo })
+/** Of `fork` alone: from one of them to as many as were asked for, and none that is on record. */
+export const ForkedVm = z.object({ id: z.string().min(1).max(64), restoreMs: z.number().min(0), limits: VmHeldTo })
 
 export const endOperation = endpoint({
-  method: 'POST', path: '/operations/end', access: ['runner'], tag: 'runner protocol', summary: 'Says what came of an operation without a stream',
+  method: 'POST', path: '/operations/end', access: ['runner'], tag: 'runner protocol', summary: 'Says what came of an operation without a stream; repeated, it is answered as the first time',
   body: z.object({ operationId: z.string(), failure: z.string().max(2_000).nullable(), logs: VmLogs.optional(), forked: z.array(ForkedVm).max(MAX_FORKS).optional() }),
   response: z.object({ recorded: z.boolean() }),
 })

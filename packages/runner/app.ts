@@ -61,7 +61,7 @@ export function startRunner(options: RunnerOptions): Runner {
     },
   })
   const holding = new Holding(link, {
-    bootId, beatMs: options.beatMs ?? BEAT_MS, vms: () => options.machines.driver.live(), noRoom: () => options.machines.noRoom(), usage: () => options.machines.vms.live().flatMap(({ usage }) => usage ?? []),
+    bootId, beatMs: options.beatMs ?? BEAT_MS, vms: () => options.machines.driver.live(), noRoom: () => options.machines.noRoom(), usage: () => options.machines.vms.live().flatMap(({ usage, vm }) => usage === null ? [] : [{ ...usage, paused: vm.paused }]),
     onError: (error) => {
       logger.warn({ err: error }, 'heartbeat failed')
       if (error instanceof ApiError && error.code === 'runner_superseded') superseded(error)

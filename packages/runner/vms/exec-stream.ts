@@ -59,8 +59,9 @@ export async function runExecStream(operation: { readonly id: string; readonly v
 interface FoundClient { readonly socket: WebSocket; onMessage(handler: (data: unknown) => void): void }
 
 /** The connection to the replica that has the client of an operation; null when none has. */
-async function findClient(operationId: string, { serverUrl, token, signal }: StreamPlace): Promise<FoundClient | null> {
-  for (const until = performance.now() + SEARCH_MS; performance.now() < until && !signal.aborted;) {
+async function findClient(operationId: string, { serverUrl, token, signal: stopping }: StreamPlace): Promise<FoundClient | null> {
+  const signal = AbortSignal.any([stopping, AbortSignal.timeout(SEARCH_MS)])
+  while (!signal.aborted) {
     const socket = new WebSocket(`${serverUrl.replace(/^http/, 'ws').replace(/\/+$/, '')}/operations/${encodeURIComponent(operationId)}/stream`, { headers: { authorization: `Bearer ${token}` } })
     socket.binaryType = 'arraybuffer'
     const early: unknown[] = []
@@ -70,10 +71,12 @@ async function findClient(operationId: string, { serverUrl, token, signal }: Str
       socket.addEventListener('message', () => { resolve('go') }, { once: true })
       socket.addEventListener('close', ({ code }) => { resolve(code) }, { once: true })
       socket.addEventListener('error', () => { resolve(0) }, { once: true })
+      signal.addEventListener('abort', () => { resolve(0) }, { once: true })
     })
+    if (answer !== 'go') socket.close()
     if (answer === 'go') return { socket, onMessage: (handler) => { for (const data of early.splice(0)) handler(data); deliver = handler } }
     if (answer === STREAM_CLOSE_CODES.protocol) return null
-    await delay(AGAIN_MS, undefined, { signal }).catch(() => undefined) // it stops
+    await delay(AGAIN_MS, undefined, { signal }).catch(() => undefined) // it stops, or has searched for long enough
   }
   return null
 }
@@ -108,11 +111,15 @@ function createOutput(socket: WebSocket, left: AbortSignal) {
 function createInput(isTerminal: boolean, onConsumed: (bytes: number) => void) {
   /** Taken while the process did not read: told when it reads on. */
   let untold = 0
+  /** The newest one that came while it did not: those before it mean nothing any more. */
+  let size: { columns: number; rows: number } | null = null
   const readable = new Readable({
     read() {
-      const bytes = untold
+      const [bytes, newest] = [untold, size]
       untold = 0
+      size = null
       if (bytes > 0) onConsumed(bytes)
+      if (newest !== null) readable.push(resized(newest))
     },
   })
   readable.on('error', () => {}) // it is destroyed with its exec
@@ -127,8 +134,10 @@ function createInput(isTerminal: boolean, onConsumed: (bytes: number) => void) {
       } else if (readable.push(isTerminal ? typed(bytes) : bytes)) onConsumed(bytes.length + 1)
       else untold += bytes.length + 1
     },
-    resize(size: { columns: number; rows: number }): void {
-      if (!ended) readable.push(resized(size))
+    resize(newest: { columns: number; rows: number }): void {
+      if (ended) return
+      if (readable.readableLength >= readable.readableHighWaterMark) size = newest
+      else readable.push(resized(newest))
     },
   }
 }

@@ -45,11 +45,22 @@ export function startOperations(options: OperationsOptions): AsyncDisposable {
 
   async function ask(): Promise<void> {
     while (!signal.aborted) {
-      const { operations } = await link.call(nextOperations, { body: { bootId, waitMs: WAIT_MS } }, signal)
-      for (const operation of operations) {
+      for (const operation of await next()) {
         const job = carryOut(operation).catch((error: unknown) => { if (!signal.aborted) onTrouble(error, `${operation.input.kind} of ${operation.vmId}`) }).finally(() => underWay.delete(job))
         underWay.add(job)
       }
+    }
+  }
+
+  /** A server that only fails for now is asked again. */
+  async function next(): Promise<Operation[]> {
+    try {
+      return (await link.call(nextOperations, { body: { bootId, waitMs: WAIT_MS } }, signal)).operations
+    } catch (error) {
+      if (!(error instanceof ApiError) || error.status < 500) throw error
+      onTrouble(error, 'the server cannot give operations on microVMs')
+      await delay(AGAIN_MS, undefined, { signal })
+      return []
     }
   }
 

@@ -70,7 +70,7 @@ export async function recordVm(trx: Trx, runnerId: string, vm: VmReport, now: nu
   afterCommit(trx, () => { onVm(vm) })
 }
 
-/** Records that a person has a microVM stand still, or go on. Nothing when it is over or was so already. */
+/** Records that a microVM stands still, or goes on. Nothing when it is over or was so already. */
 export async function recordPause(trx: Trx, vmId: string, paused: boolean): Promise<void> {
   if (!await setPaused(trx, vmId, paused)) return
   const vm = await vmById(trx, vmId)

@@ -8,7 +8,7 @@ import { fromJson, json } from '../../db/json.ts'
 import { signal as wakeAfterCommit, type Trx } from '../../db/unit.ts'
 import { appendEvents } from '../../events/events.ts'
 import { presentOperation } from './present.ts'
-import { earliestExpiry, insertOperation, operationById, overdueOperations, settleOperation, takeQueued, updateOperation, vmView, type OperationRow, type VmView } from './queries.ts'
+import { earliestExpiry, insertOperation, knownVms, operationById, overdueOperations, settleOperation, takeQueued, updateOperation, vmsOfWork, vmView, type OperationRow, type VmView } from './queries.ts'
 
 /** A runner that was not heard from for so long is not asked, ms (the lease of its work). */
 const ONLINE_MS = 30_000
@@ -62,10 +62,15 @@ export async function requestOperation(trx: Trx, deps: OperationDependencies, re
   return { operation, view }
 }
 
-/** Ends an operation, once: whoever comes later changes nothing. Null then. */
+/**
+ * Ends an operation, once: whoever comes later changes nothing. Null then.
+ * @throws DomainError invalid_input, about children that are not those of a fork as it was asked for
+ */
 export async function endOperation(trx: Trx, deps: OperationDependencies, id: string, end: { state: 'done' | 'failed' | 'expired'; exitCode?: number | null; failure?: string | null; forked?: readonly z.output<typeof ForkedVm>[] }): Promise<OperationRow | null> {
   const ended = await settleOperation(trx, id, { state: end.state, exit_code: end.exitCode ?? null, failure: end.failure ?? null, ended_at: deps.now() })
   if (!ended) return null
+  const problem = await problemOfChildren(trx, ended, (end.forked ?? []).map((child) => child.id))
+  if (problem !== null) throw new DomainError('invalid_input', { problem, field: 'body.forked' })
   if (end.state === 'done' && (ended.kind === 'pause' || ended.kind === 'resume')) await deps.recordPause(trx, ended.vm_id, ended.kind === 'pause')
   const view = await requireVm(trx, ended.vm_id)
   const { vm } = view
@@ -79,6 +84,28 @@ export async function endOperation(trx: Trx, deps: OperationDependencies, id: st
   }
   await announce(trx, ended, view)
   return ended
+}
+
+/**
+ * Records what the runner of an operation says came of it; one that it repeats, since the answer was lost, is answered as the first was.
+ * @returns whether it is on record
+ * @throws DomainError invalid_input, as endOperation
+ */
+export async function reportOperation(trx: Trx, deps: OperationDependencies, id: string, { failure, forked = [] }: { failure: string | null; forked?: readonly z.output<typeof ForkedVm>[] | undefined }): Promise<boolean> {
+  const state = failure === null ? 'done' : 'failed'
+  if (await endOperation(trx, deps, id, { state, failure, forked })) return true
+  const ended = await operationById(trx, id)
+  const sorted = (ids: readonly string[]): string => ids.toSorted().join()
+  return ended?.state === state && ended.failure === failure && sorted(await vmsOfWork(trx, id)) === sorted(forked.map((child) => child.id))
+}
+
+async function problemOfChildren(trx: Trx, { state, input: asked }: OperationRow, ids: readonly string[]): Promise<string | null> {
+  const input = fromJson(Input, asked)
+  if (input.kind !== 'fork' || state !== 'done') return ids.length === 0 ? null : 'only a fork that was done has children'
+  if (ids.length === 0 || ids.length > input.count) return `it has ${ids.length} children, asked for were ${input.count}`
+  if (new Set(ids).size < ids.length) return 'a child is there twice'
+  const known = await knownVms(trx, ids)
+  return known.length === 0 ? null : `${known.join(', ')} is on record already`
 }
 
 /** The record of what people did: an event at the beginning and one at the end. */

@@ -28,13 +28,18 @@ export async function vmsOfWork(db: Db, workId: string): Promise<string[]> {
   return (await db.selectFrom('vms').select('id').where('work_id', '=', workId).orderBy('id').execute()).map(({ id }) => id)
 }
 
+/** Those of these that are on record, of any runner. */
+export async function knownVms(db: Db, ids: readonly string[]): Promise<string[]> {
+  return (await db.selectFrom('vms').select('id').where('id', 'in', ids).orderBy('id').execute()).map(({ id }) => id)
+}
+
 export async function usageOf(db: Db, vmIds: readonly string[]): Promise<UsageRow[]> {
   return vmIds.length === 0 ? [] : db.selectFrom('vm_usage').selectAll().where('vm_id', 'in', vmIds).execute()
 }
 
 /** Those of these microVMs that this runner has and that are not over. */
-export async function liveVmsOf(db: Db, runnerId: string, vmIds: readonly string[]): Promise<{ id: string; driver: string }[]> {
-  return vmIds.length === 0 ? [] : db.selectFrom('vms').select(['id', 'driver']).where('id', 'in', vmIds).where('runner_id', '=', runnerId).where('state', '!=', 'ended').execute()
+export async function liveVmsOf(db: Db, runnerId: string, vmIds: readonly string[]): Promise<{ id: string; driver: string; paused: number }[]> {
+  return vmIds.length === 0 ? [] : db.selectFrom('vms').select(['id', 'driver', 'paused']).where('id', 'in', vmIds).where('runner_id', '=', runnerId).where('state', '!=', 'ended').execute()
 }
 
 export async function putUsage(db: Db, rows: readonly UsageRow[]): Promise<void> {
@@ -110,6 +115,11 @@ export async function updateOperation(db: Db, id: string, patch: Pick<Updateable
 /** Ends one that has not ended. Null when it had. */
 export async function settleOperation(db: Db, id: string, patch: Pick<OperationRow, 'state' | 'exit_code' | 'failure' | 'ended_at'>): Promise<OperationRow | null> {
   return await db.updateTable('vm_operations').set(patch).where('id', '=', id).where('state', 'in', ['queued', 'running']).returningAll().executeTakeFirst() ?? null
+}
+
+/** Whether it was paused or resumed by its runner since then. */
+export async function pausedOrResumedSince(db: Db, vmId: string, since: number): Promise<boolean> {
+  return await db.selectFrom('vm_operations').select('id').where('vm_id', '=', vmId).where('kind', 'in', ['pause', 'resume']).where('state', '=', 'done').where('ended_at', '>', since).executeTakeFirst() !== undefined
 }
 
 /** Operations that nobody ended in their time, and when the next one is due. */

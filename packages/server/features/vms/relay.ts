@@ -1,4 +1,4 @@
-import { CHANNEL, MAX_CHUNK_BYTES, STREAM_CLOSE_CODES, StreamFromClient, StreamFromRunner, StreamStart, type StreamFailure } from '@swarm/contract/vm-operations.ts'
+import { CHANNEL, MAX_CHUNK_BYTES, STREAM_CLOSE_CODES, STREAM_WINDOW_BYTES, StreamFromClient, StreamFromRunner, StreamStart, type StreamFailure } from '@swarm/contract/vm-operations.ts'
 import { DomainError } from '@swarm/core/errors.ts'
 import type { RawData, WebSocket } from 'ws'
 import type { z } from 'zod'
@@ -6,6 +6,8 @@ import { ANSWER_MS } from './operations.ts'
 
 /** A peer that lets more than this wait to be sent ignores what the other has consumed. */
 const MOST_BUFFERED_BYTES = 1024 * 1024
+/** What a message that is held takes besides its bytes, roughly. */
+const HELD_MESSAGE_BYTES = 256
 const FIRST_MESSAGE_MS = 10_000
 const BEAT_MS = 15_000
 /** Streams of people into one microVM at once: its channel has room for 512, and the agent needs most. */
@@ -52,9 +54,10 @@ export function createRelay() {
         const [issue] = start.error.issues
         return refuse(new DomainError('invalid_input', { problem: issue?.message ?? 'not valid', field: issue?.path.join('.') || 'the first message' }))
       }
-      // What comes meanwhile waits in the kernel.
+      // What comes meanwhile waits in the kernel, but for what came together with this one.
       client.pause()
-      deps.begin(start.data).then(({ operationId, runnerId }) => { join(client, vmId, operationId, runnerId, deps) }, refuse)
+      const held = holdMessages(client, () => { refuse(new DomainError('invalid_input', { problem: 'more was sent than was taken', field: 'what follows the first message' })) })
+      deps.begin(start.data).then(({ operationId, runnerId }) => { join(client, held, vmId, operationId, runnerId, deps) }, refuse)
     })
 
     function refuse(error: unknown): void {
@@ -64,9 +67,11 @@ export function createRelay() {
     }
   }
 
-  function join(client: WebSocket, vmId: string, operationId: string, runnerId: string, deps: RelayDependencies): void {
+  function join(client: WebSocket, held: HeldMessages, vmId: string, operationId: string, runnerId: string, deps: RelayDependencies): void {
     let runner: WebSocket | null = null
     let over = false
+    /** What the client sent and the process has not taken. */
+    let untaken = 0
     const finish = (end: { exitCode: number | null; failure: string | null }, last: object | null): void => {
       if (over) return
       over = true
@@ -98,11 +103,14 @@ export function createRelay() {
       deps.stillAllowed().then((allowed) => { if (!allowed) lost('the token of the client is no longer valid') }, (error: unknown) => { deps.onFault(error, 'a token could not be looked at') })
     }, BEAT_MS)
 
-    client.on('message', (data, isBinary) => {
+    const receive = (to: WebSocket, data: RawData, isBinary: boolean): void => {
+      if (over) return
       const valid = isBinary ? isChunk(data, [CHANNEL.stdin]) : StreamFromClient.safeParse(parseJson(data)).success
       if (!valid) return lost('the client sent something that is not of this protocol')
-      if (runner !== null) pass(runner, isBinary ? data : String(data), isBinary)
-    })
+      if (isBinary) untaken += lengthOf(data)
+      if (untaken > STREAM_WINDOW_BYTES) return lost('more was sent than was taken')
+      pass(to, isBinary ? data : String(data), isBinary)
+    }
     client.on('close', () => { finish({ exitCode: null, failure: 'the client left' }, null) })
     client.on('error', () => { client.terminate() })
     if (client.readyState !== client.OPEN) return finish({ exitCode: null, failure: 'the client left' }, null)
@@ -123,11 +131,13 @@ export function createRelay() {
           if (!message.success) return lost('the runner sent something that is not of this protocol')
           if (message.data.type === 'exit') return finish({ exitCode: message.data.code, failure: message.data.timedOut ? 'it ran for longer than its limit' : message.data.code === null ? `it was ended by ${message.data.signal ?? 'a signal'}` : null }, message.data)
           if (message.data.type === 'error') return fail(message.data.error)
+          untaken = Math.max(0, untaken - message.data.bytes)
           pass(client, String(data), false)
         })
         socket.on('close', () => { lost('the connection to its runner was lost') })
         socket.on('error', () => { socket.terminate() })
         socket.send(JSON.stringify({ type: 'go' }))
+        held.deliver((data, isBinary) => { receive(socket, data, isBinary) })
         client.resume()
       },
     })
@@ -149,6 +159,27 @@ export function createRelay() {
   }
 }
 
+interface HeldMessages { deliver(take: (data: RawData, isBinary: boolean) => void): void }
+
+/** Holds the messages of a client until somebody takes them, in order: a window of them at most. */
+function holdMessages(client: WebSocket, onTooMany: () => void): HeldMessages {
+  const held: [data: RawData, isBinary: boolean][] = []
+  let bytes = 0
+  let take = (data: RawData, isBinary: boolean): void => {
+    bytes += lengthOf(data) + HELD_MESSAGE_BYTES
+    if (bytes <= STREAM_WINDOW_BYTES) return void held.push([data, isBinary])
+    take = () => {}
+    onTooMany()
+  }
+  client.on('message', (data, isBinary) => { take(data, isBinary) })
+  return {
+    deliver(to) {
+      take = to
+      for (const message of held.splice(0)) to(...message)
+    },
+  }
+}
+
 function failureOf(error: DomainError): { type: 'error'; error: z.infer<typeof StreamFailure> } {
   return { type: 'error', error: { code: error.code, message: error.message, remedy: error.remedy, status: error.status } }
 }
@@ -156,6 +187,11 @@ function failureOf(error: DomainError): { type: 'error'; error: z.infer<typeof S
 function sayLast(socket: WebSocket, message: object): void {
   if (socket.readyState === socket.OPEN) socket.send(JSON.stringify(message))
   socket.close()
+}
+
+/** A server's socket gives buffers (the default of ws). */
+function lengthOf(data: RawData): number {
+  return Buffer.isBuffer(data) ? data.length : 0
 }
 
 function isChunk(data: RawData, channels: readonly number[]): boolean {

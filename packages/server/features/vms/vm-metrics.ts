@@ -1,9 +1,10 @@
+import { VM_END_REASONS } from '@swarm/contract/runner-protocol.ts'
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
 import type { TotalsRow } from './queries.ts'
 import type { UsageGrowth } from './usage.ts'
 
 /** What ends of microVMs are counted under; a runner's own words are never a label. */
-const END_REASONS = new Set(['disposed', 'killed', 'wall_clock', 'crashed', 'protocol_violation', 'restore failed'])
+const END_REASONS: ReadonlySet<string> = new Set(VM_END_REASONS)
 
 export interface VmMetrics {
   grew(runner: string, growth: readonly UsageGrowth[]): void

@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import type { IncomingMessage } from 'node:http'
 import { createAgent } from '@swarm/contract/endpoints/agents.ts'
 import { createProject } from '@swarm/contract/endpoints/projects.ts'
 import { createRepository } from '@swarm/contract/endpoints/repositories.ts'
@@ -6,8 +7,8 @@ import { listVms } from '@swarm/contract/endpoints/runners.ts'
 import { createTicket } from '@swarm/contract/endpoints/tickets.ts'
 import { forkVm, killVm, pauseVm, resumeVm, showVm, vmLogs, vmSamples, vmTotals } from '@swarm/contract/endpoints/vms.ts'
 import { LiveMessage } from '@swarm/contract/live-events.ts'
-import { claim, heartbeat, registerRunner, status, type VmUsage } from '@swarm/contract/runner-protocol.ts'
-import { endOperation, nextOperations, STREAM_CLOSE_CODES } from '@swarm/contract/vm-operations.ts'
+import { claim, heartbeat, registerRunner, status, VM_END_REASONS, type VmUsage } from '@swarm/contract/runner-protocol.ts'
+import { endOperation, MAX_CHUNK_BYTES, nextOperations, STREAM_CLOSE_CODES, STREAM_WINDOW_BYTES } from '@swarm/contract/vm-operations.ts'
 import { expect, test } from 'vitest'
 import { WebSocket } from 'ws'
 import { eachDialect, type TestDatabase } from '../../db/testing.ts'
@@ -40,6 +41,32 @@ async function working(place: TestDatabase) {
   return { server, admin, runner, runnerToken: registered.token, runnerId: registered.id, project, ticket, key, about, beat, next, show }
 }
 
+/** Sockets of a person who has something run in the microVM, and of the runner that runs it. */
+function streamsOf({ server, next, runnerToken }: Pick<Awaited<ReturnType<typeof working>>, 'server' | 'next' | 'runnerToken'>) {
+  const START = { type: 'start', kind: 'exec', argv: ['true'], timeoutMs: 1_000, maxOutputBytes: 1_000, terminal: null }
+  const open = (path: string, token: string) => {
+    const socket = new WebSocket(`${server.url.replace('http', 'ws')}${path}`, { headers: { authorization: `Bearer ${token}` } })
+    const texts: Record<string, unknown>[] = []
+    const chunks: string[] = []
+    socket.on('message', (data, isBinary) => { if (isBinary) chunks.push(String(data)); else texts.push(JSON.parse(String(data)) as Record<string, unknown>) })
+    const closed = once(socket, 'close') as Promise<[number, Buffer]>
+    closed.catch(() => {}) // one that is refused
+    return { socket, texts, chunks, closed, opened: once(socket, 'open') }
+  }
+  const begin = async (start: object) => {
+    const client = open(`/api/vms/${VM}/exec`, server.adminToken)
+    await client.opened
+    client.socket.send(JSON.stringify({ ...START, ...start }))
+    return client
+  }
+  const join = async () => {
+    const runner = open(`/operations/${(await next(BOOT, 10_000)).operations[0]?.id ?? ''}/stream`, runnerToken)
+    await expect.poll(() => runner.texts).toEqual([{ type: 'go' }])
+    return runner
+  }
+  return { START, open, begin, join }
+}
+
 eachDialect((_dialect, make) => {
   test('what a runner measures is the current value of its own microVMs, a series, and part of the totals', async () => {
     await using place = await make()
@@ -66,6 +93,19 @@ eachDialect((_dialect, make) => {
     expect(after).toContain('swarm_vms_ended_total{driver="process",reason="crashed"} 1')
     expect(after).not.toContain('swarm_vms{')
     await expect(admin.call(showVm, { params: { vmId: 'VM-FOREIGN1' } })).rejects.toMatchObject({ status: 404, code: 'not_found' })
+  })
+
+  test('an end is counted under its reason, and under none that a runner made up', async () => {
+    await using place = await make()
+    const { server, runner, key, about } = await working(place)
+    await using _server = server
+    for (const [at, endReason] of [...VM_END_REASONS, 'my own words'].entries()) {
+      const vm = { ...about, id: `VM-ENDED00${at}` }
+      await runner.call(status, { body: { ...key, sequence: at * 2 + 1, vm: { ...vm, state: 'running' } } })
+      await runner.call(status, { body: { ...key, sequence: at * 2 + 2, vm: { ...vm, state: 'ended', endReason } } })
+    }
+    const metrics = await server.context.metrics.registry.metrics()
+    for (const reason of ['stuck', ...VM_END_REASONS, 'lost']) expect(metrics).toContain(`swarm_vms_ended_total{driver="process",reason="${reason}"} 1`)
   })
 
   test('samples that are too old go, the newest stay', async () => {
@@ -135,6 +175,31 @@ eachDialect((_dialect, make) => {
     expect(events.map(({ data }) => [data['state'], data['paused']])).toEqual([['running', undefined], ['running', true], ['running', false]])
   })
 
+  test('whether a microVM is paused follows its runner, also when nobody waited any more for the pause', async () => {
+    await using place = await make()
+    const { server, admin, next, show, beat, runner } = await working(place)
+    await using _server = server
+    const { db } = server.context
+    const pausing = admin.call(pauseVm, { params: { vmId: VM }, body: {} })
+    const [operation] = (await next(BOOT, 10_000)).operations
+    await db.write((trx) => trx.updateTable('vm_operations').set({ expires_at: 1 }).execute())
+    db.wake.emit('vm-operations')
+    await expect(pausing).rejects.toMatchObject({ code: 'vm_operation_expired' })
+    expect(await runner.call(endOperation, { body: { operationId: operation!.id, failure: null } })).toEqual({ recorded: false })
+    expect((await show()).paused).toBe(false)
+    await beat([usage({ paused: true })])
+    expect(await show()).toMatchObject({ paused: true, usage: { paused: true } })
+    await beat([usage({ paused: true })])
+    await beat([usage()])
+    expect((await show()).paused).toBe(false)
+    // One that was on its way while the pause was reported.
+    await Promise.all([admin.call(pauseVm, { params: { vmId: VM }, body: {} }), next(BOOT, 10_000).then(({ operations }) => runner.call(endOperation, { body: { operationId: operations[0]!.id, failure: null } }))])
+    await beat([usage()])
+    expect((await show()).paused).toBe(true)
+    const { events } = await readSettled(db, null, 1_000, { types: ['vm:update'] })
+    expect(events.map(({ data }) => data['paused'])).toEqual([undefined, true, false, true])
+  })
+
   test('forks are microVMs on record, of the operation that made them, until they are ended', async () => {
     await using place = await make()
     const { server, admin, runner, next, ticket, project } = await working(place)
@@ -150,6 +215,42 @@ eachDialect((_dialect, make) => {
     await Promise.all([admin.call(killVm, { params: { vmId: 'VM-CHILD001' }, body: { reason: 'seen enough' } }), next(BOOT, 10_000).then(({ operations }) => runner.call(endOperation, { body: { operationId: operations[0]!.id, failure: null } }))])
     expect(await child()).toMatchObject({ state: 'ended', endReason: 'killed', endDetail: 'seen enough' })
     expect((await admin.call(listVms, { query: { state: 'running' } })).items.map(({ id }) => id).toSorted()).toEqual([VM, 'VM-CHILD002'])
+  })
+
+  test('a report that is repeated, since its answer was lost, is answered as it was; another one is not recorded', async () => {
+    await using place = await make()
+    const { server, admin, runner, next } = await working(place)
+    await using _server = server
+    const forking = admin.call(forkVm, { params: { vmId: VM }, body: { count: 2, minutes: 5 } })
+    const [operation] = (await next(BOOT, 10_000)).operations
+    const report = (ids: string[], failure: string | null = null) => runner.call(endOperation, { body: { operationId: operation!.id, failure, forked: ids.map((id) => ({ id, restoreMs: 4_000, limits: {} })) } })
+    expect(await report(['VM-CHILD002', 'VM-CHILD001'])).toEqual({ recorded: true })
+    await forking
+    expect(await report(['VM-CHILD002', 'VM-CHILD001'])).toEqual({ recorded: true })
+    for (const other of [report(['VM-CHILD001']), report(['VM-CHILD001', 'VM-CHILD003']), report([]), report(['VM-CHILD001', 'VM-CHILD002'], 'it burnt')]) expect(await other).toEqual({ recorded: false })
+    expect((await admin.call(listVms)).items).toHaveLength(3)
+  })
+
+  test('only a fork reports children: no more than were asked for, and none that is known', async () => {
+    await using place = await make()
+    const { server, admin, runner, next, show } = await working(place)
+    await using _server = server
+    const child = (id: string, restoreMs = 4_000) => ({ id, restoreMs, limits: {} })
+    const report = async (forked: ReturnType<typeof child>[] | undefined, operationId: string) => runner.call(endOperation, { body: { operationId, failure: null, ...(forked === undefined ? {} : { forked }) } })
+    const killing = admin.call(killVm, { params: { vmId: VM }, body: { reason: 'x' } })
+    const [kill] = (await next(BOOT, 10_000)).operations
+    await expect(report([child('VM-CHILD001')], kill!.id)).rejects.toMatchObject({ status: 400, code: 'invalid_input', message: expect.stringContaining('only a fork') as string })
+    expect((await show()).operations).toMatchObject([{ kind: 'kill', state: 'running' }])
+    await Promise.all([killing, report(undefined, kill!.id)])
+    const forking = admin.call(forkVm, { params: { vmId: VM }, body: { count: 2, minutes: 5 } })
+    const [fork] = (await next(BOOT, 10_000)).operations
+    for (const wrong of [['VM-CHILD001', 'VM-CHILD002', 'VM-CHILD003'], ['VM-CHILD001', 'VM-CHILD001'], ['VM-CHILD001', VM], []]) {
+      await expect(report(wrong.map((id) => child(id)), fork!.id), wrong.join()).rejects.toMatchObject({ status: 400, details: { field: 'body.forked' } })
+    }
+    await expect(report([child('VM-CHILD001', -1)], fork!.id)).rejects.toMatchObject({ status: 400, details: { field: 'body.forked.0.restoreMs' } })
+    expect((await admin.call(listVms)).items).toHaveLength(1)
+    await Promise.all([forking, report([child('VM-CHILD001')], fork!.id)])
+    expect((await admin.call(listVms)).items).toHaveLength(2)
   })
 
   test('what a microVM wrote is passed on, and kept nowhere', async () => {
@@ -191,28 +292,10 @@ eachDialect((_dialect, make) => {
 
   test('a stream joins client and runner, ends with either, and takes nothing that is not of its protocol', async () => {
     await using place = await make()
-    const { server, next, show, runnerToken } = await working(place)
+    const platform = await working(place)
+    const { server, show, runnerToken } = platform
     await using _server = server
-    const open = (path: string, token: string) => {
-      const socket = new WebSocket(`${server.url.replace('http', 'ws')}${path}`, { headers: { authorization: `Bearer ${token}` } })
-      const texts: Record<string, unknown>[] = []
-      const chunks: string[] = []
-      socket.on('message', (data, isBinary) => { if (isBinary) chunks.push(String(data)); else texts.push(JSON.parse(String(data)) as Record<string, unknown>) })
-      const closed = once(socket, 'close') as Promise<[number, Buffer]>
-      closed.catch(() => {}) // one that is refused
-      return { socket, texts, chunks, closed, opened: once(socket, 'open') }
-    }
-    const begin = async (start: object) => {
-      const client = open(`/api/vms/${VM}/exec`, server.adminToken)
-      await client.opened
-      client.socket.send(JSON.stringify({ type: 'start', kind: 'exec', argv: ['true'], timeoutMs: 1_000, maxOutputBytes: 1_000, terminal: null, ...start }))
-      return client
-    }
-    const join = async () => {
-      const runner = open(`/operations/${(await next(BOOT, 10_000)).operations[0]?.id ?? ''}/stream`, runnerToken)
-      await expect.poll(() => runner.texts).toEqual([{ type: 'go' }])
-      return runner
-    }
+    const { open, begin, join } = streamsOf(platform)
     for (const [wrong, field] of [[{ argv: [] }, 'argv'], [{ argv: ['a\0b'] }, 'argv.0'], [{ timeoutMs: 1e9 }, 'timeoutMs'], [{ cwd: 'relative' }, 'cwd'], [{ env: {} }, 'the first message']] as const) {
       const client = await begin(wrong)
       await client.closed
@@ -246,5 +329,53 @@ eachDialect((_dialect, make) => {
     expect((await late.closed)[0]).toBe(STREAM_CLOSE_CODES.elsewhere)
     await expect(open(`/operations/OPN-00000000/stream`, server.adminToken).opened).rejects.toThrow('403')
     await expect(open(`/api/vms/${VM}/exec`, runnerToken).opened).rejects.toThrow('403')
+  })
+
+  test('a client that sends more than its process takes is ended, and one that waits for what was taken is not', async () => {
+    await using place = await make()
+    const platform = await working(place)
+    await using _server = platform.server
+    const { begin, join } = streamsOf(platform)
+    const chunk = Buffer.alloc(MAX_CHUNK_BYTES + 1)
+    const fits = Math.floor(STREAM_WINDOW_BYTES / chunk.length)
+    const [client, runner] = await Promise.all([begin({}), join()])
+    const send = (chunks: number) => { for (let sent = 0; sent < chunks; sent += 1) client.socket.send(chunk) }
+    send(fits)
+    await expect.poll(() => runner.chunks.length).toBe(fits)
+    runner.socket.send(JSON.stringify({ type: 'consumed', bytes: chunk.length }))
+    await expect.poll(() => client.texts.at(-1)).toEqual({ type: 'consumed', bytes: chunk.length })
+    send(1)
+    await expect.poll(() => runner.chunks.length).toBe(fits + 1)
+    send(1)
+    await client.closed
+    expect(client.texts.at(-1)).toMatchObject({ type: 'error', error: { code: 'vm_operation_failed', message: expect.stringContaining('more was sent than was taken') as string } })
+    await runner.closed
+    expect(runner.chunks).toHaveLength(fits + 1)
+  })
+
+  test('what a client sends right behind its request reaches the process in order, and too much of it is refused', async () => {
+    await using place = await make()
+    const platform = await working(place)
+    await using _server = platform.server
+    const { START, open, join } = streamsOf(platform)
+    /** Frames of a client (RFC 6455) of at most 65,535 bytes, with a mask of zeros, in one segment. */
+    const burst = async (messages: readonly (string | Buffer)[]) => {
+      const client = open(`/api/vms/${VM}/exec`, platform.server.adminToken)
+      const [[{ socket }]] = await Promise.all([once(client.socket, 'upgrade') as Promise<[IncomingMessage]>, client.opened])
+      socket.write(Buffer.concat(messages.map((message) => {
+        const [bytes, opcode] = [Buffer.from(message), typeof message === 'string' ? 1 : 2]
+        return Buffer.concat([Buffer.of(0x80 | opcode, 0x80 | 126, bytes.length >> 8, bytes.length & 0xff, 0, 0, 0, 0), bytes])
+      })))
+      return client
+    }
+    const request = JSON.stringify(START)
+    const [client, runner] = await Promise.all([burst([request, Buffer.from('\0first'), Buffer.from('\0second'), Buffer.from('\0')]), join()])
+    await expect.poll(() => runner.chunks).toEqual(['\0first', '\0second', '\0'])
+    runner.socket.send(JSON.stringify({ type: 'exit', code: 0, signal: null, timedOut: false, truncated: false, wallMs: 1 }))
+    await client.closed
+    expect(client.texts).toMatchObject([{ type: 'started' }, { type: 'exit', code: 0 }])
+    const hasty = await burst([request, ...Array.from({ length: 1_200 }, () => Buffer.from('\0'))])
+    await hasty.closed
+    expect(hasty.texts.at(-1)).toMatchObject({ type: 'error', error: { code: 'invalid_input', message: expect.stringContaining('more was sent than was taken') as string } })
   })
 })

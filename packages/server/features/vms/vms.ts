@@ -7,7 +7,7 @@ import type { Context } from '../../context.ts'
 import type { Duty } from '../../coordinator/duty.ts'
 import { register } from '../../http/register.ts'
 import { verifyPrincipal, type Principal } from '../../http/tokens.ts'
-import { endOperation, nextOperations, overdueOperationsDuty, requestOperation, requireVm, untilEnded, type OperationDependencies } from './operations.ts'
+import { endOperation, nextOperations, overdueOperationsDuty, reportOperation, requestOperation, requireVm, untilEnded, type OperationDependencies } from './operations.ts'
 import { measured, presentDetail, presentOperation, presentVm } from './present.ts'
 import { operationById, operationsOf, samplesOf, totalsBy, vms, vmsOfWork, type TotalsRow } from './queries.ts'
 import { createRelay } from './relay.ts'
@@ -80,8 +80,7 @@ export function createVms(context: Context, given: Pick<OperationDependencies, '
       if (!take && operation.ended_at === null) throw new DomainError('vm_operation_elsewhere', { id: operation.id })
       take?.(body.logs)
     }
-    const ended = await db.write((trx) => endOperation(trx, deps, operation.id, { forked: body.forked ?? [], state: body.failure === null ? 'done' : 'failed', failure: body.failure }))
-    return { recorded: ended !== null }
+    return { recorded: await db.write((trx) => reportOperation(trx, deps, operation.id, body)) }
   }, { bodyLimitBytes: LOGS_BODY_BYTES })
 
   const relay = createRelay()
@@ -105,7 +104,7 @@ export function createVms(context: Context, given: Pick<OperationDependencies, '
     metrics,
     async recordUsage(runnerId, usage) {
       const name = await given.runnerName(runnerId)
-      await db.write((trx) => recordUsage(trx, runnerId, usage, clock(), (growth) => { metrics.grew(name, growth) }))
+      await db.write((trx) => recordUsage(trx, { now: clock(), recordPause: given.recordPause, onGrowth: (growth) => { metrics.grew(name, growth) } }, runnerId, usage))
     },
     duties: [samplesDuty({ db, now: clock, days: context.config.retention.vmDays }), overdueOperationsDuty(deps)],
   }
