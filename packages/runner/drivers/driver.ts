@@ -1,5 +1,6 @@
 import type { Duplex, Readable } from 'node:stream'
 import type { ExecExit } from '@swarm/contract/guest-protocol.ts'
+import type { VmEndReason } from '@swarm/contract/runner-protocol.ts'
 import type { BuildProgress, Image } from '../images/image.ts'
 
 export interface VmSize {
@@ -45,7 +46,7 @@ export type ExecResult = ExecExit & { stdout: string; stderr: string; truncated:
 
 export interface VmEnd {
   /** Only `disposed` and `killed` were asked for. */
-  reason: 'disposed' | 'killed' | 'wall_clock' | 'crashed' | 'protocol_violation' | 'stuck'
+  reason: Exclude<VmEndReason, 'restore failed'>
   detail: string
 }
 

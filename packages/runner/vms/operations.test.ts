@@ -2,9 +2,8 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { json } from 'node:stream/consumers'
-import { expect, expectTypeOf, test, vi } from 'vitest'
-import type { VmEndReason } from '@swarm/contract/runner-protocol.ts'
-import type { VmDriver, VmEnd } from '../drivers/driver.ts'
+import { expect, test, vi } from 'vitest'
+import type { VmDriver } from '../drivers/driver.ts'
 import { createServerLink } from '../link/server-link.ts'
 import { startOperations } from './operations.ts'
 import { createVmRegistry } from './registry.ts'
@@ -31,7 +30,7 @@ test('a server that fails for longer than a call is repeated is asked for operat
   const closing = new AbortController()
   const link = createServerLink({ baseUrl: serverUrl, token: 't', parted: closing.signal, onTrouble: () => {} })
   const operations = startOperations({
-    link, vms: createVmRegistry(), driver: { name: 'process' } as VmDriver, acquireLike: () => { throw new Error('nothing is forked') }, noRoom: () => null, bootId: 'boot-0001', serverUrl, token: 't', closing: closing.signal,
+    link, vms: createVmRegistry(), driver: { name: 'process' } as VmDriver, acquireFork: () => { throw new Error('nothing is forked') }, noRoom: () => null, bootId: 'boot-0001', serverUrl, token: 't', closing: closing.signal,
     onTrouble: (_error, what) => { troubles.push(what) },
   })
   try {
@@ -45,8 +44,4 @@ test('a server that fails for longer than a call is repeated is asked for operat
     server.close()
     vi.useRealTimers()
   }
-})
-
-test('the server knows every reason for which a driver ends a microVM', () => {
-  expectTypeOf<VmEnd['reason']>().toExtend<VmEndReason>()
 })

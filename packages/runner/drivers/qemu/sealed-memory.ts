@@ -92,7 +92,7 @@ export function createSealedMemories(seal: (path: string) => Promise<number> = s
     },
     async [Symbol.asyncDispose]() {
       const made = [...all.values()].map((sealed) => sealed.made.catch(() => undefined))
-      for (const directory of [...all.keys()]) forget(directory)
+      for (const directory of all.keys()) forget(directory)
       await Promise.all(made)
     },
   }

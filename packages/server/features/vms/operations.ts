@@ -16,8 +16,8 @@ const ONLINE_MS = 30_000
 export const ANSWER_MS = 30_000
 /** Added to the limit of an exec or a shell for its start and its end, ms. */
 const STREAM_GRACE_MS = 60_000
-/** A fork writes and loads the whole memory of a microVM. */
-const FORK_MS = 240_000
+/** A fork writes and loads the whole memory of a microVM, and its children wait for their guests (start-vm.ts). */
+const FORK_MS = 600_000
 /** Woken (db.wake) when an operation was asked for, or has ended. */
 const TOPIC = 'vm-operations'
 
