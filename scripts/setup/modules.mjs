@@ -22,7 +22,8 @@ export async function setUpModules(root, progress) {
   }
   const wanted = Object.keys(readLock(root)).filter((path) => path.includes('node_modules/')).length
   step.update(`installing (${reason}; up to ${wanted} packages)`)
-  const { code, tail } = await runQuietly([...npmCommand(), 'ci', '--no-audit', '--no-fund', '--loglevel=error'], { cwd: root, env: npmEnvironment(root) })
+  // No package needs a script of its own: what has native code brings it built (better-sqlite3 would be compiled once more otherwise, with headers from the network).
+  const { code, tail } = await runQuietly([...npmCommand(), 'ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'], { cwd: root, env: npmEnvironment(root) })
   if (code !== 0) {
     step.failed(`"npm ci" ended with code ${code}`)
     throw new SetupError(`npm could not install the packages of package-lock.json. Its last words:\n${tail}\nCheck the network and the registry that npm is set to ("npm config get registry"), then run the same command again.`)
