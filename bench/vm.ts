@@ -29,10 +29,19 @@ const MiB = 1024 * 1024
 /** What a microVM takes of the host beside its share of the template: 85 MiB of PSS with ten at once, less with more; and room for the rest of the host. */
 const MEMORY = { eachBytes: 90 * MiB, reserveBytes: 1024 * MiB }
 
-const { values } = parseArgs({ options: { count: { type: 'string', default: '10' }, runs: { type: 'string', default: '15' }, driver: { type: 'string', default: 'auto' }, json: { type: 'boolean', default: false } } })
+function readOptions() {
+  try {
+    return parseArgs({ options: { count: { type: 'string', default: '10' }, runs: { type: 'string', default: '15' }, driver: { type: 'string', default: 'auto' }, json: { type: 'boolean', default: false } } }).values
+  } catch (error) {
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n${USAGE}`)
+    process.exit(2)
+  }
+}
+const USAGE = 'usage: npm run bench:vm -- [--count N] [--runs R] [--driver qemu] [--json]; N and R are whole numbers from 1 on\n'
+const values = readOptions()
 const [count, runs] = [Number(values.count), Number(values.runs)]
 if (![count, runs].every((each) => Number.isInteger(each) && each > 0)) {
-  process.stderr.write('usage: npm run bench:vm -- [--count N] [--runs R] [--driver qemu] [--json]\n')
+  process.stderr.write(USAGE)
   process.exit(2)
 }
 const availableBytes = Number(/^MemAvailable:\s+(\d+)/m.exec(readFileSync('/proc/meminfo', 'utf8'))?.[1]) * 1024

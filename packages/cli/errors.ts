@@ -51,9 +51,12 @@ export function reportOf(error: unknown): Report {
   }
 }
 
+/** With a full stop, where a sentence follows and it has none. */
+const ended = (text: string): string => (/[\p{L}\p{N}"]$/u.test(text) ? `${text}.` : text)
+
 /** One paragraph. */
 export function paragraph(report: Report): string {
-  return `${report.message.replace(/\s*\n\s*/g, ' ').trim()} ${report.remedy.replace(/\s*\n\s*/g, ' ').trim()} [${report.code}]`.trim()
+  return `${ended(report.message.replace(/\s*\n\s*/g, ' ').trim())} ${report.remedy.replace(/\s*\n\s*/g, ' ').trim()} [${report.code}]`.trim()
 }
 
 function exitCodeOf(status: number, fault: 'user' | 'ours'): number {

@@ -29,6 +29,8 @@ async function main(argv: readonly string[]): Promise<number> {
       await write(process.stdout, `${error.message.trimEnd()}\n`)
       return 0
     }
+    // Whoever reads the output has what he wanted (`| head`): as if the signal of the broken pipe had ended this.
+    if (error instanceof Error && 'code' in error && error.code === 'EPIPE') return 141
     const report = reportOf(interrupt.aborted && !(error instanceof Interrupted) && isAbort(error) ? interrupt.reason : error)
     await tell(report, json, io.style('red', 'swarm:'))
     return report.exitCode

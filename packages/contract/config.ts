@@ -2,7 +2,7 @@ import type { ModelPrice } from '@swarm/core/budgets/prices.ts'
 import { DomainError } from '@swarm/core/errors.ts'
 import { Secret } from '@swarm/core/secret.ts'
 import { z } from 'zod'
-import { VmLimits } from './runner-protocol.ts'
+import { StatedVmLimits } from './runner-protocol.ts'
 
 /*
  * Every setting of Swarm, once: its shape, default, environment variables and meaning. `resolveSettings` reads them from
@@ -113,7 +113,7 @@ export const Settings = z.strictObject({
     memoryMb: setting(positive.min(128).default(1024), 'SWARM_VM_MEMORY_MB', 'Memory of a microVM, MiB', number),
     scratchMb: setting(positive.min(64).default(2048), 'SWARM_VM_SCRATCH_MB', 'Writable disk of a microVM, MiB', number),
     warm: setting(z.number().int().min(0).max(100).default(4), 'SWARM_VM_WARM', 'MicroVMs that wait for work at most; how many do follows the demand', number),
-    ceilings: setting(z.strictObject(VmLimits.partial().shape).default({}), 'SWARM_VM_CEILINGS', 'What a microVM of this host gets at most, whoever asks for more: {"cpu", "memoryMb", "diskMb", "minutes", "egressBytes", "pids", "outputBytes"}', json),
+    ceilings: setting(StatedVmLimits.default({}), 'SWARM_VM_CEILINGS', 'What a microVM of this host gets at most, whoever asks for more, as JSON: {"memoryMb": 4096, "cpu": 2}; also diskMb, minutes, egressBytes, pids, outputBytes', json),
     reserveMb: setting(z.number().int().min(0).default(512), 'SWARM_VM_RESERVE_MB', 'Memory of this host that microVMs leave free, MiB', number),
     reserveDiskMb: setting(z.number().int().min(0).default(1024), 'SWARM_VM_RESERVE_DISK_MB', 'Disk of this host that microVMs leave free, MiB', number),
     cpuOvercommit: setting(z.number().min(0.1).max(100).default(4), 'SWARM_VM_CPU_OVERCOMMIT', 'CPU time promised to microVMs for each core of this host: agents wait for their model most of the time', number),

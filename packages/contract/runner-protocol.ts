@@ -31,6 +31,15 @@ export const VmLimits = z.object({
 })
 export type VmLimits = z.infer<typeof VmLimits>
 
+/**
+ * Limits as a project, an agent or a host states them: at least what a guest can be of use with (the supervisor alone is 20 processes,
+ * and a guest of 128 MB runs git and Node), at most what no host has.
+ */
+export const StatedVmLimits = z.strictObject({
+  cpu: z.number().min(0.05).max(256), memoryMb: z.number().int().min(128).max(1_048_576), diskMb: z.number().int().min(64).max(1_048_576), minutes: z.number().min(0.1).max(10_080),
+  egressBytes: VmLimits.shape.egressBytes, pids: z.number().int().min(64).max(100_000), outputBytes: z.number().int().min(1_024),
+}).partial()
+
 /** What a microVM uses on its host, as its runner measured it last. */
 export const VmUsage = z.object({
   vmId: z.string().max(64),

@@ -88,7 +88,7 @@ already_decided: { status: 409, fault: 'user', message: '{kind} {id} was already
   vm_operation_expired: { status: 504, fault: 'ours', message: 'The runner {name} did not {kind} microVM {id} within {seconds} s.', remedy: 'It will not do it any more. Look at the log of the runner, and try again.' },
   vm_operation_elsewhere: { status: 421, fault: 'ours', message: 'Operation {id} was asked for at another replica of the server, or its client has left.', remedy: 'The runner tries again by itself until it meets that replica.' },
   vm_streams_exhausted: { status: 429, fault: 'user', message: '{limit} commands of people run already in microVM {id}.', remedy: 'End one of them first.' },
-  vm_refused: { status: 500, fault: 'ours', message: 'microVM {id} refused a request: {problem}', remedy: 'Try again in a new microVM.' },
+  vm_refused: { status: 500, fault: 'ours', message: 'microVM {id} refused a request: {problem}', remedy: 'Look at it with "swarm vm show {id}"; one that is paused goes on with "swarm vm resume {id}".' },
   vm_limit_unenforceable: { status: 500, fault: 'user', message: 'This host cannot enforce the limit {limit}: {problem}', remedy: 'Give the runner a writable cgroup, or leave that limit out.' },
   vm_too_large: { status: 409, fault: 'user', message: 'A microVM of this size never has room on this host: {problem}.', remedy: 'Ask for less in swarm.yml, the agent or the project, or run it on a larger host; "swarm runner list" says what each has.' },
   // model gateway

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { AgentConfig, AgentLimits } from '../agent-protocol.ts'
 import { endpoint } from '../endpoint.ts'
-import { VmLimits } from '../runner-protocol.ts'
+import { StatedVmLimits } from '../runner-protocol.ts'
 import { Slug, Time } from './shared.ts'
 
 /** A registered agent: persona + template + model + limits. Every edit makes a new version; attempts keep the version they ran. */
@@ -9,7 +9,7 @@ export const AgentDefinition = z.object({
   description: z.string().max(2_000).default(''),
   config: AgentConfig,
   limits: AgentLimits.partial().default({}),
-  vm: VmLimits.partial().default({}),
+  vm: StatedVmLimits.default({}),
 })
 export type AgentDefinition = z.infer<typeof AgentDefinition>
 

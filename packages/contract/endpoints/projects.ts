@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { endpoint } from '../endpoint.ts'
-import { VmLimits } from '../runner-protocol.ts'
+import { StatedVmLimits } from '../runner-protocol.ts'
 import { pageOf, PageQuery, Slug, Time } from './shared.ts'
 
 const Ceiling = z.number().int().min(0).nullable()
@@ -16,7 +16,7 @@ const settings = {
   /** … and for each attempt, beside `limits.usd` of swarm.yml and of the agent: the lowest holds. */
   attemptMaxCostMicroUsd: Ceiling, attemptMaxTokens: Ceiling,
   /** Limits of its microVMs, of attempts and of checks; of these, of swarm.yml's and of the agent's, each time the tightest holds. */
-  vm: z.strictObject(VmLimits.partial().shape),
+  vm: StatedVmLimits,
 }
 
 export const ProjectSettings = z.object({

@@ -69,7 +69,9 @@ export async function runStep(step: string, directory: string, argv: readonly [s
   if (result.code === 0) return result.stdout
   const output = redacted(`${result.stderr}\n${result.stdout}`.trim())
   if (/No space left on device|ENOSPC/i.test(output)) throw diskFull(directory)
-  throw new DomainError('image_build_failed', { step, output: output.slice(-1_500), log: build.logPath })
+  // What went wrong, where the tool marks it (apt, npm); it is followed by much that is no help.
+  const errors = output.split('\n').filter((line) => /^(E:|npm error|error[:! ])/i.test(line)).join('\n')
+  throw new DomainError('image_build_failed', { step, output: (errors === '' ? output : errors).slice(-1_500), log: build.logPath })
 }
 
 /** Turns an ENOSPC of our own file operations into the same error as a tool's. */

@@ -44,7 +44,7 @@ export async function runExecStream(operation: { readonly id: string; readonly v
     }
     const { code, signal, timedOut, truncated, wallMs } = await vm.exec(request)
     await output.written()
-    tell({ type: 'exit', code, signal, timedOut, truncated, wallMs })
+    tell({ type: 'exit', code, signal, timedOut, truncated, wallMs: Math.round(wallMs) })
   } catch (error) {
     if (left.signal.aborted) return
     const known = error instanceof DomainError ? error : new DomainError('vm_operation_failed', { kind: start.kind, id: operation.vmId, problem: error instanceof Error ? error.message : String(error) }, { cause: error })

@@ -2,6 +2,7 @@ import { DEFAULT_LIMITS, type RepositoryPlan } from '@swarm/core/checks/plan.ts'
 import { DEBIAN_PACKAGE, imagePathProblem, MAX_IMAGE_FILES, NPM_PACKAGE } from '@swarm/core/checks/image.ts'
 import { DomainError } from '@swarm/core/errors.ts'
 import { isMap, LineCounter, parseDocument, type Document } from 'yaml'
+import { StatedVmLimits } from '@swarm/contract/runner-protocol.ts'
 import { z } from 'zod'
 
 /** More than any sensible one; also what the endpoint that takes it allows. */
@@ -29,8 +30,8 @@ const SwarmYml = z.strictObject({
   scope: z.strictObject({ protect: Globs.default([]), generated: Globs.default([]) }).prefault({}),
   limits: z.strictObject({
     // Ceilings of one microVM: a repository cannot ask a host for more, whoever wrote its file.
-    cpu: z.number().positive().max(16), memoryMb: z.number().int().min(128).max(16_384), diskMb: z.number().int().min(64).max(65_536),
-    minutes: z.number().positive().max(1_440), usd: z.number().positive().max(10_000),
+    cpu: StatedVmLimits.shape.cpu.unwrap().max(16), memoryMb: StatedVmLimits.shape.memoryMb.unwrap().max(16_384), diskMb: StatedVmLimits.shape.diskMb.unwrap().max(65_536),
+    minutes: StatedVmLimits.shape.minutes.unwrap().max(1_440), usd: z.number().positive().max(10_000),
   }).partial().prefault({}),
 })
 
