@@ -181,7 +181,7 @@ eachDialect((_dialect, make) => {
   })
 
   test('a database of an older Swarm, or none, is said to be that', async () => {
-    await using place = await make()
+    await using place = await make('empty')
     await expect(check(place)).rejects.toMatchObject({ code: place.databaseUrl === undefined ? 'database_missing' : 'database_older' })
   })
 })

@@ -74,11 +74,11 @@ eachDialect((_dialect, make) => {
     const { admin, context: { db } } = server
     const project = await admin.call(createProject, { body: { slug: 'p', settings: { vm: { memoryMb: 700, egressBytes: 5_000, minutes: 7 } } } })
     const repository = await admin.call(createRepository, { body: { projectId: project.id, slug: 'r', swarmYml: 'checks: { test: "true" }\nlimits: { memoryMb: 900, cpu: 2, diskMb: 4096 }\n' } })
-    await admin.call(createAgent, { body: { name: 'writer', definition: { config: { template: 'shell', commands: ['true'] }, vm: { cpu: 0.5, memoryMb: 8_000, outputBytes: 1_000 } } } })
+    await admin.call(createAgent, { body: { name: 'writer', definition: { config: { template: 'shell', commands: ['true'] }, vm: { cpu: 0.5, memoryMb: 8_000, outputBytes: 2_000 } } } })
     await admin.call(createTicket, { body: { projectId: project.id, repositoryId: repository.id, title: 'Write', agent: 'writer' } })
     const registered = await admin.call(registerRunner, { body: { name: 'local' } })
     const take = async (kind: 'attempt' | 'check') => (await server.as(registered.token).call(claim, { body: { waitMs: 1_000, kinds: [kind], driver: 'process', isolates: false, capacity: 1, bootId: 'boot-0001', claimKey: `key-${kind}` } })).work
-    expect((await take('attempt'))?.limits).toEqual({ cpu: 0.5, memoryMb: 700, diskMb: 4096, minutes: 7, egressBytes: 5_000, pids: 1024, outputBytes: 1_000 })
+    expect((await take('attempt'))?.limits).toEqual({ cpu: 0.5, memoryMb: 700, diskMb: 4096, minutes: 7, egressBytes: 5_000, pids: 1024, outputBytes: 2_000 })
     const plan = { setup: null, checks: [{ name: 'test', command: 'true' }], image: { packages: [], npm: [] }, egressAllow: [], limits: { cpu: 2, memoryMb: 900, diskMb: 4096, minutes: 30, egressBytes: 1_000_000, pids: 512 } }
     await db.write(async (trx) => {
       await trx.insertInto('check_runs').values({
