@@ -7,6 +7,7 @@ import type { ExecOptions, Vm, VmLimits } from '../drivers/driver.ts'
 import { probeCgroups } from '../host/cgroup.ts'
 import { isAlive } from '../host/processes.ts'
 import { openVmJournal } from './journal.ts'
+import { writeToChannel } from './testing-channel.ts'
 import { openTestDriver, TEST_SIZE } from './testing.ts'
 
 // What a guest can do at worst, tried from inside: it keeps to its limits, the host does not notice, whoever asked is told, and
@@ -126,29 +127,21 @@ test('a flood of egress is cut at its limit, which also holds over many connecti
   expect(await sh(limited, 'echo alive')).toMatchObject({ stdout: 'alive\n' })
 })
 
-/** Writes to the channel itself: the port has one opener, the supervisor, whose descriptor is taken (pidfd_open 434, pidfd_getfd 438). */
-const RAW = `my ($pid, $fd) = @ARGV; my $p = syscall(434, $pid + 0, 0); my $own = syscall(438, $p, $fd + 0, 0);
-  die "no descriptor: $!" if $own < 0; open(our $port, '>&=', $own) or die $!; sub put { syswrite($port, $_[0]) == length($_[0]) or die $! }
-  sub frame { my ($type, $stream, $payload) = @_; return pack('CNN', $type, $stream, length($payload)) . $payload }`
-const raw = (target: Vm, attack: string, options: Partial<ExecOptions> = {}) =>
-  sh(target, 'pid=$(pgrep -f ^/usr/local/bin/node./opt/swarm/supervisor); fd=$(ls -l /proc/$pid/fd | sed -n "s|.* \\([0-9]*\\) -> /dev/vport.*|\\1|p"); exec perl -e "$SCRIPT" $pid $fd', { env: { SCRIPT: `${RAW}\n${attack}` }, ...options })
-
 test.each([
   ['garbage', 'put(join("", map { chr(int(rand(256))) } 1..4096)); sleep 1000', 'protocol_violation', /./],
   ['a frame of 4 GiB', 'put(pack("CNN", 2, 2, 0xffffffff)); sleep 1000', 'protocol_violation', /a frame of 4294967295 bytes/],
   ['bytes beyond its credit', 'put(frame(1, 1_000_001, q({"kind":"forward","listener":"proxy"})) . join("", map { frame(2, 1_000_001, "x" x 3_000) } 1..9)) for 1; put(frame(2, 1_000_001, "x" x 16_000)) for 1..20; sleep 1000', 'protocol_violation', /16000 bytes with a credit of \d+/],
-  ['half a frame, and then the rest of it byte by byte', 'put(pack("CNN", 2, 2, 60_000)); while (1) { put("x"); sleep 2 }', 'stuck', /no sign of life/],
 ])('a guest that writes %s to the channel loses its microVM, which says why, and nobody else notices', async (_what, attack, reason, detail) => {
   const hostile = await restore({})
   hostile.onForward((stream) => void stream.pause())
-  await expect(besideANeighbour(raw(hostile, attack))).rejects.toMatchObject({ code: 'vm_ended', details: { reason, detail: expect.stringMatching(detail) } })
+  await expect(besideANeighbour(writeToChannel(hostile, attack))).rejects.toMatchObject({ code: 'vm_ended', details: { reason, detail: expect.stringMatching(detail) } })
 })
 
 test('a flood of frames takes a bounded part of the runner, and the microVM is of use when it is over', async () => {
   await using hostile = await restore({})
   const before = { cpu: process.cpuUsage(), rss: process.memoryUsage().rss, at: performance.now() }
   // Ends of a stream that ended long ago: nothing answers them, so nothing but the reading is paid for.
-  const flood = await besideANeighbour(raw(hostile, 'my $many = frame(3, 2, "") x 3_000; put($many) while 1', { timeoutMs: 8_000 }))
+  const flood = await besideANeighbour(writeToChannel(hostile, 'my $many = frame(3, 2, "") x 3_000; put($many) while 1', { timeoutMs: 8_000 }))
   expect(flood.timedOut).toBe(true)
   const { user, system } = process.cpuUsage(before.cpu)
   expect((user + system) / 1_000).toBeLessThan((performance.now() - before.at) / 2)
