@@ -81,9 +81,13 @@ test('a microVM that stood still has the right time when it goes on, its agent w
 })
 
 test('a fork goes on beside it, is a microVM of its own, and is refused where the host has promised all that it has', async () => {
-  const forked = await desk.swarm(['vm', 'fork', vmId, '--minutes', '5', '--json'])
-  expect(forked).toMatchObject({ code: 0, json: { vmIds: [expect.any(String) as string] } })
-  const [child = ''] = forked.json['vmIds'] as string[]
+  let child = ''
+  // A template that is made ahead takes room for a moment.
+  await vi.waitFor(async () => {
+    const forked = await desk.swarm(['vm', 'fork', vmId, '--minutes', '5', '--json'])
+    expect(forked).toMatchObject({ code: 0, json: { vmIds: [expect.any(String) as string] } })
+    child = String((forked.json['vmIds'] as string[])[0])
+  }, { timeout: 120_000 })
   const countIn = async (vm: string) => Number((await desk.swarm(['vm', 'exec', vm, '--json', '--', 'cat', '/work/repository/count'])).json['stdout'])
   for (const vm of [vmId, child]) {
     const first = await countIn(vm)

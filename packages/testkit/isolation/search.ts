@@ -8,15 +8,16 @@ export function encodings(secret: string): string[] {
   return [secret, ...new Set(shifted)]
 }
 
-/** As the search takes a pattern: hexadecimal, each byte XORed. */
+/** As the search takes a pattern: hexadecimal, each byte one higher. */
 export function hidden(text: string): string {
-  return Buffer.from(Buffer.from(text).map((byte) => byte ^ 0x5a)).toString('hex')
+  return Buffer.from(Buffer.from(text).map((byte) => (byte + 1) % 256)).toString('hex')
 }
 
 /**
- * Perl, for root in a guest: searches all that it can read for the patterns on stdin (hexadecimal, each byte XORed with 0x5a).
- * What is read is XORed as well before it is searched, so that the search does not find itself. Prints JSON: bytes that
- * were searched of each source, and what was found where.
+ * Perl, for root in a guest: searches all that it can read for the patterns on stdin (hexadecimal, each byte one higher).
+ * What is read is raised by one as well before it is searched, so that the search does not find itself: neither its patterns nor what it
+ * makes of them where it reads its own memory, which an exclusive or would turn into the plain text. Prints JSON: bytes that were searched
+ * of each source, and what was found where.
  */
 export const SEARCH = String.raw`
 use strict; use Fcntl ':mode'; $| = 1;
@@ -30,7 +31,7 @@ my $zeros = "\0" x 1048576;
 sub search { my ($source, $place, $bytes, $rest) = @_;
   $searched{$source} += length $bytes;
   return '' if $bytes eq $zeros;
-  my $text = $rest . ($bytes ^ ("\x5a" x length $bytes));
+  my $text = $rest . ($bytes =~ tr/\x00-\xff/\x01-\xff\x00/r);
   while ($text =~ /$any/g) { push @found, [$number{$1}, $place] if @found < 1000 }
   return substr($text, -$keep);
 }
