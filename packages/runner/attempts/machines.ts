@@ -155,12 +155,12 @@ export function createMachines(options: {
     acquireFork: ({ limits, size }, signal) => admission.acquire(needsOf({ cpu: limits.cpuShare ?? size.vcpus, memoryMb: size.memoryMb, diskMb: size.scratchMb + size.memoryMb }, true), signal),
     template: (work, onProgress) => templateFor(work, onProgress),
     async prepare(wanted, signal) {
-      if (!driver.isolates) return
+      if (!driver.isolates || isThere(wanted)) return
       const size = { ...wanted.limits, cpu: vcpus }
       admission.requirePossible(needsOf(size, false))
       await imageFor(wanted, options.onProgress, signal)
       // The template takes memory for good, and so does the microVM that boots meanwhile; work that waits for room comes first.
-      const needs = needsOf(size, isThere(wanted))
+      const needs = needsOf(size, false)
       await admission.untilRoom(needs, signal)
       using place = await admission.acquire(needs, signal)
       await templateFor(wanted, () => {}, signal)
