@@ -128,9 +128,11 @@ const PLANTS: Record<Invariant, (ground: Ground) => Promise<Planted>> = {
   },
 
   /** A state that no event tells of. */
-  async I9({ db }) {
+  async I9({ db, installation }) {
+    // Not the attempt of I5, of which something else would be said then.
+    const { change } = await aMergedChange(installation)
     await db.write(async (trx) => {
-      const { id } = await trx.selectFrom('attempts').select('id').where('state', '=', 'succeeded').orderBy('id', 'desc').limit(1).executeTakeFirstOrThrow()
+      const { id } = await trx.selectFrom('attempts').select('id').where('state', '=', 'succeeded').where('ticket_id', '!=', change.ticketId).orderBy('id', 'desc').limit(1).executeTakeFirstOrThrow()
       await trx.updateTable('attempts').set({ state: 'failed' }).where('id', '=', id).execute()
     })
     return undefined
