@@ -1,5 +1,6 @@
 import { ApiError } from '@swarm/contract/errors.ts'
 import { ERROR_CODES } from '@swarm/core/error-codes.ts'
+import { parseJson } from '@swarm/core/json.ts'
 import { DomainError } from '@swarm/core/errors.ts'
 import { z } from 'zod'
 import { EXIT } from './exit-codes.ts'
@@ -81,12 +82,4 @@ export function failureOf(stderr: string): z.infer<typeof Failure>['error'] | un
     if (parsed.success) return parsed.data.error
   }
   return undefined
-}
-
-export function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
 }

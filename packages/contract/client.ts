@@ -1,4 +1,5 @@
 import { DomainError } from '@swarm/core/errors.ts'
+import { parseJson } from '@swarm/core/json.ts'
 import type { z } from 'zod'
 import type { Endpoint } from './endpoint.ts'
 import { ApiError, ErrorBody } from './errors.ts'
@@ -90,12 +91,4 @@ async function errorOf(response: Response): Promise<ApiError> {
     remedy: 'Check that the address is that of a Swarm server.', details: {}, correlationId: response.headers.get('x-correlation-id') ?? '',
   }
   return new ApiError(response.status, error, Number.isFinite(retryAfter) ? retryAfter * 1000 : undefined)
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
 }

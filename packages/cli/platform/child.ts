@@ -3,8 +3,9 @@ import { once } from 'node:events'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
+import { parseJson } from '@swarm/core/json.ts'
 import { CHECKOUT, childEnvironment } from '../config.ts'
-import { failureOf, parseJson, UserError } from '../errors.ts'
+import { failureOf, UserError } from '../errors.ts'
 import { EXIT } from '../exit-codes.ts'
 
 const TETHER = new URL('./tether.ts', import.meta.url).href

@@ -3,8 +3,9 @@ import { once } from 'node:events'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { z } from 'zod'
+import { parseJson } from '@swarm/core/json.ts'
 import { CHECKOUT, childEnvironment } from '../config.ts'
-import { exitCodeOfFailure, failureOf, parseJson, UserError } from '../errors.ts'
+import { exitCodeOfFailure, failureOf, UserError } from '../errors.ts'
 import { EXIT } from '../exit-codes.ts'
 
 const Line = z.union([

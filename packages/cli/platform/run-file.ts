@@ -1,7 +1,7 @@
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
-import { parseJson } from '../errors.ts'
+import { parseJson } from '@swarm/core/json.ts'
 import { identityOf, isAlive } from './processes.ts'
 
 /** Where the platform of a home folder is found while it runs: `<home>/run/server.json`. */

@@ -4,7 +4,8 @@ import type { Client } from '@swarm/contract/client.ts'
 import { createLiveTicket } from '@swarm/contract/endpoints/system.ts'
 import { ApiError } from '@swarm/contract/errors.ts'
 import { LiveMessage, type LiveEvent } from '@swarm/contract/live-events.ts'
-import { parseJson, UserError } from '../errors.ts'
+import { parseJson } from '@swarm/core/json.ts'
+import { UserError } from '../errors.ts'
 import { EXIT } from '../exit-codes.ts'
 
 const FIRST_WAIT_MS = 100

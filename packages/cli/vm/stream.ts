@@ -1,6 +1,7 @@
 import { CHANNEL, MAX_CHUNK_BYTES, STREAM_WINDOW_BYTES, StreamToClient, type StreamFromRunner, type StreamStart } from '@swarm/contract/vm-operations.ts'
 import { ApiError } from '@swarm/contract/errors.ts'
-import { parseJson, UserError } from '../errors.ts'
+import { parseJson } from '@swarm/core/json.ts'
+import { UserError } from '../errors.ts'
 import { EXIT } from '../exit-codes.ts'
 
 export type StreamExit = Extract<StreamFromRunner, { type: 'exit' }> & { readonly operationId: string }

@@ -3,6 +3,7 @@ import type { AgentOutcome } from '@swarm/contract/agent-protocol.ts'
 import { MODEL_HOST } from '@swarm/contract/guest-protocol.ts'
 import { complete, fail, release } from '@swarm/contract/runner-protocol.ts'
 import type { AttemptWork } from '@swarm/contract/runner-protocol.ts'
+import { parseJson } from '@swarm/core/json.ts'
 import type { Vm } from '../drivers/driver.ts'
 import { fetchWorkspace, pushWork, startRef } from './guest-git.ts'
 import { bounded } from './bounded.ts'
@@ -130,14 +131,5 @@ async function runAgent(vm: Vm, work: AttemptWork, reporter: Reporter, signal: A
   return {
     type: 'failed', failureClass: 'agent', reason: 'agent_crashed',
     message: `The agent program ended with ${exit.code ?? exit.signal} and no outcome. ${unreadable ? `It wrote: ${unreadable}. ` : ''}${exit.stderr.slice(-4_000)}`,
-  }
-}
-
-function parseJson(line: string): unknown {
-  try {
-    return JSON.parse(line)
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined
-    throw error
   }
 }

@@ -2,6 +2,7 @@ import { Readable } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
 import { CHANNEL, MAX_CHUNK_BYTES, STREAM_CLOSE_CODES, STREAM_WINDOW_BYTES, StreamToRunner, type StreamFromRunner, type StreamStart } from '@swarm/contract/vm-operations.ts'
 import { DomainError } from '@swarm/core/errors.ts'
+import { parseJson } from '@swarm/core/json.ts'
 import type { ExecOptions, Vm } from '../drivers/driver.ts'
 import { resized, terminalArgv, typed } from './terminal.ts'
 
@@ -139,13 +140,5 @@ function createInput(isTerminal: boolean, onConsumed: (bytes: number) => void) {
       if (readable.readableLength >= readable.readableHighWaterMark) size = newest
       else readable.push(resized(newest))
     },
-  }
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
   }
 }

@@ -4,6 +4,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import { setTimeout as after } from 'node:timers/promises'
 import type { AddressInfo } from 'node:net'
 import { modelTraits } from '@swarm/core/budgets/prices.ts'
+import { parseJson } from '@swarm/core/json.ts'
 import { z } from 'zod'
 import { conversationProblem, inputUsage, limitAnswer, MessagesRequest, readAsking, stableId, tokensOf, type Asking, type Usage } from './call.ts'
 import { messageBody, messageEvents, type Answer } from './events.ts'
@@ -297,15 +298,6 @@ async function waited(ms: number, over: AbortSignal): Promise<boolean> {
     return true
   } catch (error) {
     if (over.aborted) return false
-    throw error
-  }
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined
     throw error
   }
 }

@@ -1,4 +1,5 @@
 import { Agent, request as httpRequest } from 'node:http'
+import { parseJson } from '@swarm/core/json.ts'
 import type { ApiRequest } from './requests.ts'
 
 /** Longer than any answer takes but that to a snapshot, whose memory is written before it. */
@@ -49,7 +50,7 @@ function send(agent: Agent, socketPath: string, request: ApiRequest): Promise<un
       response.once('error', (error) => { fail(`the answer was cut: ${error.message}`, error) })
       response.once('end', () => {
         const text = Buffer.concat(chunks).toString('utf8')
-        const json = parseJson(text)
+        const json = parseJson(text) ?? null
         const status = response.statusCode ?? 0
         if (status >= 200 && status < 300) resolve(json)
         else reject(new FirecrackerError(request, status, faultOf(json) ?? text.trim()))
@@ -59,14 +60,6 @@ function send(agent: Agent, socketPath: string, request: ApiRequest): Promise<un
     outgoing.once('error', (error) => { fail(error.message, error) })
     outgoing.end(body ?? undefined)
   })
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return text === '' ? null : JSON.parse(text)
-  } catch {
-    return null
-  }
 }
 
 function faultOf(json: unknown): string | null {

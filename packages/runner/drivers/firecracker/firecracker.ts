@@ -2,15 +2,15 @@ import { mkdirSync } from 'node:fs'
 import { availableParallelism, release } from 'node:os'
 import { join } from 'node:path'
 import { DomainError } from '@swarm/core/errors.ts'
-import { probeCgroups, removeSharedCgroups } from '../../host/cgroup.ts'
+import { removeSharedCgroups } from '../../host/cgroup.ts'
 import { lockFile } from '../../host/lock.ts'
 import { readCpuModel } from '../../host/machine.ts'
 import { DEFAULT_UIDS, type UidRange } from '../../host/users.ts'
 import type { BuildProgress, Image } from '../../images/image.ts'
 import { FIRECRACKER_TOOLS, requireRoot, requireTools } from '../../images/tools.ts'
-import { journalFolder, openVmJournal } from '../../vms/journal.ts'
+import { openHost } from '../../vms/open-host.ts'
 import { createSlotPool, type SlotPool } from '../../vms/pool.ts'
-import { describeOrphan, reclaimOrphans, type ReclaimedOrphan } from '../../vms/reclaim.ts'
+import type { ReclaimedOrphan } from '../../vms/reclaim.ts'
 import type { VmmSlot } from '../../vms/slot.ts'
 import { startVm, vmmMemoryBytes } from '../../vms/start-vm.ts'
 import { noteExtents } from '../../vms/template-boot.ts'
@@ -62,12 +62,8 @@ export async function createFirecrackerDriver(options: FirecrackerDriverOptions)
   const { cache, stateDir, warm = 2, paths = {}, uids = DEFAULT_UIDS, diskMbPerS = 0, mayWarm, onNotice = () => {} } = options
   requireRoot('The Firecracker driver')
   requireTools(FIRECRACKER_TOOLS, 'The Firecracker driver')
-  const [binaries, cgroups] = [await readBinaries(paths), probeCgroups()]
-  const journal = openVmJournal(journalFolder(stateDir))
-  const reclaimed = await reclaimOrphans(journal, (error) => { onNotice(`what a dead runner left could not be removed: ${String(error)}`) })
-  for (const orphan of reclaimed) onNotice(describeOrphan(orphan))
-  const unenforced = (['cpu', 'memory'] as const).flatMap((limit) => (cgroups[limit] ? [] : [`${limit}: ${cgroups.problems[limit] ?? 'unknown'}`]))
-  for (const limit of unenforced) onNotice(`this host cannot limit ${limit}`)
+  const binaries = await readBinaries(paths)
+  const { journal, cgroups, reclaimed, unenforced } = await openHost(stateDir, onNotice)
   const host: JailHost = { binaries, journal, cgroups, jails: jailsFolder(cache), uids }
   const vmHost = { driver: 'firecracker', journal, cgroups, vmmOverheadBytes: VMM_OVERHEAD_BYTES, onTrouble: onNotice } as const
 

@@ -2,15 +2,15 @@ import { rmSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { DomainError } from '@swarm/core/errors.ts'
-import { probeCgroups, removeSharedCgroups } from '../../host/cgroup.ts'
+import { removeSharedCgroups } from '../../host/cgroup.ts'
 import { lockFile } from '../../host/lock.ts'
 import { readMachine } from '../../host/machine.ts'
 import { DEFAULT_UIDS, type UidRange } from '../../host/users.ts'
 import type { BuildProgress, Image } from '../../images/image.ts'
 import { findTool, QEMU_TOOLS, requireTools } from '../../images/tools.ts'
-import { journalFolder, openVmJournal } from '../../vms/journal.ts'
+import { openHost } from '../../vms/open-host.ts'
 import { createSlotPool, type SlotPool } from '../../vms/pool.ts'
-import { describeOrphan, reclaimOrphans, type ReclaimedOrphan } from '../../vms/reclaim.ts'
+import type { ReclaimedOrphan } from '../../vms/reclaim.ts'
 import { startVm } from '../../vms/start-vm.ts'
 import { noteExtents } from '../../vms/template-boot.ts'
 import { buildingFolder, finishTemplate, markTemplateUsed, readTemplate, removeTemplates, removeUnused, requireTemplateSpace, templateKey, volatileFolder } from '../../vms/templates.ts'
@@ -58,12 +58,8 @@ export async function createQemuDriver(options: QemuDriverOptions): Promise<Qemu
   const { cache, stateDir, warm = 2, mayWarm, onNotice = () => {} } = options
   requireTools(QEMU_TOOLS, 'The QEMU driver')
   const qemu = findTool('qemu-system-x86_64') as string
-  const [machine, cgroups] = [await readMachine(qemu), probeCgroups()]
-  const journal = openVmJournal(journalFolder(stateDir))
-  const reclaimed = await reclaimOrphans(journal, (error) => { onNotice(`what a dead runner left could not be removed: ${String(error)}`) })
-  for (const orphan of reclaimed) onNotice(describeOrphan(orphan))
-  const unenforced = (['cpu', 'memory'] as const).flatMap((limit) => (cgroups[limit] ? [] : [`${limit}: ${cgroups.problems[limit] ?? 'unknown'}`]))
-  for (const limit of unenforced) onNotice(`this host cannot limit ${limit}`)
+  const machine = await readMachine(qemu)
+  const { journal, cgroups, reclaimed, unenforced } = await openHost(stateDir, onNotice)
   const users = process.getuid?.() === 0 ? options.uids ?? DEFAULT_UIDS : null
   if (users === null) onNotice('the runner is not root, so each QEMU runs as its user: a guest that took one over would have the files of that user')
 

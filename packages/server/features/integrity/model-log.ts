@@ -5,7 +5,7 @@ import { costOf } from '@swarm/core/budgets/reserve.ts'
 import type { CallFact, ServedFact } from '@swarm/core/integrity/facts.ts'
 import { DomainError } from '@swarm/core/errors.ts'
 import { z } from 'zod'
-import { jsonOf } from './json-text.ts'
+import { parseJson } from '@swarm/core/json.ts'
 
 /** One line of the rehearsal model's log, as far as it is read here (packages/testkit/rehearsal/server.ts ServedCall). */
 const Line = z.object({
@@ -25,7 +25,7 @@ export async function readServed(file: string, calls: ReadonlyMap<string, CallFa
   const lines = (await readFile(file, 'utf8')).split('\n')
   for (const [index, text] of lines.entries()) {
     if (text.trim() === '') continue
-    const value = jsonOf(text) ?? afterTear(text)
+    const value = parseJson(text) ?? afterTear(text)
     if (value === undefined && text.startsWith('{')) continue
     const line = Line.safeParse(value)
     if (!line.success) {
@@ -52,7 +52,7 @@ function added(before: ServedFact | undefined, line: z.infer<typeof Line>, call:
 /** The whole line at the end of one that begins with the piece of another. */
 function afterTear(text: string): unknown {
   for (let start = text.indexOf('{', 1); start !== -1; start = text.indexOf('{', start + 1)) {
-    const value = jsonOf(text.slice(start))
+    const value = parseJson(text.slice(start))
     if (value !== undefined && Line.safeParse(value).success) return value
   }
   return undefined

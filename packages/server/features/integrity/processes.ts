@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { z } from 'zod'
-import { jsonOf } from './json-text.ts'
+import { parseJson } from '@swarm/core/json.ts'
 
 /** What says that a platform runs on a home (packages/cli/platform/run-file.ts), as far as it is read here. */
 const RunFile = z.object({ pid: z.number().int(), startTicks: z.number().nullable() })
@@ -17,7 +17,7 @@ export function serverRuns(home: string): boolean {
   } catch {
     return false // it ended meanwhile
   }
-  const parsed = RunFile.safeParse(jsonOf(text))
+  const parsed = RunFile.safeParse(parseJson(text))
   return parsed.success && alive(parsed.data.pid) && startTicksOf(parsed.data.pid) === parsed.data.startTicks
 }
 

@@ -1,5 +1,6 @@
 import { CHANNEL, MAX_CHUNK_BYTES, STREAM_CLOSE_CODES, STREAM_WINDOW_BYTES, StreamFromClient, StreamFromRunner, StreamStart, type StreamFailure } from '@swarm/contract/vm-operations.ts'
 import { DomainError } from '@swarm/core/errors.ts'
+import { parseJson } from '@swarm/core/json.ts'
 import type { RawData, WebSocket } from 'ws'
 import type { z } from 'zod'
 import { ANSWER_MS } from './operations.ts'
@@ -49,7 +50,7 @@ export function createRelay() {
     client.once('close', () => { clearTimeout(unopened) })
     client.once('message', (data, isBinary) => {
       clearTimeout(unopened)
-      const start = StreamStart.safeParse(isBinary ? undefined : parseJson(data))
+      const start = StreamStart.safeParse(isBinary ? undefined : parseJson(String(data)))
       if (!start.success) {
         const [issue] = start.error.issues
         return refuse(new DomainError('invalid_input', { problem: issue?.message ?? 'not valid', field: issue?.path.join('.') || 'the first message' }))
@@ -105,7 +106,7 @@ export function createRelay() {
 
     const receive = (to: WebSocket, data: RawData, isBinary: boolean): void => {
       if (over) return
-      const valid = isBinary ? isChunk(data, [CHANNEL.stdin]) : StreamFromClient.safeParse(parseJson(data)).success
+      const valid = isBinary ? isChunk(data, [CHANNEL.stdin]) : StreamFromClient.safeParse(parseJson(String(data))).success
       if (!valid) return lost('the client sent something that is not of this protocol')
       if (isBinary) untaken += lengthOf(data)
       if (untaken > STREAM_WINDOW_BYTES) return lost('more was sent than was taken')
@@ -127,7 +128,7 @@ export function createRelay() {
             if (!isChunk(data, [CHANNEL.stdout, CHANNEL.stderr])) return lost('the runner sent something that is not of this protocol')
             return pass(client, data, true)
           }
-          const message = StreamFromRunner.safeParse(parseJson(data))
+          const message = StreamFromRunner.safeParse(parseJson(String(data)))
           if (!message.success) return lost('the runner sent something that is not of this protocol')
           if (message.data.type === 'exit') return finish({ exitCode: message.data.code, failure: message.data.timedOut ? 'it ran for longer than its limit' : message.data.code === null ? `it was ended by ${message.data.signal ?? 'a signal'}` : null }, message.data)
           if (message.data.type === 'error') return fail(message.data.error)
@@ -196,12 +197,4 @@ function lengthOf(data: RawData): number {
 
 function isChunk(data: RawData, channels: readonly number[]): boolean {
   return Buffer.isBuffer(data) && data.length >= 1 && data.length <= MAX_CHUNK_BYTES + 1 && channels.includes(data[0] ?? -1)
-}
-
-function parseJson(data: RawData): unknown {
-  try {
-    return JSON.parse(String(data))
-  } catch {
-    return undefined
-  }
 }
