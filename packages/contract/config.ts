@@ -74,6 +74,11 @@ export const Settings = z.strictObject({
     // Longer than the longest command that an agent may run in silence (15 minutes).
     stallMs: setting(positive.default(1_200_000), 'SWARM_LEASE_STALL_MS', 'An agent without progress for so long is stopped, ms', number),
   }).prefault({}),
+  approvals: z.strictObject({
+    remindMinutes: setting(positive.optional(), 'SWARM_APPROVALS_REMIND_MINUTES', 'People are reminded of an approval after so long, instead of the time of its kind (docs/approvals.md)', number),
+    escalateMinutes: setting(positive.optional(), 'SWARM_APPROVALS_ESCALATE_MINUTES', 'An approval goes to administrators besides after so long', number),
+    expireMinutes: setting(positive.optional(), 'SWARM_APPROVALS_EXPIRE_MINUTES', 'An approval that nobody decided lapses after so long', number),
+  }).prefault({}),
   merge: z.strictObject({
     batch: setting(positive.max(64).default(8), 'SWARM_MERGE_BATCH', 'Approved changes of a repository that are checked and merged together at most; 1 = one after the other', number),
   }).prefault({}),

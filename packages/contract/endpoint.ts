@@ -1,7 +1,31 @@
+import type { Action } from '@swarm/core/policy/actions.ts'
 import type { z } from 'zod'
 
-/** Who may call an endpoint. `public` is for the few routes of docs/architecture.md; everything else needs a token of that kind. */
-export type Access = 'public' | 'admin' | 'runner' | 'attempt' | 'check'
+/**
+ * Kinds of callers. `public` is for the few routes of public-routes.ts. `person` is a user (by session or API key) or the holder
+ * of the installation's admin token: policies decide on `action` and `on` what they may do. The others carry a token of that kind.
+ */
+export type Access = 'public' | 'person' | 'runner' | 'attempt' | 'check'
+
+/** Kinds of things that an id in a request may mean. */
+export type ResourceName = 'project' | 'repository' | 'session' | 'ticket' | 'attempt' | 'question' | 'approval' | 'change' | 'check' | 'vm' | 'organization'
+
+/**
+ * What an endpoint is about: something that the request names, the caller's own account, or the whole installation. Where the
+ * id may be left out, it is about all that the caller may see, and the handler answers with no more than that.
+ */
+export type On = 'account' | 'installation' | 'visible' | Reference
+export interface Reference {
+  /** What the id means, or the parameter of the path that says so. */
+  readonly resource: ResourceName | { readonly named: string }
+  readonly in: 'params' | 'query' | 'body' | 'headers'
+  readonly name: string
+}
+
+export const inParams = (resource: Reference['resource'], name: string): On => ({ resource, in: 'params', name })
+export const inQuery = (resource: ResourceName, name: string): On => ({ resource, in: 'query', name })
+export const inBody = (resource: ResourceName, name: string): On => ({ resource, in: 'body', name })
+export const inHeaders = (resource: ResourceName, name: string): On => ({ resource, in: 'headers', name })
 
 /** One HTTP endpoint as a value: the server's route, the typed client, the CLI's calls and the OpenAPI document come from it. */
 export interface Endpoint<
@@ -12,6 +36,9 @@ export interface Endpoint<
   /** Fastify form, e.g. `/api/tickets/:ticketId`. */
   readonly path: `/${string}`
   readonly access: readonly Access[]
+  /** Of endpoints for persons: what the policies are asked, and about what. */
+  readonly action?: Action
+  readonly on?: On
   readonly summary: string
   readonly tag: string
   readonly params?: Params

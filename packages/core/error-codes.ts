@@ -12,7 +12,9 @@ interface ErrorCodeEntry {
 export const ERROR_CODES = {
   // requests
   unauthenticated: { status: 401, fault: 'user', message: 'No valid credentials were given.', remedy: 'Send "Authorization: Bearer <token>"; the first admin token is in the file admin-token under SWARM_HOME.' },
-  forbidden: { status: 403, fault: 'user', message: 'These credentials may not do this.', remedy: 'Use a token whose kind is {needed}.' },
+  wrong_caller: { status: 403, fault: 'user', message: 'This is not for a caller of kind {kind}.', remedy: 'Use credentials whose kind is {needed}.' },
+  forbidden: { status: 403, fault: 'user', message: 'You may not {what} ({action} on {resource}): {why}.', remedy: 'Ask an administrator of the organisation for the role that it takes; "swarm policy explain" shows which policies decide.' },
+  approval_required: { status: 409, fault: 'user', message: 'A policy lets nobody {what} without approval; {approvalId} has been asked for.', remedy: 'Have somebody else decide it ("swarm approval show {approvalId}"), then send the same request again.' },
   not_found: { status: 404, fault: 'user', message: 'There is no {kind} {id}.', remedy: 'List what exists with "swarm {kind} list".' },
   invalid_input: { status: 400, fault: 'user', message: 'The input is not valid: {problem}', remedy: 'Correct {field} and send it again.' },
   body_too_large: { status: 413, fault: 'user', message: 'The request body is larger than {limitBytes} bytes.', remedy: 'Send less at once.' },
@@ -25,6 +27,7 @@ export const ERROR_CODES = {
 already_decided: { status: 409, fault: 'user', message: '{kind} {id} was already decided by {by}: {decision}.', remedy: 'Nothing is left to decide; look at it with "swarm {kind} show {id}".' },
   question_moot: { status: 409, fault: 'user', message: 'Nobody waits for an answer to question {id} any more: its attempt is {state}.', remedy: 'Look at the ticket; what is open now is in "swarm ticket show".' },
   payload_changed: { status: 409, fault: 'user', message: 'Approval {id} is about something else than what you were shown.', remedy: 'Look at it again, then decide on what it shows now.' },
+  own_request: { status: 403, fault: 'user', message: '{id} ({kind}) was asked for by you: somebody else decides it.', remedy: 'Have another person look at it with "swarm approval show {id}".' },
   not_for_yes: { status: 403, fault: 'user', message: '{id} ({kind}) is not one that --yes decides: it is of a kind that needs a person, or a merge with warnings, without checks or with a check that failed.', remedy: 'Look at it with "swarm approval show {id}" and decide it yourself: "swarm approval approve {id}".' },
   name_taken: { status: 409, fault: 'user', message: 'There is already a {kind} named {name}.', remedy: 'Choose another name, or change the existing one.' },
   version_conflict: { status: 409, fault: 'user', message: '{kind} {id} is at version {current}, not {given}: somebody changed it meanwhile.', remedy: 'Read it again and make your change on the newest version.' },

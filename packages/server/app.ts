@@ -59,6 +59,7 @@ export async function createServer(config: Config, options: ServerOptions = {}):
   if (admin === 'made') logger.info('made the first admin token; it is in the file admin-token of the home folder')
   if (admin === 'elsewhere') logger.warn('this home folder does not hold an admin token of this database')
 
+  const clock = options.clock ?? Date.now
   const http = started.use(await createHttp({
     host: config.host, port: config.port, trustedProxies: config.trustedProxies, version: VERSION,
     bodyLimitBytes: config.http.bodyLimitBytes, closeDeadlineMs: config.http.closeDeadlineMs,
@@ -66,10 +67,10 @@ export async function createServer(config: Config, options: ServerOptions = {}):
   }, { db, logger, metrics }))
   const stopping = new AbortController()
   const context: Context = {
-    config, db, logger, http, metrics, stopping: stopping.signal,
+    config, db, logger, http, metrics, authorization: http.authorization, stopping: stopping.signal,
     events: createEventLog(db),
     blobs: await createBlobFolder(join(config.home, 'blobs')),
-    clock: options.clock ?? Date.now,
+    clock,
     ids: newId,
   }
   for (const feature of [...options.shipped ?? FEATURES, ...options.features ?? []]) {

@@ -1,5 +1,6 @@
 import type { IdKind } from '@swarm/core/ids.ts'
 import type { BlobStore } from './blobs.ts'
+import type { Authorization } from './authorization/authorization.ts'
 import type { Config } from './config.ts'
 import type { Database } from './db/database.ts'
 import type { EventLog } from './events/log.ts'
@@ -16,6 +17,7 @@ export interface Context {
   /** ms since the epoch. */
   readonly clock: () => number
   readonly http: Http
+  readonly authorization: Authorization
   readonly blobs: BlobStore
   readonly metrics: Metrics
   readonly ids: (kind: IdKind) => string

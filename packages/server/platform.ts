@@ -78,8 +78,15 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
   registerRunners(context)
   const vms = createVms(context, { recordPause, recordVm, bootOf: async (trx, id) => (await requireRunner(trx, id)).bootId, runnerName: async (id) => (await requireRunner(db.read, id)).name })
   await ensureDefaultAgents(context)
-  const approvals = createApprovals({ now: clock, makeId: ids })
-  registerApprovals(context, approvals)
+  const { remindMinutes, escalateMinutes, expireMinutes } = config.approvals
+  const approvals = createApprovals({
+    now: clock, makeId: ids,
+    times: {
+      ...(remindMinutes === undefined ? {} : { remindMs: remindMinutes * 60_000 }), ...(escalateMinutes === undefined ? {} : { escalateMs: escalateMinutes * 60_000 }),
+      ...(expireMinutes === undefined ? {} : { expireMs: expireMinutes * 60_000 }),
+    },
+  })
+  const approvalTimes = registerApprovals(context, approvals)
 
   const provider = providerOf(config.model)
   const gateway = started.use(createModelGateway({
@@ -206,7 +213,7 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
         return filesOfCommits(path, `refs/heads/${defaultBranch}`, commits)
       },
     }),
-    ...vms.duties, ...checks.duties, ...changes.duties, completionDuty({ db, design }), deadCallsDuty(gateway), evidence.duty,
+    approvalTimes, ...vms.duties, ...checks.duties, ...changes.duties, completionDuty({ db, design }), deadCallsDuty(gateway), evidence.duty,
     retentionDuty({
       db, blobs, now: clock, rules: config.retention, pathOf: ({ projectSlug, slug }) => repositories.pathOf({ project_slug: projectSlug, slug }),
       onRemoved: (removed) => { logger.info(removed, 'retention: removed what is old') },

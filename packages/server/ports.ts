@@ -89,6 +89,8 @@ export interface ApprovalRequest {
 export interface DecisionReaction {
   approved(trx: Trx, approval: { id: string; kind: string; subjectKind: string; subjectId: string; projectId: string; payload: unknown; payloadHash: string; decidedBy: string; correlationId: string }): Promise<void>
   rejected(trx: Trx, approval: { id: string; kind: string; subjectKind: string; subjectId: string; projectId: string; payload: unknown; status: 'rejected' | 'revision_requested'; reason: string; decidedBy: string; correlationId: string }): Promise<void>
+  /** Nobody decided it in time: what it was about is put where it harms nothing and somebody can ask again. */
+  expired?(trx: Trx, approval: { id: string; kind: string; subjectKind: string; subjectId: string; projectId: string; payload: unknown; waitedMs: number; correlationId: string }): Promise<void>
 }
 /** Offered by the approvals feature. */
 export interface ApprovalCommands {

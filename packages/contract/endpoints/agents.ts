@@ -18,17 +18,17 @@ export type Agent = z.infer<typeof Agent>
 const ByName = z.object({ name: z.string() })
 
 export const listAgents = endpoint({
-  method: 'GET', path: '/api/agents', access: ['admin'], tag: 'agents', summary: 'Lists agent definitions', response: z.object({ items: z.array(Agent) }),
+  method: 'GET', path: '/api/agents', access: ['person'], action: 'agent:read', on: 'installation', tag: 'agents', summary: 'Lists agent definitions', response: z.object({ items: z.array(Agent) }),
 })
 export const createAgent = endpoint({
-  method: 'POST', path: '/api/agents', access: ['admin'], tag: 'agents', status: 201, summary: 'Registers an agent',
+  method: 'POST', path: '/api/agents', access: ['person'], action: 'agent:edit', on: 'installation', tag: 'agents', status: 201, summary: 'Registers an agent',
   body: z.object({ name: Slug, definition: AgentDefinition }), response: Agent,
 })
 export const showAgent = endpoint({
-  method: 'GET', path: '/api/agents/:name', access: ['admin'], tag: 'agents', summary: 'Shows an agent, the newest version unless one is named',
+  method: 'GET', path: '/api/agents/:name', access: ['person'], action: 'agent:read', on: 'installation', tag: 'agents', summary: 'Shows an agent, the newest version unless one is named',
   params: ByName, query: z.object({ version: z.coerce.number().int().optional() }), response: Agent,
 })
 export const editAgent = endpoint({
-  method: 'PUT', path: '/api/agents/:name', access: ['admin'], tag: 'agents', summary: 'Makes a new version of an agent',
+  method: 'PUT', path: '/api/agents/:name', access: ['person'], action: 'agent:edit', on: 'installation', tag: 'agents', summary: 'Makes a new version of an agent',
   params: ByName, body: z.object({ definition: AgentDefinition, /** The version that was read; refused when another edit came first. */ version: z.number().int() }), response: Agent,
 })

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { APPROVAL_KINDS, APPROVAL_TRANSITIONS } from '@swarm/core/approvals/approval.ts'
-import { endpoint } from '../endpoint.ts'
+import { endpoint, inParams, inQuery } from '../endpoint.ts'
 import { pageOf, PageQuery, Time } from './shared.ts'
 
 export const ApprovalStatus = z.enum(Object.keys(APPROVAL_TRANSITIONS) as [string, ...string[]])
@@ -12,20 +12,23 @@ export const Approval = z.object({
   status: ApprovalStatus, decidedBy: z.string().nullable(), decidedAt: Time.nullable(), reason: z.string().nullable(), usedAt: Time.nullable(),
   /** Whether `--yes` may decide it: the plan, the start of the build, and clean merges. */
   yesAllowed: z.boolean(),
+  /** The role that it went to besides, when it had waited long. */
+  escalatedTo: z.string().nullable(),
+  /** When it lapses if nobody decides it. */
   expiresAt: Time.nullable(), createdAt: Time,
 })
 export type Approval = z.infer<typeof Approval>
 
 export const listApprovals = endpoint({
-  method: 'GET', path: '/api/hitl/approvals', access: ['admin'], tag: 'approvals', summary: 'Lists approvals, newest first',
+  method: 'GET', path: '/api/hitl/approvals', access: ['person'], action: 'project:read', on: inQuery('project', 'projectId'), tag: 'approvals', summary: 'Lists approvals, newest first',
   query: PageQuery.extend({ status: ApprovalStatus.optional(), projectId: z.string().optional(), subjectId: z.string().optional() }), response: pageOf(Approval),
 })
 export const showApproval = endpoint({
-  method: 'GET', path: '/api/hitl/approvals/:approvalId', access: ['admin'], tag: 'approvals', summary: 'Shows an approval with all that it is about',
+  method: 'GET', path: '/api/hitl/approvals/:approvalId', access: ['person'], action: 'approval:read', on: inParams('approval', 'approvalId'), tag: 'approvals', summary: 'Shows an approval with all that it is about',
   params: z.object({ approvalId: z.string() }), response: Approval,
 })
 export const decideApproval = endpoint({
-  method: 'POST', path: '/api/hitl/approvals/:approvalId/decision', access: ['admin'], tag: 'approvals',
+  method: 'POST', path: '/api/hitl/approvals/:approvalId/decision', access: ['person'], action: 'approval:decide', on: inParams('approval', 'approvalId'), tag: 'approvals',
   summary: 'Decides an approval: the first decision wins, the same one again is answered alike, another one is told who decided',
   params: z.object({ approvalId: z.string() }),
   body: z.object({

@@ -1,6 +1,6 @@
 import { BATCH_STATES } from '@swarm/core/merge/batches.ts'
 import { z } from 'zod'
-import { endpoint } from '../endpoint.ts'
+import { endpoint, inParams, inQuery } from '../endpoint.ts'
 import { pageOf, PageQuery, Time } from './shared.ts'
 
 const Sha = z.string().regex(/^[0-9a-f]{40}([0-9a-f]{24})?$/)
@@ -52,15 +52,15 @@ const ById = z.object({ changeId: z.string() })
 const ByRepository = z.object({ repositoryId: z.string() })
 
 export const listChanges = endpoint({
-  method: 'GET', path: '/api/changes', access: ['admin'], tag: 'changes', summary: 'Lists changes, newest first',
+  method: 'GET', path: '/api/changes', access: ['person'], action: 'project:read', on: inQuery('project', 'projectId'), tag: 'changes', summary: 'Lists changes, newest first',
   query: PageQuery.extend({ projectId: z.string().optional(), ticketId: z.string().optional(), state: z.enum(['open', 'merged', 'closed']).optional() }), response: pageOf(Change),
 })
 export const showChange = endpoint({
-  method: 'GET', path: '/api/changes/:changeId', access: ['admin'], tag: 'changes', summary: 'Shows a change with its evidence and its place in the merge queue; by its id or its ticket\'s',
+  method: 'GET', path: '/api/changes/:changeId', access: ['person'], action: 'change:read', on: inParams('change', 'changeId'), tag: 'changes', summary: 'Shows a change with its evidence and its place in the merge queue; by its id or its ticket\'s',
   params: ById, response: Change.extend({ body: z.string(), evidence: z.unknown(), merge: MergeEntry.nullable() }),
 })
 export const diffChange = endpoint({
-  method: 'GET', path: '/api/changes/:changeId/diff', access: ['admin'], tag: 'changes', summary: 'The change as unified diff text and figures per file',
+  method: 'GET', path: '/api/changes/:changeId/diff', access: ['person'], action: 'change:read', on: inParams('change', 'changeId'), tag: 'changes', summary: 'The change as unified diff text and figures per file',
   params: ById,
   response: z.object({
     baseSha: Sha, headSha: Sha,
@@ -78,14 +78,14 @@ export const MergeQueue = z.object({
 })
 export type MergeQueue = z.infer<typeof MergeQueue>
 export const showMergeQueue = endpoint({
-  method: 'GET', path: '/api/changes/queue/:repositoryId', access: ['admin'], tag: 'changes', summary: 'The merge queue of a repository: what waits, in order, its latest batches, and why it stands still, if it does',
+  method: 'GET', path: '/api/changes/queue/:repositoryId', access: ['person'], action: 'repository:read', on: inParams('repository', 'repositoryId'), tag: 'changes', summary: 'The merge queue of a repository: what waits, in order, its latest batches, and why it stands still, if it does',
   params: ByRepository, response: MergeQueue,
 })
 export const pauseMergeQueue = endpoint({
-  method: 'POST', path: '/api/changes/queue/:repositoryId/pause', access: ['admin'], tag: 'changes', summary: 'Stops merging into a repository; what is under way waits',
+  method: 'POST', path: '/api/changes/queue/:repositoryId/pause', access: ['person'], action: 'queue:pause', on: inParams('repository', 'repositoryId'), tag: 'changes', summary: 'Stops merging into a repository; what is under way waits',
   params: ByRepository, body: z.object({ reason: z.string().trim().min(1).max(2_000) }), response: MergeQueue,
 })
 export const resumeMergeQueue = endpoint({
-  method: 'POST', path: '/api/changes/queue/:repositoryId/resume', access: ['admin'], tag: 'changes', summary: 'Goes on merging; a base that was red is checked again',
+  method: 'POST', path: '/api/changes/queue/:repositoryId/resume', access: ['person'], action: 'queue:pause', on: inParams('repository', 'repositoryId'), tag: 'changes', summary: 'Goes on merging; a base that was red is checked again',
   params: ByRepository, response: MergeQueue,
 })

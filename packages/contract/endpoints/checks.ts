@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { endpoint } from '../endpoint.ts'
+import { endpoint, inParams } from '../endpoint.ts'
 import { CheckResult } from '../runner-protocol.ts'
 import { pageOf, PageQuery, Time } from './shared.ts'
 
@@ -25,10 +25,10 @@ export const CheckRun = z.object({
 export type CheckRun = z.infer<typeof CheckRun>
 
 export const listChecks = endpoint({
-  method: 'GET', path: '/api/checks', access: ['admin'], tag: 'checks', summary: 'Lists check runs, newest first',
+  method: 'GET', path: '/api/checks', access: ['person'], action: 'project:read', on: 'visible', tag: 'checks', summary: 'Lists check runs, newest first',
   query: PageQuery.extend({ changeId: z.string().optional(), ticketId: z.string().optional(), attemptId: z.string().optional(), repositoryId: z.string().optional() }), response: pageOf(CheckRun),
 })
 export const showCheck = endpoint({
-  method: 'GET', path: '/api/checks/:checkId', access: ['admin'], tag: 'checks', summary: 'Shows a check run with its output',
+  method: 'GET', path: '/api/checks/:checkId', access: ['person'], action: 'project:read', on: inParams('check', 'checkId'), tag: 'checks', summary: 'Shows a check run with its output',
   params: z.object({ checkId: z.string() }), response: CheckRun.extend({ results: z.array(CheckResult) }),
 })

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { MIN_TOKEN_CAP } from '@swarm/core/design/chunks.ts'
 import { SESSION_STATES, type SessionState } from '@swarm/core/design/session.ts'
-import { endpoint } from '../endpoint.ts'
+import { endpoint, inBody, inParams, inQuery } from '../endpoint.ts'
 import { pageOf, PageQuery, Time } from './shared.ts'
 
 export const SessionStateName = z.enum(SESSION_STATES as [SessionState, ...SessionState[]])
@@ -61,7 +61,7 @@ export type DesignSessionDetail = z.infer<typeof DesignSessionDetail>
 const BySession = z.object({ sessionId: z.string() })
 
 export const createSession = endpoint({
-  method: 'POST', path: '/api/hitl/sessions', access: ['admin'], tag: 'design', status: 201,
+  method: 'POST', path: '/api/hitl/sessions', access: ['person'], action: 'session:start', on: inBody('project', 'projectId'), tag: 'design', status: 201,
   summary: 'Starts a design session: a Markdown spec becomes a plan of tickets, which a person approves',
   body: z.object({
     projectId: z.string(), repositoryId: z.string(),
@@ -73,18 +73,18 @@ export const createSession = endpoint({
   response: DesignSession,
 })
 export const listSessions = endpoint({
-  method: 'GET', path: '/api/hitl/sessions', access: ['admin'], tag: 'design', summary: 'Lists design sessions, newest first',
+  method: 'GET', path: '/api/hitl/sessions', access: ['person'], action: 'project:read', on: inQuery('project', 'projectId'), tag: 'design', summary: 'Lists design sessions, newest first',
   query: PageQuery.extend({ projectId: z.string().optional(), state: SessionStateName.optional() }), response: pageOf(DesignSession),
 })
 export const showSession = endpoint({
-  method: 'GET', path: '/api/hitl/sessions/:sessionId', access: ['admin'], tag: 'design', summary: 'Shows a design session with its plan, findings and steps',
+  method: 'GET', path: '/api/hitl/sessions/:sessionId', access: ['person'], action: 'session:read', on: inParams('session', 'sessionId'), tag: 'design', summary: 'Shows a design session with its plan, findings and steps',
   params: BySession, response: DesignSessionDetail,
 })
 export const cancelSession = endpoint({
-  method: 'POST', path: '/api/hitl/sessions/:sessionId/cancel', access: ['admin'], tag: 'design', summary: 'Cancels a design session before its build has begun',
+  method: 'POST', path: '/api/hitl/sessions/:sessionId/cancel', access: ['person'], action: 'session:edit', on: inParams('session', 'sessionId'), tag: 'design', summary: 'Cancels a design session before its build has begun',
   params: BySession, response: DesignSession,
 })
 export const retrySession = endpoint({
-  method: 'POST', path: '/api/hitl/sessions/:sessionId/retry', access: ['admin'], tag: 'design', summary: 'Takes up a failed design where its journal ends; steps that are done are not paid again',
+  method: 'POST', path: '/api/hitl/sessions/:sessionId/retry', access: ['person'], action: 'session:edit', on: inParams('session', 'sessionId'), tag: 'design', summary: 'Takes up a failed design where its journal ends; steps that are done are not paid again',
   params: BySession, response: DesignSession,
 })

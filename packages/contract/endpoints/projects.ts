@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { endpoint } from '../endpoint.ts'
+import { endpoint, inBody, inParams } from '../endpoint.ts'
 import { StatedVmLimits } from '../runner-protocol.ts'
 import { pageOf, PageQuery, Slug, Time } from './shared.ts'
 
@@ -17,33 +17,35 @@ const settings = {
   attemptMaxCostMicroUsd: Ceiling, attemptMaxTokens: Ceiling,
   /** Limits of its microVMs, of attempts and of checks; of these, of swarm.yml's and of the agent's, each time the tightest holds. */
   vm: StatedVmLimits,
+  /** Who sees it: every member of its organisation, or only its own members and the organisation's administrators. */
+  visibility: z.enum(['organization', 'members']),
 }
 
 export const ProjectSettings = z.object({
   egressAllow: settings.egressAllow.default([]), concurrency: settings.concurrency.default(8),
   maxCostMicroUsd: Ceiling.default(null), maxTokens: Ceiling.default(null), ticketMaxCostMicroUsd: Ceiling.default(null), ticketMaxTokens: Ceiling.default(null),
-  attemptMaxCostMicroUsd: Ceiling.default(null), attemptMaxTokens: Ceiling.default(null), vm: settings.vm.default({}),
+  attemptMaxCostMicroUsd: Ceiling.default(null), attemptMaxTokens: Ceiling.default(null), vm: settings.vm.default({}), visibility: settings.visibility.default('organization'),
 })
 export type ProjectSettings = z.infer<typeof ProjectSettings>
 /** Some of them, without defaults: what is not named stays as it is. */
 export const ProjectSettingsPatch = z.object(settings).partial()
 export type ProjectSettingsPatch = z.infer<typeof ProjectSettingsPatch>
 
-export const Project = z.object({ id: z.string(), slug: Slug, name: z.string(), settings: ProjectSettings, createdAt: Time })
+export const Project = z.object({ id: z.string(), organizationId: z.string(), slug: Slug, name: z.string(), settings: ProjectSettings, createdAt: Time })
 export type Project = z.infer<typeof Project>
 
 export const listProjects = endpoint({
-  method: 'GET', path: '/api/projects', access: ['admin'], tag: 'projects', summary: 'Lists projects', query: PageQuery, response: pageOf(Project),
+  method: 'GET', path: '/api/projects', access: ['person'], action: 'project:read', on: 'visible', tag: 'projects', summary: 'Lists projects', query: PageQuery, response: pageOf(Project),
 })
 export const createProject = endpoint({
-  method: 'POST', path: '/api/projects', access: ['admin'], tag: 'projects', status: 201, summary: 'Creates a project',
-  body: z.object({ slug: Slug, name: z.string().min(1).max(200).optional(), settings: ProjectSettingsPatch.optional() }), response: Project,
+  method: 'POST', path: '/api/projects', access: ['person'], action: 'project:create', on: inBody('organization', 'organizationId'), tag: 'projects', status: 201, summary: 'Creates a project',
+  body: z.object({ /** The first organisation unless given. */ organizationId: z.string().max(200).optional(), slug: Slug, name: z.string().min(1).max(200).optional(), settings: ProjectSettingsPatch.optional() }), response: Project,
 })
 export const showProject = endpoint({
-  method: 'GET', path: '/api/projects/:projectId', access: ['admin'], tag: 'projects', summary: 'Shows a project, by id or slug',
+  method: 'GET', path: '/api/projects/:projectId', access: ['person'], action: 'project:read', on: inParams('project', 'projectId'), tag: 'projects', summary: 'Shows a project, by id or slug',
   params: z.object({ projectId: z.string() }), response: Project,
 })
 export const updateProject = endpoint({
-  method: 'PATCH', path: '/api/projects/:projectId', access: ['admin'], tag: 'projects', summary: 'Changes the name or settings of a project',
+  method: 'PATCH', path: '/api/projects/:projectId', access: ['person'], action: 'project:update', on: inParams('project', 'projectId'), tag: 'projects', summary: 'Changes the name or settings of a project',
   params: z.object({ projectId: z.string() }), body: z.object({ name: z.string().min(1).max(200).optional(), settings: ProjectSettingsPatch.optional() }), response: Project,
 })

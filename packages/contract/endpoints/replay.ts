@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { endpoint } from '../endpoint.ts'
+import { endpoint, inParams } from '../endpoint.ts'
 import { AttemptWork } from '../runner-protocol.ts'
 
 const ById = z.object({ attemptId: z.string() })
@@ -28,11 +28,11 @@ export const Recording = z.object({
 export type Recording = z.infer<typeof Recording>
 
 export const showRecording = endpoint({
-  method: 'GET', path: '/api/attempts/:attemptId/recording', access: ['admin'], tag: 'tickets', summary: 'What a replay of an attempt starts from: its work as it was given, and its model calls',
+  method: 'GET', path: '/api/attempts/:attemptId/recording', access: ['person'], action: 'ticket:read', on: inParams('attempt', 'attemptId'), tag: 'tickets', summary: 'What a replay of an attempt starts from: its work as it was given, and its model calls',
   params: ById, response: Recording,
 })
 export const showRecordedExchange = endpoint({
-  method: 'GET', path: '/api/attempts/:attemptId/recording/:callId', access: ['admin'], tag: 'tickets', summary: 'One model call of an attempt, as it was sent and answered',
+  method: 'GET', path: '/api/attempts/:attemptId/recording/:callId', access: ['person'], action: 'ticket:read', on: inParams('attempt', 'attemptId'), tag: 'tickets', summary: 'One model call of an attempt, as it was sent and answered',
   params: ById.extend({ callId: z.string() }),
   response: z.object({ callId: z.string(), /** The body that was sent. */ request: z.string(), /** The body of the answer: server-sent events, or one JSON message where the request asked for no stream. */ response: z.string() }),
 })

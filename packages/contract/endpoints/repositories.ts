@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { endpoint } from '../endpoint.ts'
+import { endpoint, inBody, inParams, inQuery } from '../endpoint.ts'
 import { pageOf, PageQuery, Slug, Time } from './shared.ts'
 
 const Sha = z.string().regex(/^[0-9a-f]{40}([0-9a-f]{24})?$/)
@@ -15,7 +15,7 @@ export type Repository = z.infer<typeof Repository>
 const BranchName = z.string().min(1).max(200).regex(/^(?![-/.])(?!.*(\.\.|@\{|\/\/|\.lock$|[/.]$))[^\x00-\x20\x7f~^:?*[\\]+$/, 'a git branch name')
 
 export const createRepository = endpoint({
-  method: 'POST', path: '/api/repositories', access: ['admin'], tag: 'repositories', status: 201,
+  method: 'POST', path: '/api/repositories', access: ['person'], action: 'repository:create', on: inBody('project', 'projectId'), tag: 'repositories', status: 201,
   summary: 'Makes a new repository with one commit: a README, a .gitignore and, when given, swarm.yml',
   body: z.object({
     projectId: z.string(), slug: Slug,
@@ -29,7 +29,7 @@ export const createRepository = endpoint({
 })
 
 export const importRepository = endpoint({
-  method: 'POST', path: '/api/repositories/import', access: ['admin'], tag: 'repositories',
+  method: 'POST', path: '/api/repositories/import', access: ['person'], action: 'repository:create', on: inBody('project', 'projectId'), tag: 'repositories',
   summary: 'Imports the committed state of one branch from a path on the server\'s machine or an address; again: takes what is new there',
   body: z.object({
     projectId: z.string(), slug: Slug,
@@ -48,11 +48,11 @@ export const importRepository = endpoint({
 })
 
 export const listRepositories = endpoint({
-  method: 'GET', path: '/api/repositories', access: ['admin'], tag: 'repositories', summary: 'Lists repositories, oldest first',
+  method: 'GET', path: '/api/repositories', access: ['person'], action: 'project:read', on: inQuery('project', 'projectId'), tag: 'repositories', summary: 'Lists repositories, oldest first',
   query: PageQuery.extend({ projectId: z.string().optional() }), response: pageOf(Repository),
 })
 export const showRepository = endpoint({
-  method: 'GET', path: '/api/repositories/:repositoryId', access: ['admin'], tag: 'repositories', summary: 'Shows a repository',
+  method: 'GET', path: '/api/repositories/:repositoryId', access: ['person'], action: 'repository:read', on: inParams('repository', 'repositoryId'), tag: 'repositories', summary: 'Shows a repository',
   params: z.object({ repositoryId: z.string() }),
   response: Repository.extend({
     /** Folder of the bare repository on the server's machine. */
@@ -60,12 +60,12 @@ export const showRepository = endpoint({
   }),
 })
 export const repositoryHead = endpoint({
-  method: 'GET', path: '/api/repositories/:repositoryId/head', access: ['admin'], tag: 'repositories', summary: 'The commit and tree of its default branch',
+  method: 'GET', path: '/api/repositories/:repositoryId/head', access: ['person'], action: 'repository:read', on: inParams('repository', 'repositoryId'), tag: 'repositories', summary: 'The commit and tree of its default branch',
   params: z.object({ repositoryId: z.string() }),
   response: z.object({ branch: z.string(), sha: Sha, tree: Sha }),
 })
 export const pushRepository = endpoint({
-  method: 'POST', path: '/api/repositories/:repositoryId/push', access: ['admin'], tag: 'repositories', summary: 'Fast-forwards the origin\'s branch to Swarm\'s; never forces',
+  method: 'POST', path: '/api/repositories/:repositoryId/push', access: ['person'], action: 'repository:push', on: inParams('repository', 'repositoryId'), tag: 'repositories', summary: 'Fast-forwards the origin\'s branch to Swarm\'s; never forces',
   params: z.object({ repositoryId: z.string() }),
   response: z.object({ head: Sha, origin: z.string() }),
 })

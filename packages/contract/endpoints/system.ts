@@ -14,13 +14,13 @@ export const health = endpoint({
 })
 
 export const createLiveTicket = endpoint({
-  method: 'POST', path: '/api/system/live-tickets', access: ['admin'], tag: 'system', status: 201,
+  method: 'POST', path: '/api/system/live-tickets', access: ['person'], action: 'live:connect', on: 'account', tag: 'system', status: 201,
   summary: 'A ticket that opens one live connection (/ws?ticket=…) within 30 s, for clients that cannot send headers there',
   response: z.object({ ticket: z.string(), expiresAt: Time }),
 })
 
 export const showModel = endpoint({
-  method: 'GET', path: '/api/system/model', access: ['admin'], tag: 'system', summary: 'How the model provider does, by model, as far as this process has asked it',
+  method: 'GET', path: '/api/system/model', access: ['person'], action: 'system:read', on: 'installation', tag: 'system', summary: 'How the model provider does, by model, as far as this process has asked it',
   response: z.object({
     provider: z.string(),
     circuits: z.array(z.object({

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { TICKET_STATES } from '@swarm/core/tickets/machine.ts'
 import { AgentEvent, AttemptEvidence } from '../agent-protocol.ts'
-import { endpoint } from '../endpoint.ts'
+import { endpoint, inBody, inParams, inQuery } from '../endpoint.ts'
 import { FailureClass } from '../runner-protocol.ts'
 import { pageOf, PageQuery, Slug, Time } from './shared.ts'
 
@@ -36,11 +36,11 @@ export type Ticket = z.infer<typeof Ticket>
 const ById = z.object({ ticketId: z.string() })
 
 export const listTickets = endpoint({
-  method: 'GET', path: '/api/tickets', access: ['admin'], tag: 'tickets', summary: 'Lists tickets',
+  method: 'GET', path: '/api/tickets', access: ['person'], action: 'project:read', on: inQuery('project', 'projectId'), tag: 'tickets', summary: 'Lists tickets',
   query: PageQuery.extend({ projectId: z.string().optional(), sessionId: z.string().optional(), state: TicketState.optional() }), response: pageOf(Ticket),
 })
 export const createTicket = endpoint({
-  method: 'POST', path: '/api/tickets', access: ['admin'], tag: 'tickets', status: 201, summary: 'Creates a ticket outside a design session',
+  method: 'POST', path: '/api/tickets', access: ['person'], action: 'ticket:create', on: inBody('project', 'projectId'), tag: 'tickets', status: 201, summary: 'Creates a ticket outside a design session',
   body: z.object({
     projectId: z.string(), repositoryId: z.string(), title: z.string().min(1).max(200), description: z.string().max(50_000).default(''),
     acceptance: z.array(z.string().min(1).max(2_000)).max(100).default([]), scope: z.array(z.string().min(1).max(500)).max(200).default([]),
@@ -50,11 +50,11 @@ export const createTicket = endpoint({
   response: Ticket,
 })
 export const showTicket = endpoint({
-  method: 'GET', path: '/api/tickets/:ticketId', access: ['admin'], tag: 'tickets', summary: 'Shows a ticket with its attempts',
+  method: 'GET', path: '/api/tickets/:ticketId', access: ['person'], action: 'ticket:read', on: inParams('ticket', 'ticketId'), tag: 'tickets', summary: 'Shows a ticket with its attempts',
   params: ById, response: Ticket.extend({ history: z.array(Attempt) }),
 })
 export const retryTicket = endpoint({
-  method: 'POST', path: '/api/tickets/:ticketId/retry', access: ['admin'], tag: 'tickets', summary: 'Sends a held or failed ticket back to work',
+  method: 'POST', path: '/api/tickets/:ticketId/retry', access: ['person'], action: 'ticket:retry', on: inParams('ticket', 'ticketId'), tag: 'tickets', summary: 'Sends a held or failed ticket back to work',
   params: ById, response: Ticket,
 })
 export const RedriveFilter = z.object({
@@ -67,20 +67,20 @@ export const RedriveFilter = z.object({
   cursor: z.string().optional(),
 })
 export const retryTickets = endpoint({
-  method: 'POST', path: '/api/tickets/retry', access: ['admin'], tag: 'tickets', summary: 'Sends all held or failed tickets that match back to work; a call looks at 500',
+  method: 'POST', path: '/api/tickets/retry', access: ['person'], action: 'ticket:retry', on: inBody('project', 'projectId'), tag: 'tickets', summary: 'Sends all held or failed tickets that match back to work; a call looks at 500',
   body: RedriveFilter,
   response: z.object({ sent: z.array(z.string()), left: z.array(z.object({ ticketId: z.string(), reason: z.string() })), /** Where the next call goes on; null when all were looked at. */ nextCursor: z.string().nullable() }),
 })
 export const holdTicket = endpoint({
-  method: 'POST', path: '/api/tickets/:ticketId/hold', access: ['admin'], tag: 'tickets', summary: 'Holds a ticket; running work is stopped and kept',
+  method: 'POST', path: '/api/tickets/:ticketId/hold', access: ['person'], action: 'ticket:hold', on: inParams('ticket', 'ticketId'), tag: 'tickets', summary: 'Holds a ticket; running work is stopped and kept',
   params: ById, body: z.object({ reason: z.string().trim().min(1).max(500) }), response: Ticket,
 })
 export const cancelTicket = endpoint({
-  method: 'POST', path: '/api/tickets/:ticketId/cancel', access: ['admin'], tag: 'tickets', summary: 'Cancels a ticket; its work is kept on its refs',
+  method: 'POST', path: '/api/tickets/:ticketId/cancel', access: ['person'], action: 'ticket:cancel', on: inParams('ticket', 'ticketId'), tag: 'tickets', summary: 'Cancels a ticket; its work is kept on its refs',
   params: ById, body: z.object({ reason: z.string().trim().min(1).max(500) }), response: Ticket,
 })
 export const ticketActivity = endpoint({
-  method: 'GET', path: '/api/tickets/:ticketId/activity', access: ['admin'], tag: 'tickets', summary: 'What its agents did, in order',
+  method: 'GET', path: '/api/tickets/:ticketId/activity', access: ['person'], action: 'ticket:read', on: inParams('ticket', 'ticketId'), tag: 'tickets', summary: 'What its agents did, in order',
   params: ById, query: PageQuery,
   response: pageOf(z.object({ at: Time, attemptId: z.string(), event: AgentEvent })),
 })
@@ -90,10 +90,10 @@ export const Question = z.object({
   answer: z.string().nullable(), createdAt: Time, answeredAt: Time.nullable(),
 })
 export const listQuestions = endpoint({
-  method: 'GET', path: '/api/tickets/questions', access: ['admin'], tag: 'tickets', summary: 'Questions that agents ask people, oldest first',
+  method: 'GET', path: '/api/tickets/questions', access: ['person'], action: 'project:read', on: inQuery('project', 'projectId'), tag: 'tickets', summary: 'Questions that agents ask people, oldest first',
   query: z.object({ open: z.enum(['true', 'false']).default('true'), projectId: z.string().optional() }), response: z.object({ items: z.array(Question) }),
 })
 export const answerQuestion = endpoint({
-  method: 'POST', path: '/api/tickets/questions/:questionId/answer', access: ['admin'], tag: 'tickets', summary: 'Answers a question; the parked attempt goes on',
+  method: 'POST', path: '/api/tickets/questions/:questionId/answer', access: ['person'], action: 'ticket:answer', on: inParams('question', 'questionId'), tag: 'tickets', summary: 'Answers a question; the parked attempt goes on',
   params: z.object({ questionId: z.string() }), body: z.object({ answer: z.string().min(1).max(20_000) }), response: Question,
 })

@@ -2,6 +2,26 @@
 export const APPROVAL_KINDS = ['spec_approval', 'build_start', 'change_review', 'merge', 'delete', 'infrastructure', 'budget_breach', 'policy', 'protected_change'] as const
 export type ApprovalKind = (typeof APPROVAL_KINDS)[number]
 
+const HOUR_MS = 3_600_000
+
+export interface ApprovalTimes {
+  /** After it was asked for, ms: people are reminded, it goes to `escalateTo` besides, it lapses. */
+  readonly remindMs: number; readonly escalateMs: number; readonly expireMs: number
+  readonly escalateTo: 'developer' | 'admin'
+}
+
+const PLANNED: ApprovalTimes = { remindMs: 4 * HOUR_MS, escalateMs: 24 * HOUR_MS, expireMs: 7 * 24 * HOUR_MS, escalateTo: 'admin' }
+const URGENT: ApprovalTimes = { remindMs: HOUR_MS, escalateMs: 4 * HOUR_MS, expireMs: 24 * HOUR_MS, escalateTo: 'admin' }
+
+/** How long each kind waits. Silence is never consent: what lapses is not done, and what it was about waits in a safe state. */
+export const APPROVAL_TIMES: Readonly<Record<ApprovalKind, ApprovalTimes>> = {
+  spec_approval: PLANNED, build_start: PLANNED, change_review: PLANNED, merge: PLANNED, protected_change: PLANNED,
+  budget_breach: { ...URGENT, expireMs: 72 * HOUR_MS }, delete: URGENT, infrastructure: URGENT, policy: URGENT,
+}
+
+/** Kinds that a policy may ask for before a person's action: who asked for it does not decide it, and it is used up when the same request comes again. */
+export const POLICY_KINDS = ['policy', 'delete', 'infrastructure'] as const satisfies readonly ApprovalKind[]
+
 export const APPROVAL_TRANSITIONS = {
   pending: ['approved', 'rejected', 'revision_requested', 'expired', 'cancelled'],
   approved: [],

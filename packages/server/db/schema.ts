@@ -6,7 +6,7 @@ import type { Generated } from 'kysely'
  */
 
 export interface ProjectsTable {
-  id: string; slug: string; name: string
+  id: string; organization_id: Generated<string>; slug: string; name: string
   /** Project settings (contract/endpoints/projects.ts ProjectSettings). */
   settings: string
   created_at: number
@@ -153,6 +153,8 @@ export interface ApprovalsTable {
   yes_allowed: number
   /** When the one action that it authorises was taken; of a merge: when it put the change into the merge queue. */
   used_at: number | null
+  /** While it waits: when people are reminded, and when it goes to `escalated_to`; null once it happened. */
+  remind_at: number | null; escalate_at: number | null; escalated_to: string | null
   expires_at: number | null; created_at: number
 }
 export interface ChangesTable {
@@ -242,6 +244,27 @@ export interface EventsTable {
   seq: Generated<number>; type: string; project_id: string | null; subject_kind: string; subject_id: string
   data: string; correlation_id: string; at: number
 }
+/** Members of a single project, beside what they are in its organisation. */
+export interface ProjectMembersTable { project_id: string; user_id: string; role: string; added_by: string; created_at: number }
+/** Policies of an organisation. `cedar` null: not one of its own, but its word about a shipped one (enabled or not). */
+export interface PoliciesTable {
+  organization_id: string; id: string; summary: string; cedar: string | null
+  enabled: number; version: number
+  changed_by: string; changed_at: number
+}
+/** Who was about to do what, and what the policies said (allow | deny | approval). Written before the act; nothing is ever changed or removed. */
+export interface AuditEntriesTable {
+  id: string; at: number
+  principal_kind: string; principal_id: string; token_id: string | null
+  action: string; resource_kind: string; resource_id: string
+  organization_id: string | null; project_id: string | null
+  outcome: string
+  /** JSON string[]: ids of the policies that decided. */
+  policies: string
+  via: string; correlation_id: string
+}
+/** How it ended: HTTP status and code of the error. Missing where the server stopped in between. */
+export interface AuditOutcomesTable { entry_id: string; status: number; code: string | null; at: number }
 export interface MetaTable { key: string; value: string }
 
 export interface Schema {
@@ -254,5 +277,7 @@ export interface Schema {
   merge_entries: MergeEntriesTable; merge_batches: MergeBatchesTable; merge_queues: MergeQueuesTable
   model_calls: ModelCallsTable; tokens: TokensTable; budget_ceilings: BudgetCeilingsTable; budget_thresholds: BudgetThresholdsTable
   evidence_bundles: EvidenceBundlesTable; evidence_keys: EvidenceKeysTable; attempt_recordings: AttemptRecordingsTable
+  users: { id: string; role: string }; organizations: { id: string; slug: string }; members: { organization_id: string; user_id: string; role: string }
+  project_members: ProjectMembersTable; policies: PoliciesTable; audit_entries: AuditEntriesTable; audit_outcomes: AuditOutcomesTable
   events: EventsTable; meta: MetaTable
 }

@@ -19,7 +19,7 @@ export const LIVE_PATH = '/ws'
 export function addAuthentication(app: FastifyInstance, db: Database, limits: RateLimits): void {
   const check = app.createRateLimit({
     timeWindow: 60_000,
-    max: (request) => limits[request.principal.kind],
+    max: (request) => limits[request.principal.kind === 'user' ? 'admin' : request.principal.kind],
     keyGenerator: (request) => request.principal.tokenId ?? `address:${request.ip}`,
   })
 
@@ -51,6 +51,6 @@ export function addAuthentication(app: FastifyInstance, db: Database, limits: Ra
       if (request.routeOptions.url !== LIVE_PATH) throw new DomainError('unauthenticated')
       return
     }
-    if (!request.is404) requireAccess(principal, request.routeOptions.config.access ?? ['admin'])
+    if (!request.is404) requireAccess(principal, request.routeOptions.config.access ?? ['person'])
   })
 }

@@ -1,5 +1,6 @@
 import type { ErrorBody } from '@swarm/contract/errors.ts'
 import { DomainError } from '@swarm/core/errors.ts'
+import { noteErrorCode } from './authorize.ts'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { hasZodFastifySchemaValidationErrors, isResponseSerializationError } from 'fastify-type-provider-zod'
 
@@ -50,6 +51,7 @@ export function errorBody(error: DomainError, correlationId: string): ErrorBody 
 
 export function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply, bodyLimitBytes: number): FastifyReply {
   const domain = toDomainError(error, request, bodyLimitBytes)
+  noteErrorCode(request, domain.code)
   if (domain.status >= 500) {
     // The framework's test looks into the value: a cause that is no object makes it throw.
     const cause = domain.cause instanceof Error && isResponseSerializationError(domain.cause) ? domain.cause.cause : domain.cause

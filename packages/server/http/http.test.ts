@@ -18,18 +18,19 @@ import { readSettled } from '../events/testing.ts'
 import { startTestServer } from '../testing.ts'
 import type { Http } from './http.ts'
 import { register } from './register.ts'
+import { unheardRoutes } from './testing.ts'
 import { mintToken, revokeTokens } from './tokens.ts'
 
 const echo = endpoint({
-  method: 'POST', path: '/api/test/:name', access: ['admin'], tag: 'test', summary: 'Echo',
+  method: 'POST', path: '/api/test/:name', access: ['person'], action: 'account:use', on: 'account', tag: 'test', summary: 'Echo',
   params: z.object({ name: z.string().regex(/^[a-z]+$/) }), query: z.object({ times: z.coerce.number().int().max(3).default(1) }),
   body: z.object({ inner: z.object({ title: z.string().min(1) }) }), response: z.object({ said: z.string(), kind: z.string() }),
 })
 const wait = endpoint({ method: 'GET', path: '/test/wait', access: ['runner'], tag: 'test', summary: 'Waits until told to stop', response: z.object({ ended: z.boolean() }) })
 const failing = endpoint({
-  method: 'GET', path: '/api/test/fail/:how', access: ['admin'], tag: 'test', summary: 'Fails', params: z.object({ how: z.enum(['domain', 'bug', 'shape']) }), response: z.object({ fine: z.boolean() }),
+  method: 'GET', path: '/api/test/fail/:how', access: ['person'], action: 'account:use', on: 'account', tag: 'test', summary: 'Fails', params: z.object({ how: z.enum(['domain', 'bug', 'shape']) }), response: z.object({ fine: z.boolean() }),
 })
-const nothing = endpoint({ method: 'DELETE', path: '/api/test/nothing', access: ['admin', 'attempt'], tag: 'test', summary: 'Nothing', response: z.undefined(), status: 204 })
+const nothing = endpoint({ method: 'DELETE', path: '/api/test/nothing', access: ['person', 'attempt'], action: 'account:use', on: 'account', tag: 'test', summary: 'Nothing', response: z.undefined(), status: 204 })
 
 const feature: Feature = ({ http, db }) => {
   register(http, echo, async ({ params, query, body, principal }) => {
@@ -127,7 +128,7 @@ eachDialect((dialect, make) => {
     const attempt = await db.write((trx) => mintToken(trx, { kind: 'attempt', subjectId: 'ATT-1', fence: 3, expiresAt: Date.now() + 60_000 }))
     const expired = await db.write((trx) => mintToken(trx, { kind: 'attempt', subjectId: 'ATT-2', expiresAt: Date.now() - 1 }))
     expect(await server.as(attempt.token).call(nothing)).toBeUndefined()
-    await expect(server.as(attempt.token).call(createLiveTicket)).rejects.toMatchObject({ status: 403, code: 'forbidden', details: { needed: 'admin' } })
+    await expect(server.as(attempt.token).call(createLiveTicket)).rejects.toMatchObject({ status: 403, code: 'wrong_caller', details: { needed: 'person' } })
     await expect(server.as(expired.token).call(nothing)).rejects.toMatchObject({ status: 401 })
     const basic = await fetch(`${server.url}/api/test/nothing`, { method: 'DELETE', headers: { authorization: `Basic ${Buffer.from(`x:${attempt.token}`).toString('base64')}` } })
     expect(basic.status).toBe(204)
@@ -191,10 +192,13 @@ describe('whatever the database', () => {
     app.get('/api/planted', async () => 'hello')
     const wrong = await strangersView({ app, routes: [{ method: 'GET', url: '/api/planted' }] })
     expect(wrong).toContain('GET /api/planted answers 200')
+    await using place = await make()
+    await using db = await place.open()
+    const unheard = unheardRoutes(db)
     const planted = endpoint({ method: 'GET', path: '/api/planted', access: ['public'], tag: 'test', summary: 'x', response: z.string() })
-    expect(() => register({ app }, planted, async () => 'hello')).toThrow(/public-routes/)
-    const hidden = endpoint({ method: 'GET', path: '/health', access: ['admin'], tag: 'test', summary: 'x', response: z.string() })
-    expect(() => register({ app }, hidden, async () => 'hello')).toThrow(/public-routes/)
+    expect(() => register(unheard, planted, async () => 'hello')).toThrow(/public-routes/)
+    const hidden = endpoint({ method: 'GET', path: '/health', access: ['person'], action: 'account:use', on: 'account', tag: 'test', summary: 'x', response: z.string() })
+    expect(() => register(unheard, hidden, async () => 'hello')).toThrow(/public-routes/)
     await app.close()
   })
 
@@ -241,7 +245,7 @@ describe('whatever the database', () => {
 
   test('a request that never ends is cut at the deadline', async () => {
     await using place = await make()
-    const stuck: Feature = ({ http }) => { http.app.get('/api/stuck', async () => new Promise<never>(() => undefined)) }
+    const stuck: Feature = ({ http }) => { http.app.get('/api/stuck', { config: { access: ['person'], action: 'account:use', on: 'account' } }, async () => new Promise<never>(() => undefined)) }
     const server = await startTestServer(place, { features: [stuck], settings: { 'http.closeDeadlineMs': 100 } })
     const request = httpRequest(`${server.url}/api/stuck`, { headers: { authorization: `Bearer ${server.adminToken}` } }).end()
     const broken = once(request, 'error')

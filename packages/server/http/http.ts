@@ -9,10 +9,13 @@ import { CORRELATION_ID, makeCorrelationId } from '../correlation.ts'
 import type { Database } from '../db/database.ts'
 import type { Logger } from '../logger.ts'
 import type { Metrics } from '../metrics.ts'
+import { createAuthorization, type Authorization } from '../authorization/authorization.ts'
 import { addAuthentication, type RateLimits } from './authenticate.ts'
+import { addAuthorization } from './authorize.ts'
 import { sendError } from './error-mapper.ts'
+import { newId } from '../ids.ts'
 import { addOpenApi } from './openapi.ts'
-import { register } from './register.ts'
+import { register, type HttpTarget } from './register.ts'
 
 export interface HttpConfig {
   readonly host: string
@@ -31,6 +34,7 @@ export interface RegisteredRoute { readonly method: string, readonly url: string
 
 export interface Http extends AsyncDisposable {
   readonly app: FastifyInstance
+  readonly authorization: Authorization
   /** Every route that was registered, each method by itself, HEAD included. */
   readonly routes: readonly RegisteredRoute[]
   /** Starts to listen. @returns the URL. @throws DomainError `port_in_use` */
@@ -45,6 +49,7 @@ const HEADERS_TIMEOUT_MS = 20_000
 
 export async function createHttp(config: HttpConfig, deps: { db: Database, logger: Logger, metrics: Metrics }): Promise<Http> {
   const { db, metrics } = deps
+  const authorization = createAuthorization({ db, now: Date.now, makeId: newId })
   const closing = new AbortController()
   const app = Fastify({
     loggerInstance: deps.logger as FastifyBaseLogger,
@@ -68,6 +73,8 @@ export async function createHttp(config: HttpConfig, deps: { db: Database, logge
   app.setSerializerCompiler(serializerCompiler)
   app.decorateRequest('principal', null as never)
   app.decorateRequest('gone', null as never)
+  app.decorateRequest('auditId', null)
+  app.decorateRequest('resource', null)
 
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-correlation-id', request.id)
@@ -80,6 +87,7 @@ export async function createHttp(config: HttpConfig, deps: { db: Database, logge
   // Before authentication: its hooks close the sockets of refused upgrades, which nobody else would.
   await app.register(websocket, { options: { maxPayload: 64 * 1024 } })
   addAuthentication(app, db, config.rateLimits)
+  const audit = addAuthorization(app, db, authorization)
 
   app.setErrorHandler((error, request, reply) => sendError(error, request, reply, request.routeOptions.bodyLimit ?? config.bodyLimitBytes))
   app.setNotFoundHandler((request) => {
@@ -96,11 +104,12 @@ export async function createHttp(config: HttpConfig, deps: { db: Database, logge
   })
 
   await addOpenApi(app, config.version)
-  addHealth(app, db, config.version)
-  app.get('/metrics', { config: { access: ['admin'] } }, async (_, reply) => reply.type(metrics.registry.contentType).send(await metrics.registry.metrics()))
+  addHealth({ app, authorization }, db, config.version)
+  app.get('/metrics', { config: { access: ['person'], action: 'system:metrics', on: 'installation' } }, async (_, reply) => reply.type(metrics.registry.contentType).send(await metrics.registry.metrics()))
 
   return {
     app,
+    authorization,
     routes,
     listen: async () => {
       try {
@@ -115,12 +124,13 @@ export async function createHttp(config: HttpConfig, deps: { db: Database, logge
       const deadline = setTimeout(() => app.server.closeAllConnections(), config.closeDeadlineMs)
       await app.close()
       clearTimeout(deadline)
+      await audit.written()
     },
   }
 }
 
-function addHealth(app: FastifyInstance, db: Database, version: string): void {
-  register({ app }, health, async () => {
+function addHealth(http: HttpTarget, db: Database, version: string): void {
+  register(http, health, async () => {
     const startedAt = performance.now()
     const migrations = await db.migrations().catch((error: unknown) => {
       throw new DomainError('database_unavailable', { problem: error instanceof Error ? error.message : String(error) }, { cause: error })

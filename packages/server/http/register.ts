@@ -1,22 +1,33 @@
-import type { Access, Endpoint } from '@swarm/contract/endpoint.ts'
+import type { Access, Endpoint, On } from '@swarm/contract/endpoint.ts'
 import { ErrorBody } from '@swarm/contract/errors.ts'
+import type { Authorization, VisibleProjects } from '../authorization/authorization.ts'
 import { PUBLIC_ROUTES } from '@swarm/contract/public-routes.ts'
 import { DomainError } from '@swarm/core/errors.ts'
+import type { Action } from '@swarm/core/policy/actions.ts'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import { withCorrelationId } from '../correlation.ts'
+import type { Resource } from '../authorization/resources.ts'
+import { isPerson } from '../authorization/rights.ts'
 import type { Principal } from './tokens.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
     /** Set before anything of the request is read; `anonymous` on public routes. */
     principal: Principal
+    /** What the request is about, as the policies were asked; null for other callers than persons, and where it names nothing. */
+    resource: Resource | null
+    /** Entry of the audit log that this request made, or null. */
+    auditId: string | null
     /** Aborts when the client goes away or the server stops. */
     gone: AbortSignal
   }
   interface FastifyContextConfig {
-    /** Kinds of principal that may call the route; admin alone unless given. Public ones are listed in contract/public-routes.ts. */
+    /** Kinds of caller that the route is for; persons alone unless given. Public ones are listed in contract/public-routes.ts. */
     access?: readonly Access[]
+    /** What policies are asked when a person calls, and about what; each route for persons has both. */
+    action?: Action
+    on?: On
   }
 }
 
@@ -26,6 +37,8 @@ export interface Call<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodT
   readonly query: z.output<Q>
   readonly body: z.output<B>
   readonly principal: Principal
+  /** The project that the request names, else all in which the caller may do what the endpoint is about: the answer keeps to them. */
+  readonly projects: () => Promise<VisibleProjects>
   readonly correlationId: string
   /** Aborts when the client goes away or the server stops: a long poll answers at once with what it has. */
   readonly signal: AbortSignal
@@ -38,8 +51,8 @@ export interface RegisterOptions {
   readonly bodyLimitBytes?: number
 }
 
-/** Anything that has the Fastify instance: the server's context.http. */
-export interface HttpTarget { readonly app: FastifyInstance }
+/** What routes are registered with: the server's context.http. */
+export interface HttpTarget { readonly app: FastifyInstance; readonly authorization: Authorization }
 
 /**
  * Registers one endpoint. The handler's answer is checked against the endpoint's response schema, which also drops what it
@@ -53,12 +66,15 @@ export function register<P extends z.ZodType, Q extends z.ZodType, B extends z.Z
   if (isPublic !== PUBLIC_ROUTES.has(`${endpoint.method} ${endpoint.path}`)) {
     throw new TypeError(`${endpoint.method} ${endpoint.path}: "public" and contract/public-routes.ts disagree`)
   }
+  if (endpoint.access.includes('person') !== (endpoint.action !== undefined && endpoint.on !== undefined)) {
+    throw new TypeError(`${endpoint.method} ${endpoint.path}: an endpoint for persons says what action it is, on what, and no other does`)
+  }
   const status = endpoint.status ?? 200
   const errors = z.object(ErrorBody.shape).describe('What went wrong and what to do about it')
   http.app.route({
     method: endpoint.method,
     url: endpoint.path,
-    config: { access: endpoint.access },
+    config: { access: endpoint.access, ...(endpoint.action === undefined ? {} : { action: endpoint.action }), ...(endpoint.on === undefined ? {} : { on: endpoint.on }) },
     ...(options.bodyLimitBytes === undefined ? {} : { bodyLimit: options.bodyLimitBytes }),
     schema: {
       summary: endpoint.summary,
@@ -72,7 +88,7 @@ export function register<P extends z.ZodType, Q extends z.ZodType, B extends z.Z
     handler: (request, reply) => withCorrelationId(request.id, async () => {
       const result = await handler({
         params: request.params as z.output<P>, query: request.query as z.output<Q>, body: request.body as z.output<B>,
-        principal: request.principal, correlationId: request.id, signal: request.gone, request, reply,
+        principal: request.principal, projects: async () => request.resource?.projectId ? [request.resource.projectId] : http.authorization.projectsFor(request.principal, endpoint.action ?? 'project:read'), correlationId: request.id, signal: request.gone, request, reply,
       })
       if (reply.sent || isReply(result, reply)) return reply
       reply.code(status)
@@ -85,8 +101,8 @@ function isReply(result: unknown, reply: FastifyReply): boolean {
   return result === reply
 }
 
-/** The principal when it is of one of these kinds. @throws DomainError `forbidden` */
-export function requireAccess(principal: Principal, access: readonly Access[]): Principal {
-  if (!access.some((kind) => kind === principal.kind)) throw new DomainError('forbidden', { needed: access.join(' or ') })
-  return principal
+/** Refuses a caller that is of none of these kinds. @throws DomainError `wrong_caller` */
+export function requireAccess(principal: Principal, access: readonly Access[]): void {
+  const kind = isPerson(principal) ? 'person' : principal.kind
+  if (!access.some((each) => each === kind)) throw new DomainError('wrong_caller', { kind: principal.kind, needed: access.join(' or ') })
 }

@@ -9,13 +9,15 @@ export type TokenKind = (typeof TOKEN_KINDS)[number]
 
 /** The caller of a request, as its credentials say; `anonymous` on public routes. */
 export interface Principal {
-  readonly kind: TokenKind | 'anonymous'
+  readonly kind: TokenKind | 'user' | 'anonymous'
   /** Subject of the token: the runner, the attempt, … */
   readonly id: string
   readonly tokenId: string | null
   /** Of attempt tokens: the attempt and the fence that it holds; a service refuses when the fence is no longer current. */
   readonly attemptId?: string
   readonly fence?: number
+  /** Of API keys of users: what they may ask for. */
+  readonly scopes?: readonly string[]
 }
 
 export const ANONYMOUS: Principal = { kind: 'anonymous', id: 'anonymous', tokenId: null }

@@ -23,7 +23,7 @@ export async function registerLive(context: Context): Promise<AsyncDisposable> {
     return { ticket: token, expiresAt }
   })
 
-  http.app.get(LIVE_PATH, { websocket: true, config: { access: ['admin'] } }, (socket, request) => {
+  http.app.get(LIVE_PATH, { websocket: true, config: { access: ['person'], action: 'live:connect', on: 'account' } }, (socket, request) => {
     serveConnection(socket, request.headers.authorization === undefined ? null : request.principal, { ...context, hub, usage })
   })
   context.stopping.addEventListener('abort', () => {

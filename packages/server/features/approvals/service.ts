@@ -1,16 +1,20 @@
 import { createHash } from 'node:crypto'
-import { canonicalJson, yesMayDecide } from '@swarm/core/approvals/approval.ts'
+import { APPROVAL_TIMES, type ApprovalKind, type ApprovalTimes, canonicalJson, POLICY_KINDS, yesMayDecide } from '@swarm/core/approvals/approval.ts'
 import { DomainError } from '@swarm/core/errors.ts'
 import type { Selectable } from 'kysely'
 import type { ApprovalsTable } from '../../db/schema.ts'
 import type { Trx } from '../../db/unit.ts'
 import { appendEvents } from '../../events/events.ts'
-import type { ApprovalCommands, DecisionReaction } from '../../ports.ts'
-import { insertApproval, lockedApproval, openApprovalsOf, settleApproval, useApproval } from './queries.ts'
+import type { ApprovalCommands, ApprovalRequest, DecisionReaction } from '../../ports.ts'
+import { dueApproval, grantedApproval, insertApproval, lockedApproval, openApprovalsOf, patchTimes, settleApproval, useApproval } from './queries.ts'
 
 export type ApprovalRow = Selectable<ApprovalsTable>
 
 export interface ApprovalService extends ApprovalCommands {
+  /** An approval that somebody gave for exactly this request is used up; else one is asked for. */
+  grant(trx: Trx, request: ApprovalRequest): Promise<{ used: boolean; approvalId: string }>
+  /** Reminds of, escalates or lets lapse the approval that has waited longest beyond its time. False when none has. */
+  keepTime(trx: Trx): Promise<boolean>
   /**
    * Decides once. The same decision again is answered alike; another one is told who was first.
    * The reaction of the feature that asked runs in the same transaction: what is approved has been set going, or nothing has happened.
@@ -22,8 +26,18 @@ export function hashPayload(payload: unknown): string {
   return createHash('sha256').update(canonicalJson(payload)).digest('hex')
 }
 
-export function createApprovals(deps: { now: () => number; makeId: (kind: 'approval') => string }): ApprovalService {
+export interface ApprovalDependencies {
+  readonly now: () => number
+  readonly makeId: (kind: 'approval') => string
+  /** Instead of those of each kind. */
+  readonly times?: Partial<Pick<ApprovalTimes, 'remindMs' | 'escalateMs' | 'expireMs'>>
+}
+
+const isPolicyKind = (kind: string): boolean => (POLICY_KINDS as readonly string[]).includes(kind)
+
+export function createApprovals(deps: ApprovalDependencies): ApprovalService {
   const reactions = new Map<string, DecisionReaction>()
+  const timesOf = (kind: string): ApprovalTimes => ({ ...APPROVAL_TIMES[kind as ApprovalKind], ...deps.times })
 
   async function settle(trx: Trx, approval: ApprovalRow, status: string, by: string, reason: string, correlationId: string): Promise<ApprovalRow> {
     const now = deps.now()
@@ -48,7 +62,7 @@ export function createApprovals(deps: { now: () => number; makeId: (kind: 'appro
     return { ...approval, used_at: now }
   }
 
-  return {
+  const service: ApprovalService = {
     async request(trx, request) {
       const payload = canonicalJson(request.payload)
       const hash = hashPayload(request.payload)
@@ -58,15 +72,46 @@ export function createApprovals(deps: { now: () => number; makeId: (kind: 'appro
         await settle(trx, open, 'cancelled', 'swarm', 'what it was about has changed', request.correlationId)
       }
       const id = deps.makeId('approval')
+      const now = deps.now()
+      const times = timesOf(request.kind)
       await insertApproval(trx, {
         id, project_id: request.projectId, kind: request.kind, subject_kind: request.subject.kind, subject_id: request.subject.id, requester: request.requester,
-        payload, payload_hash: hash, status: 'pending', decided_by: null, decided_at: null, decision_reason: null, yes_allowed: yesMayDecide(request.kind) && request.yesAllowed !== false ? 1 : 0, used_at: null, expires_at: null, created_at: deps.now(),
+        payload, payload_hash: hash, status: 'pending', decided_by: null, decided_at: null, decision_reason: null, yes_allowed: yesMayDecide(request.kind) && request.yesAllowed !== false ? 1 : 0, used_at: null,
+        remind_at: now + times.remindMs, escalate_at: now + times.escalateMs, escalated_to: null, expires_at: now + times.expireMs, created_at: now,
       })
       await appendEvents(trx, [{
         type: 'approval:requested', projectId: request.projectId, subject: request.subject, correlationId: request.correlationId,
-        data: { approvalId: id, kind: request.kind, payloadHash: hash, requester: request.requester },
+        data: { approvalId: id, kind: request.kind, payloadHash: hash, requester: request.requester, expiresAt: now + times.expireMs },
       }])
       return id
+    },
+
+    async grant(trx, request) {
+      const hash = hashPayload(request.payload)
+      const granted = await grantedApproval(trx, { ...request, payloadHash: hash, now: deps.now() })
+      if (!granted) return { used: false, approvalId: await service.request(trx, request) }
+      await use(trx, granted, request.correlationId)
+      return { used: true, approvalId: granted.id }
+    },
+
+    async keepTime(trx) {
+      const now = deps.now()
+      const due = await dueApproval(trx, now)
+      if (!due) return false
+      const about = { projectId: due.project_id, subject: { kind: due.subject_kind, id: due.subject_id }, correlationId: `approval-${due.id}` }
+      const data = { approvalId: due.id, kind: due.kind, expiresAt: due.expires_at }
+      if (due.expires_at !== null && due.expires_at <= now) {
+        const lapsed = await settle(trx, due, 'expired', 'swarm', 'nobody decided it in time', about.correlationId)
+        await reactions.get(due.kind)?.expired?.(trx, { id: due.id, kind: due.kind, subjectKind: due.subject_kind, subjectId: due.subject_id, projectId: due.project_id, payload: JSON.parse(due.payload) as unknown, waitedMs: now - lapsed.created_at, correlationId: about.correlationId })
+      } else if (due.escalate_at !== null && due.escalate_at <= now) {
+        const { escalateTo } = timesOf(due.kind)
+        await patchTimes(trx, due.id, { remind_at: null, escalate_at: null, escalated_to: escalateTo })
+        await appendEvents(trx, [{ ...about, type: 'approval:escalated', data: { ...data, to: escalateTo } }])
+      } else {
+        await patchTimes(trx, due.id, { remind_at: null })
+        await appendEvents(trx, [{ ...about, type: 'approval:reminded', data }])
+      }
+      return true
     },
 
     async cancelFor(trx, subject, reason, correlationId, kind) {
@@ -87,9 +132,12 @@ export function createApprovals(deps: { now: () => number; makeId: (kind: 'appro
       }
       if (approval.payload_hash !== input.payloadHash) throw new DomainError('payload_changed', { id: approval.id })
       if (approval.expires_at !== null && approval.expires_at <= deps.now()) throw new DomainError('already_decided', { kind: 'approval', id: approval.id, by: 'its time limit', decision: 'expired' })
+      if (isPolicyKind(approval.kind) && input.decision === 'approved' && approval.requester === input.decidedBy) throw new DomainError('own_request', { kind: approval.kind, id: approval.id })
       if (input.byYesFlag && approval.yes_allowed !== 1) throw new DomainError('not_for_yes', { kind: approval.kind, id: approval.id })
       const decidedBy = input.byYesFlag ? `${input.decidedBy} (--yes)` : input.decidedBy
       const decided = await settle(trx, approval, input.decision, decidedBy, input.reason, input.correlationId)
+      // Used when the request that it lets through comes again.
+      if (isPolicyKind(approval.kind)) return decided
       const reaction = reactions.get(approval.kind)
       if (!reaction) throw new Error(`nobody reacts to approvals of kind ${approval.kind}`)
       const about = {
@@ -104,4 +152,5 @@ export function createApprovals(deps: { now: () => number; makeId: (kind: 'appro
       return await use(trx, decided, input.correlationId)
     },
   }
+  return service
 }

@@ -42,8 +42,8 @@ export function createChanges(http: HttpTarget, deps: ChangeDependencies): { rea
     }
   }
 
-  register(http, listChanges, async ({ query }) => {
-    const rows = await changePage(db.read, query, readCursor(query.cursor), query.limit + 1)
+  register(http, listChanges, async ({ query, projects }) => {
+    const rows = await changePage(db.read, { ...query, projects: await projects() }, readCursor(query.cursor), query.limit + 1)
     const last = rows[query.limit - 1]
     return { items: rows.slice(0, query.limit).map(present), nextCursor: rows.length > query.limit && last ? `${last.created_at}.${last.id}` : null }
   })

@@ -1,5 +1,6 @@
 import type { Selectable, Updateable } from 'kysely'
 import type { Read } from '../../db/database.ts'
+import { inProjects } from '../../db/projects.ts'
 import type { AttemptsTable, ChangesTable, CheckRunsTable, TicketsTable } from '../../db/schema.ts'
 import type { Trx } from '../../db/unit.ts'
 
@@ -15,9 +16,9 @@ export const LIVE_ENTRY_STATES = ['queued', 'checking'] as const
 export async function changeById(db: Db, id: string): Promise<ChangeRow | undefined> {
   return await db.selectFrom('changes').selectAll().where((where) => where.or([where('id', '=', id), where('ticket_id', '=', id)])).executeTakeFirst()
 }
-export async function changePage(db: Db, filter: { projectId?: string | undefined; ticketId?: string | undefined; state?: string | undefined }, before: { at: number; id: string } | null, limit: number): Promise<ChangeRow[]> {
+export async function changePage(db: Db, filter: { projects: 'all' | readonly string[]; ticketId?: string | undefined; state?: string | undefined }, before: { at: number; id: string } | null, limit: number): Promise<ChangeRow[]> {
   let query = db.selectFrom('changes').selectAll().orderBy('created_at', 'desc').orderBy('id', 'desc').limit(limit)
-  if (filter.projectId !== undefined) query = query.where('project_id', '=', filter.projectId)
+  query = inProjects(query, 'project_id', filter.projects)
   if (filter.ticketId !== undefined) query = query.where('ticket_id', '=', filter.ticketId)
   if (filter.state !== undefined) query = query.where('state', '=', filter.state)
   if (before) query = query.where((where) => where.or([where('created_at', '<', before.at), where.and([where('created_at', '=', before.at), where('id', '<', before.id)])]))

@@ -4,8 +4,8 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import type { CheckResult } from '@swarm/contract/runner-protocol.ts'
 import { git } from '@swarm/git/run.ts'
-import Fastify from 'fastify'
 import type { Database } from '../../db/database.ts'
+import { unheardRoutes } from '../../http/testing.ts'
 import { newId } from '../../ids.ts'
 import { compareAndSet, identity, readRef, treeOf } from '../../integrations/builtin-code-host/bare.ts'
 import { createApprovals } from '../approvals/service.ts'
@@ -23,8 +23,7 @@ const run = promisify(execFile)
 
 /** The merge path over a fresh database and a real repository: tickets, approvals, checks and changes as the server has them; the test is runner, agent and person. */
 export async function mergePathOver(db: Database, home: string, swarmYml: string, options: { batchSize?: number } = {}) {
-  const app = Fastify()
-  const http = { app }
+  const http = unheardRoutes(db)
   const clock = { now: 1_700_000_000_000 }
   const now = () => clock.now++
   const deps = { now, random: () => 0, makeId: newId }
@@ -44,7 +43,7 @@ export async function mergePathOver(db: Database, home: string, swarmYml: string
     db, now, makeId: newId, tickets, approvals, locate, batchSize: options.batchSize ?? 8,
     checks: { enqueue: checks.queue.enqueue, cancel: checks.queue.cancel, readPlan: readRepositoryPlan, sealPlan, readResults, failedOutput },
   }
-  const make = (through: Database = db) => createChanges({ app: Fastify() }, { ...changeDeps, db: through, approvals: { ...approvals, onDecision: () => undefined } }).duties
+  const make = (through: Database = db) => createChanges(unheardRoutes(db), { ...changeDeps, db: through, approvals: { ...approvals, onDecision: () => undefined } }).duties
   const changes = createChanges(http, changeDeps)
   const projectId = newId('project')
   const runner = { id: newId('runner'), name: 'test', isolates: true }
@@ -58,7 +57,7 @@ export async function mergePathOver(db: Database, home: string, swarmYml: string
   const never = new AbortController().signal
 
   const world = {
-    db, path, repositoryId, projectId, runner, checks, tickets, approvals, repositories, app, clock, start: made.head,
+    db, path, repositoryId, projectId, runner, checks, tickets, approvals, repositories, app: http.app, clock, start: made.head,
     duties: changes.duties,
     /** The same duties again, as a second replica has them; `through` is the database as that one sees it. */
     replica: make,

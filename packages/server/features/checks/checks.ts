@@ -21,8 +21,8 @@ export function createChecks(context: { readonly http: HttpTarget; readonly db: 
   const { http, db } = context
   const source = createCheckSource({ ...deps, db })
 
-  register(http, listChecks, async ({ query }) => {
-    const rows = await checksOf(db.read, query, readCursor(query.cursor), query.limit + 1)
+  register(http, listChecks, async ({ query, projects }) => {
+    const rows = await checksOf(db.read, { ...query, projects: await projects() }, readCursor(query.cursor), query.limit + 1)
     const last = rows[query.limit - 1]
     return { items: rows.slice(0, query.limit).map(present), nextCursor: rows.length > query.limit && last ? `${last.created_at}.${last.id}` : null }
   })

@@ -1,6 +1,7 @@
 import type { Selectable, Updateable } from 'kysely'
 import type { Read } from '../../db/database.ts'
 import { forUpdateSkipLocked } from '../../db/dialect.ts'
+import { inProjects } from '../../db/projects.ts'
 import type { CheckRunsTable } from '../../db/schema.ts'
 import type { Trx } from '../../db/unit.ts'
 
@@ -48,8 +49,9 @@ export async function nextCheckTime(db: Db): Promise<number | null> {
   const row = await db.selectFrom('check_runs').select((select) => select.fn.min('lease_expires_at').as('at')).where('state', 'in', ['queued', 'running']).where('lease_expires_at', 'is not', null).executeTakeFirst()
   return row?.at === null || row?.at === undefined ? null : Number(row.at)
 }
-export async function checksOf(db: Db, filter: { changeId?: string | undefined; ticketId?: string | undefined; attemptId?: string | undefined; repositoryId?: string | undefined }, before: { at: number; id: string } | null, limit: number): Promise<CheckRow[]> {
+export async function checksOf(db: Db, filter: { projects: 'all' | readonly string[]; changeId?: string | undefined; ticketId?: string | undefined; attemptId?: string | undefined; repositoryId?: string | undefined }, before: { at: number; id: string } | null, limit: number): Promise<CheckRow[]> {
   let query = db.selectFrom('check_runs').selectAll().orderBy('created_at', 'desc').orderBy('id', 'desc').limit(limit)
+  query = inProjects(query, 'project_id', filter.projects)
   if (filter.changeId !== undefined) query = query.where('change_id', '=', filter.changeId)
   if (filter.ticketId !== undefined) query = query.where('ticket_id', '=', filter.ticketId)
   if (filter.attemptId !== undefined) query = query.where('attempt_id', '=', filter.attemptId)

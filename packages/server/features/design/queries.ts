@@ -2,6 +2,7 @@ import { TERMINAL } from '@swarm/core/tickets/machine.ts'
 import type { SessionState } from '@swarm/core/design/session.ts'
 import type { Kysely, Selectable, Updateable } from 'kysely'
 import { forUpdate } from '../../db/dialect.ts'
+import { inProjects } from '../../db/projects.ts'
 import type { DesignSessionsTable, DesignStepsTable, Schema, SpecVersionsTable } from '../../db/schema.ts'
 
 export type SessionRow = Selectable<DesignSessionsTable>
@@ -28,9 +29,9 @@ export async function moveSessionRow(db: Db, id: string, from: SessionState, pat
 }
 
 /** Newest first; `before` is the last one seen. */
-export async function sessionPage(db: Db, filter: { projectId?: string | undefined; state?: SessionState | undefined }, before: { at: number; id: string } | null, limit: number): Promise<SessionRow[]> {
+export async function sessionPage(db: Db, filter: { projects: 'all' | readonly string[]; state?: SessionState | undefined }, before: { at: number; id: string } | null, limit: number): Promise<SessionRow[]> {
   let query = db.selectFrom('design_sessions').selectAll().orderBy('created_at', 'desc').orderBy('id', 'desc').limit(limit)
-  if (filter.projectId !== undefined) query = query.where('project_id', '=', filter.projectId)
+  query = inProjects(query, 'project_id', filter.projects)
   if (filter.state !== undefined) query = query.where('state', '=', filter.state)
   if (before) query = query.where((eb) => eb.or([eb('created_at', '<', before.at), eb.and([eb('created_at', '=', before.at), eb('id', '<', before.id)])]))
   return query.execute()

@@ -16,8 +16,8 @@ const BODY_LIMIT_BYTES = 2 * MAX_SPEC_BYTES + 64 * 1024
 export function registerDesignRoutes(http: HttpTarget, deps: { db: Database; design: DesignService }): void {
   register(http, createSession, async ({ body, correlationId }) => presentSession(await deps.design.create({ ...body, correlationId })), { bodyLimitBytes: BODY_LIMIT_BYTES })
 
-  register(http, listSessions, async ({ query }) => {
-    const rows = await sessionPage(deps.db.read, query, query.cursor === undefined ? null : parseCursor(query.cursor), query.limit + 1)
+  register(http, listSessions, async ({ query, projects }) => {
+    const rows = await sessionPage(deps.db.read, { ...query, projects: await projects() }, query.cursor === undefined ? null : parseCursor(query.cursor), query.limit + 1)
     const items = rows.slice(0, query.limit)
     const last = items.at(-1)
     return { items: items.map(presentSession), nextCursor: rows.length > query.limit && last ? `${last.created_at}.${last.id}` : null }

@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import Fastify from 'fastify'
+import { unheardRoutes } from '../../http/testing.ts'
 import { createBlobFolder } from '../../integrations/blobs-folder.ts'
 import { treeOf } from '../../integrations/builtin-code-host/bare.ts'
 import type { Database } from '../../db/database.ts'
@@ -15,7 +15,7 @@ export async function evidenceOver(db: Database, home: string) {
   const blobs = await createBlobFolder(join(home, 'blobs'))
   const make = async (over: { home?: string; blobs?: typeof blobs } = {}) => {
     const place = over.home ?? home
-    return createEvidence({ app: Fastify() }, {
+    return createEvidence(unheardRoutes(db), {
       db, blobs: over.blobs ?? blobs, home: place, now: () => path.clock.now++, version: '0.0.0', key: await ensureSigningKey(db, place, 1), treeOf, readResults,
       project: async (id) => ({ id, slug: 'p' }), repository: async (id) => { const found = await path.repositories.find(id); return { id, slug: 'r', path: path.path, defaultBranch: found.default_branch } },
     }).duty

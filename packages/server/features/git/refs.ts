@@ -1,4 +1,5 @@
 import { DomainError } from '@swarm/core/errors.ts'
+import { isPerson } from '../../authorization/rights.ts'
 import type { Read } from '../../db/database.ts'
 import type { Principal } from '../../http/tokens.ts'
 
@@ -11,10 +12,11 @@ export interface RefRules {
 
 /**
  * The rules of a caller, read from the database at this moment: an attempt only while it runs and its fence is the current
- * one, a check only while it runs. Errors: `stale_fence`, `forbidden`, `not_found` (work of another repository).
+ * one, a check only while it runs. Errors: `stale_fence`, `wrong_caller`, `not_found` (work of another repository).
  */
 export async function refRules(db: Read, principal: Principal, repositoryId: string, now: number): Promise<RefRules> {
-  if (principal.kind === 'admin') return { fetch: ['refs'], push: null }
+  // What a person may fetch from is asked before, of the policies.
+  if (isPerson(principal)) return { fetch: ['refs'], push: null }
   if (principal.kind === 'attempt') {
     const attempt = await db.selectFrom('attempts').innerJoin('tickets', 'tickets.id', 'attempts.ticket_id').where('attempts.id', '=', principal.id)
       .select(['attempts.id', 'attempts.state', 'attempts.fence', 'attempts.lease_expires_at', 'tickets.repository_id', 'tickets.fence as current_fence']).executeTakeFirst()
@@ -31,7 +33,7 @@ export async function refRules(db: Read, principal: Principal, repositoryId: str
     if (check.state !== 'running' || check.fence !== principal.fence || (check.lease_expires_at ?? 0) <= now) throw new DomainError('stale_fence', { attemptId: check.id, fence: principal.fence ?? 'none' })
     return { fetch: ['refs/heads', `refs/swarm/checks/${check.id}`], push: null }
   }
-  throw new DomainError('forbidden', { needed: 'admin, attempt or check' })
+  throw new DomainError('wrong_caller', { kind: principal.kind, needed: 'person, attempt or check' })
 }
 
 /**

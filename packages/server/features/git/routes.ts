@@ -1,6 +1,7 @@
 import { DomainError } from '@swarm/core/errors.ts'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Readable } from 'node:stream'
+import { isPerson } from '../../authorization/rights.ts'
 import type { Read } from '../../db/database.ts'
 import type { HttpTarget } from '../../http/register.ts'
 import { MAX_COMMAND_BYTES } from './commands.ts'
@@ -24,8 +25,14 @@ export function registerGit(http: HttpTarget, deps: GitDependencies): void {
   const serve = async (request: FastifyRequest, reply: FastifyReply, service: GitService, body: Readable | null) => {
     const { project, repo } = request.params as { project: string; repo: string }
     const repository = await deps.locate(project, repo.endsWith('.git') ? repo.slice(0, -4) : repo)
+    if (isPerson(request.principal)) {
+      const { principal, id: correlationId } = request
+      await http.authorization.require(principal, 'repository:read', await http.authorization.resolve('repository:read', 'repository', repository.id), {
+        asked: { kind: 'repository', id: `${project}/${repo}` }, via: `git ${service}`, correlationId, request: { repository: repository.id, service },
+      })
+    }
     const rules = await refRules(deps.read, request.principal, repository.id, deps.now())
-    if (service === 'receive-pack' && rules.push === null) throw new DomainError('forbidden', { needed: 'attempt' })
+    if (service === 'receive-pack' && rules.push === null) throw new DomainError('wrong_caller', { kind: request.principal.kind, needed: 'attempt' })
     const stream = await serveGit({
       path: repository.path, service, settings: refSettings(service, rules, deps.maxPushBytes), body,
       gzip: request.headers['content-encoding'] === 'gzip' || request.headers['content-encoding'] === 'x-gzip',
@@ -37,7 +44,8 @@ export function registerGit(http: HttpTarget, deps: GitDependencies): void {
     return reply.header('cache-control', 'no-cache, max-age=0, must-revalidate').header('pragma', 'no-cache').header('expires', 'Fri, 01 Jan 1980 00:00:00 GMT')
       .type(`application/x-git-${service}-${body === null ? 'advertisement' : 'result'}`).send(stream)
   }
-  const access = ['admin', 'attempt', 'check'] as const
+  // Which repository it is, the handler finds out.
+  const config = { access: ['person', 'attempt', 'check'], action: 'repository:read', on: 'visible' } as const
 
   void http.app.register(async (scope) => {
     for (const service of ['upload-pack', 'receive-pack'] as const) {
@@ -45,7 +53,7 @@ export function registerGit(http: HttpTarget, deps: GitDependencies): void {
       scope.addContentTypeParser(`application/x-git-${service}-request`, (_request, payload, done) => { done(null, payload) })
     }
     scope.route({
-      method: 'GET', url: '/git/:project/:repo/info/refs', config: { access },
+      method: 'GET', url: '/git/:project/:repo/info/refs', config,
       schema: { summary: 'Lists refs (git smart HTTP)', tags: ['git'], security: [{ token: [] }] },
       handler: async (request, reply) => {
         const { service } = request.query as { service?: unknown }
@@ -55,7 +63,7 @@ export function registerGit(http: HttpTarget, deps: GitDependencies): void {
     })
     for (const service of ['upload-pack', 'receive-pack'] as const) {
       scope.route({
-        method: 'POST', url: `/git/:project/:repo/git-${service}`, config: { access },
+        method: 'POST', url: `/git/:project/:repo/git-${service}`, config,
         schema: { summary: service === 'upload-pack' ? 'Fetches (git smart HTTP)' : 'Pushes (git smart HTTP)', tags: ['git'], security: [{ token: [] }] },
         handler: (request, reply) => serve(request, reply, service, request.body as Readable),
       })

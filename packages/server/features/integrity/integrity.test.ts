@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { git } from '@swarm/git/run.ts'
 import { expect, test } from 'vitest'
 import type { IntegrityReport } from '@swarm/contract/integrity.ts'
+import { DEFAULT_ORGANIZATION_ID } from '../../authorization/resources.ts'
 import { eachDialect, type TestDatabase } from '../../db/testing.ts'
 import { appendEvents } from '../../events/events.ts'
 import { newId } from '../../ids.ts'
@@ -118,7 +119,7 @@ eachDialect((_dialect, make) => {
   ] as const)('a call above the %s is reported, before and after the settings of the project were changed', async ([_name, ceiling, account]) => {
     await using place = await make()
     await using db = await place.open()
-    const { id: created, settings } = await db.write((trx) => createProject(trx, { id: newId('project'), slug: 'q', settings: ceiling, now: 1, correlationId: 'test' }))
+    const { id: created, settings } = await db.write((trx) => createProject(trx, { id: newId('project'), organizationId: DEFAULT_ORGANIZATION_ID, slug: 'q', settings: ceiling, now: 1, correlationId: 'test' }))
     // One whose beginning no event tells of.
     const older = newId('project')
     await db.write(async (trx) => { await trx.insertInto('projects').values({ id: older, slug: 'older', name: 'older', settings: JSON.stringify(settings), created_at: 1 }).execute() })

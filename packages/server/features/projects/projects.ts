@@ -1,4 +1,5 @@
 import * as endpoints from '@swarm/contract/endpoints/projects.ts'
+import { DEFAULT_ORGANIZATION_ID } from '../../authorization/resources.ts'
 import type { Context } from '../../context.ts'
 import type { Trx } from '../../db/unit.ts'
 import { register } from '../../http/register.ts'
@@ -7,8 +8,8 @@ import { changeProject, createProject, projects, requireProject } from './servic
 /** @param changing wraps a change of settings, which may be one of the project's ceilings. */
 export function registerProjects(context: Context, changing: <T>(trx: Trx, about: { projectId: string; by: string; correlationId: string }, change: () => Promise<T>) => Promise<T>): void {
   const { http, db, ids, clock } = context
-  register(http, endpoints.listProjects, async ({ query }) => projects(db.read, query.cursor, query.limit))
-  register(http, endpoints.createProject, async ({ body, correlationId }) => db.write((trx) => createProject(trx, { ...body, id: ids('project'), now: clock(), correlationId })))
+  register(http, endpoints.listProjects, async ({ query, projects: visible }) => projects(db.read, await visible(), query.cursor, query.limit))
+  register(http, endpoints.createProject, async ({ body, request: { resource }, correlationId }) => db.write((trx) => createProject(trx, { ...body, organizationId: resource?.id ?? DEFAULT_ORGANIZATION_ID, id: ids('project'), now: clock(), correlationId })))
   register(http, endpoints.showProject, async ({ params }) => requireProject(db.read, params.projectId))
   register(http, endpoints.updateProject, async ({ params, body, principal, correlationId }) => db.write(async (trx) => {
     const { id } = await requireProject(trx, params.projectId)

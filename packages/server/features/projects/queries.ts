@@ -1,4 +1,5 @@
 import type { Kysely, Selectable, Updateable } from 'kysely'
+import { inProjects } from '../../db/projects.ts'
 import type { ProjectsTable, Schema } from '../../db/schema.ts'
 
 export async function projectByIdOrSlug(db: Kysely<Schema>, idOrSlug: string): Promise<Selectable<ProjectsTable> | undefined> {
@@ -14,6 +15,6 @@ export async function updateProject(db: Kysely<Schema>, id: string, patch: Updat
 }
 
 /** By slug, after the one given. */
-export async function projectPage(db: Kysely<Schema>, afterSlug: string, limit: number): Promise<Selectable<ProjectsTable>[]> {
-  return db.selectFrom('projects').selectAll().where('slug', '>', afterSlug).orderBy('slug').limit(limit).execute()
+export async function projectPage(db: Kysely<Schema>, projects: 'all' | readonly string[], afterSlug: string, limit: number): Promise<Selectable<ProjectsTable>[]> {
+  return inProjects(db.selectFrom('projects').selectAll(), 'id', projects).where('slug', '>', afterSlug).orderBy('slug').limit(limit).execute()
 }

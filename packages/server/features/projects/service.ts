@@ -9,7 +9,7 @@ import { appendEvents } from '../../events/events.ts'
 import { insertProject, projectByIdOrSlug, projectPage, updateProject } from './queries.ts'
 
 export function presentProject(row: Selectable<ProjectsTable>): Project {
-  return { id: row.id, slug: row.slug, name: row.name, settings: fromJson(ProjectSettings, row.settings), createdAt: row.created_at }
+  return { id: row.id, organizationId: row.organization_id, slug: row.slug, name: row.name, settings: fromJson(ProjectSettings, row.settings), createdAt: row.created_at }
 }
 
 export async function requireProject(db: Kysely<Schema>, idOrSlug: string): Promise<Project> {
@@ -18,9 +18,9 @@ export async function requireProject(db: Kysely<Schema>, idOrSlug: string): Prom
   return presentProject(row)
 }
 
-export async function createProject(trx: Trx, input: { id: string; slug: string; name?: string | undefined; settings?: ProjectSettingsPatch | undefined; now: number; correlationId: string }): Promise<Project> {
+export async function createProject(trx: Trx, input: { id: string; organizationId: string; slug: string; name?: string | undefined; settings?: ProjectSettingsPatch | undefined; now: number; correlationId: string }): Promise<Project> {
   if (await projectByIdOrSlug(trx, input.slug)) throw new DomainError('name_taken', { kind: 'project', name: input.slug })
-  const row = { id: input.id, slug: input.slug, name: input.name ?? input.slug, settings: json(ProjectSettings.parse(input.settings ?? {})), created_at: input.now }
+  const row = { id: input.id, organization_id: input.organizationId, slug: input.slug, name: input.name ?? input.slug, settings: json(ProjectSettings.parse(input.settings ?? {})), created_at: input.now }
   await insertProject(trx, row)
   await appendEvents(trx, [{ type: 'project:created', projectId: row.id, subject: { kind: 'project', id: row.id }, correlationId: input.correlationId, data: { slug: row.slug, settings: fromJson(ProjectSettings, row.settings) } }])
   return presentProject(row)
@@ -34,8 +34,8 @@ export async function changeProject(trx: Trx, idOrSlug: string, patch: { name?: 
   return { ...project, name: patch.name ?? project.name, settings }
 }
 
-export async function projects(db: Kysely<Schema>, cursor: string | undefined, limit: number): Promise<{ items: Project[]; nextCursor: string | null }> {
-  const rows = await projectPage(db, cursor ?? '', limit + 1)
+export async function projects(db: Kysely<Schema>, visible: 'all' | readonly string[], cursor: string | undefined, limit: number): Promise<{ items: Project[]; nextCursor: string | null }> {
+  const rows = await projectPage(db, visible, cursor ?? '', limit + 1)
   const items = rows.slice(0, limit).map(presentProject)
   return { items, nextCursor: rows.length > limit ? items.at(-1)!.slug : null }
 }

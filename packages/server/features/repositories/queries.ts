@@ -1,5 +1,6 @@
 import type { Selectable } from 'kysely'
 import type { Read } from '../../db/database.ts'
+import { inProjects } from '../../db/projects.ts'
 import type { RepositoriesTable } from '../../db/schema.ts'
 import type { Trx } from '../../db/unit.ts'
 
@@ -23,9 +24,9 @@ export async function repositoryOfProject(db: Read, projectId: string, slug: str
 export async function projectNamed(db: Read, idOrSlug: string): Promise<{ id: string; slug: string } | undefined> {
   return await db.selectFrom('projects').select(['id', 'slug']).where((where) => where.or([where('id', '=', idOrSlug), where('slug', '=', idOrSlug)])).executeTakeFirst()
 }
-export async function listRepositoryRows(db: Read, filter: { projectId?: string | undefined; after?: string | undefined; limit: number }): Promise<RepositoryRow[]> {
+export async function listRepositoryRows(db: Read, filter: { projects: 'all' | readonly string[]; after?: string | undefined; limit: number }): Promise<RepositoryRow[]> {
   let query = db.selectFrom('repositories').selectAll().orderBy('id').limit(filter.limit)
-  if (filter.projectId !== undefined) query = query.where('project_id', '=', filter.projectId)
+  query = inProjects(query, 'project_id', filter.projects)
   if (filter.after !== undefined) query = query.where('id', '>', filter.after)
   return await query.execute()
 }

@@ -18,8 +18,8 @@ export function createRepositories(context: { readonly http: HttpTarget; readonl
     const { repository, ...result } = await service.import(body)
     return { ...presentRepository(repository), ...result }
   })
-  register(http, listRepositories, async ({ query }) => {
-    const rows = await listRepositoryRows(db.read, { projectId: query.projectId, after: query.cursor, limit: query.limit + 1 })
+  register(http, listRepositories, async ({ query, projects }) => {
+    const rows = await listRepositoryRows(db.read, { projects: await projects(), after: query.cursor, limit: query.limit + 1 })
     const page = rows.slice(0, query.limit)
     return { items: page.map(presentRepository), nextCursor: rows.length > query.limit ? page.at(-1)?.id ?? null : null }
   })

@@ -201,7 +201,7 @@ eachDialect((dialect, make) => {
       for (let attempt = await engine.claim(); attempt; attempt = await engine.claim()) await end(attempt)
     }
     for (const id of ids.values()) expect(await engine.state(id)).toBe('on_hold')
-    const run = (filter: Partial<Parameters<typeof redrive>[2]['filter']>) => redrive(db, engine.deps, { filter: { waiting: false, ...filter }, offerAgain, correlationId: 'test' })
+    const run = (filter: Partial<Parameters<typeof redrive>[2]['filter']>) => redrive(db, engine.deps, { projects: 'all', filter: { waiting: false, ...filter }, offerAgain, correlationId: 'test' })
     expect(await run({ failureClass: 'infrastructure' })).toEqual({ sent: [ids.get('machine')], left: [], nextCursor: null })
     expect(await run({ projectId: 'PRJ-NONE' })).toEqual({ sent: [], left: [], nextCursor: null })
     const all = await run({ state: 'on_hold' })
@@ -227,7 +227,7 @@ eachDialect((dialect, make) => {
         decided_by: null, decided_at: null, decision_reason: null, yes_allowed: 1, used_at: null, expires_at: null, created_at: 1,
       }).execute()
     })
-    const run = (cursor?: string) => redrive(db, engine.deps, { filter: { waiting: false, cursor }, offerAgain, correlationId: 'test' })
+    const run = (cursor?: string) => redrive(db, engine.deps, { projects: 'all', filter: { waiting: false, cursor }, offerAgain, correlationId: 'test' })
     const first = await run()
     expect(first).toMatchObject({ sent: [], nextCursor: expect.any(String) as unknown })
     const second = await run(first.nextCursor!)

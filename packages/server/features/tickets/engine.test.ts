@@ -224,7 +224,7 @@ eachDialect((_dialect, make) => {
     }))
     expect(await engine.state(ids.get('a')!)).toBe('on_hold')
     expect(await engine.claim()).toBeNull()
-    const [open] = await questions(db.read, { open: true })
+    const [open] = await questions(db.read, { open: true, projects: 'all' })
     await db.write((trx) => answer(trx, engine.deps, { questionId: open!.id, answer: 'This.', by: 'admin', correlationId: 'test' }))
     await expect(db.write((trx) => answer(trx, engine.deps, { questionId: open!.id, answer: 'That.', by: 'admin', correlationId: 'test' }))).rejects.toMatchObject({ code: 'already_decided' })
     const resumed = (await engine.claim())!

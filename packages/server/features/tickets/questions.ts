@@ -1,6 +1,7 @@
 import type { AgentTask } from '@swarm/contract/agent-protocol.ts'
 import { DomainError } from '@swarm/core/errors.ts'
 import type { Kysely, Selectable } from 'kysely'
+import { inProjects } from '../../db/projects.ts'
 import type { QuestionsTable, Schema } from '../../db/schema.ts'
 import type { Database } from '../../db/database.ts'
 import type { Trx } from '../../db/unit.ts'
@@ -38,13 +39,13 @@ export async function openQuestionOf(db: Kysely<Schema>, attemptId: string): Pro
 }
 
 /** `open`: those that a parked attempt still waits for. */
-export async function questions(db: Kysely<Schema>, filter: { open: boolean; projectId?: string | undefined }): Promise<QuestionRow[]> {
+export async function questions(db: Kysely<Schema>, filter: { open: boolean; projects: 'all' | readonly string[] }): Promise<QuestionRow[]> {
   let query = db.selectFrom('questions').selectAll().orderBy('created_at').limit(500)
   if (filter.open) {
     query = query.where('answer', 'is', null)
       .where((eb) => eb.exists(eb.selectFrom('attempts').select('attempts.id').whereRef('attempts.id', '=', 'questions.attempt_id').where('attempts.state', '=', 'parked')))
   }
-  return (filter.projectId === undefined ? query : query.where('project_id', '=', filter.projectId)).execute()
+  return inProjects(query, 'project_id', filter.projects).execute()
 }
 
 /** Records the answer once; the ticket becomes claimable and its parked attempt goes on. The same answer again is answered alike. */

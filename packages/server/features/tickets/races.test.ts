@@ -37,7 +37,7 @@ async function parked(db: Database, engine: EngineForTests) {
   await db.write((trx) => releaseAttempt(trx, engine.deps, attempt.runner_id!, {
     id: attempt.id, fence: attempt.fence, reason: 'question', wipSha: WORK, question: { text: 'Which?', options: [], toolUseId: 'toolu_1', transcriptDigest: 'sha256:0' },
   }))
-  const [question] = await questions(db.read, { open: true })
+  const [question] = await questions(db.read, { open: true, projects: 'all' })
   return { ticketId: ids.get('a')!, attempt, questionId: question!.id }
 }
 
@@ -101,7 +101,7 @@ eachDialect((dialect, make) => {
     const engine = await engineOver(db)
     const { ticketId, questionId } = await parked(db, engine)
     await db.write((trx) => retryTicket(trx, engine.deps, { ticketId, offerAgain: async () => false, correlationId: 'test' }))
-    expect(await questions(db.read, { open: true })).toEqual([])
+    expect(await questions(db.read, { open: true, projects: 'all' })).toEqual([])
     const second = (await engine.claim())!
     await db.write((trx) => failAttempt(trx, engine.deps, second.runner_id!, { id: second.id, fence: second.fence, failureClass: 'budget', reason: 'used up', message: '', wipSha: null }))
     expect(await engine.state(ticketId)).toBe('on_hold')

@@ -1,13 +1,14 @@
 import type { Kysely, Selectable } from 'kysely'
+import { inProjects } from '../../db/projects.ts'
 import type { AttemptStepsTable, EventsTable, Schema } from '../../db/schema.ts'
 import type { TicketRow } from './queries.ts'
 
 type Db = Kysely<Schema>
 
 /** In order of creation, after the ticket given. */
-export async function ticketPage(db: Db, filter: { projectId?: string | undefined; sessionId?: string | undefined; state?: string | undefined }, after: string | undefined, limit: number): Promise<TicketRow[]> {
+export async function ticketPage(db: Db, filter: { projects: 'all' | readonly string[]; sessionId?: string | undefined; state?: string | undefined }, after: string | undefined, limit: number): Promise<TicketRow[]> {
   let query = db.selectFrom('tickets').selectAll().orderBy('created_at').orderBy('id').limit(limit)
-  if (filter.projectId !== undefined) query = query.where('project_id', '=', filter.projectId)
+  query = inProjects(query, 'project_id', filter.projects)
   if (filter.sessionId !== undefined) query = query.where('session_id', '=', filter.sessionId)
   if (filter.state !== undefined) query = query.where('state', '=', filter.state)
   if (after !== undefined) {

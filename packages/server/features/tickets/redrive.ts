@@ -3,6 +3,7 @@ import { DomainError } from '@swarm/core/errors.ts'
 import type { Kysely } from 'kysely'
 import type { z } from 'zod'
 import type { Database } from '../../db/database.ts'
+import { inProjects } from '../../db/projects.ts'
 import type { Schema } from '../../db/schema.ts'
 import type { TicketDependencies } from './commands.ts'
 import { retryTicket } from './people.ts'
@@ -27,8 +28,8 @@ export interface Redriven {
  * Those that wait for an answer or for a decision about budget are left to that, unless `waiting` says otherwise. What is
  * left still matches: the cursor goes on behind it, so that it hides nothing, and nothing is looked at twice.
  */
-export async function redrive(db: Database, deps: TicketDependencies, input: { filter: z.output<typeof RedriveFilter>; offerAgain: OfferAgain; correlationId: string }): Promise<Redriven> {
-  const found = await heldTickets(db.read, input.filter, readCursor(input.filter.cursor))
+export async function redrive(db: Database, deps: TicketDependencies, input: { filter: z.output<typeof RedriveFilter>; projects: 'all' | readonly string[]; offerAgain: OfferAgain; correlationId: string }): Promise<Redriven> {
+  const found = await heldTickets(db.read, input.filter, input.projects, readCursor(input.filter.cursor))
   const rows = found.slice(0, MOST)
   const last = rows.at(-1)
   const [questions, budgets] = input.filter.waiting ? [new Map(), new Map()] : await Promise.all([openQuestions(db.read, rows.map((row) => row.id)), budgetApprovals(db.read, rows)])
@@ -65,10 +66,10 @@ function readCursor(cursor: string | undefined): { at: number; id: string } | nu
 }
 
 /** On hold or failed, oldest first; by the class in which its last attempt failed, if one is given. */
-async function heldTickets(db: Kysely<Schema>, filter: z.output<typeof RedriveFilter>, after: { at: number; id: string } | null): Promise<TicketRow[]> {
+async function heldTickets(db: Kysely<Schema>, filter: z.output<typeof RedriveFilter>, projects: 'all' | readonly string[], after: { at: number; id: string } | null): Promise<TicketRow[]> {
   let query = db.selectFrom('tickets').selectAll().where('state', 'in', filter.state === undefined ? ['on_hold', 'failed'] : [filter.state]).orderBy('created_at').orderBy('id').limit(MOST + 1)
   if (after) query = query.where((where) => where.or([where('created_at', '>', after.at), where.and([where('created_at', '=', after.at), where('id', '>', after.id)])]))
-  if (filter.projectId !== undefined) query = query.where('project_id', '=', filter.projectId)
+  query = inProjects(query, 'project_id', projects)
   if (filter.sessionId !== undefined) query = query.where('session_id', '=', filter.sessionId)
   if (filter.failureClass !== undefined) {
     query = query.where((eb) => eb(eb.selectFrom('attempts').select('attempts.failure_class').whereRef('attempts.ticket_id', '=', 'tickets.id').orderBy('attempts.number', 'desc').limit(1), '=', filter.failureClass!))

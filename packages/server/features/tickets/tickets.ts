@@ -24,8 +24,8 @@ export function registerTickets(context: Context, deps: TicketDependencies, comm
   const { http, db } = context
   const present = async (row: TicketRow) => (await presentTickets(db.read, [row], given.limits, deps.now()))[0]!
 
-  register(http, listTickets, async ({ query }) => {
-    const rows = await ticketPage(db.read, query, query.cursor, query.limit + 1)
+  register(http, listTickets, async ({ query, projects }) => {
+    const rows = await ticketPage(db.read, { ...query, projects: await projects() }, query.cursor, query.limit + 1)
     const items = await presentTickets(db.read, rows.slice(0, query.limit), given.limits, deps.now())
     return { items, nextCursor: rows.length > query.limit ? items.at(-1)!.id : null }
   })
@@ -59,7 +59,7 @@ export function registerTickets(context: Context, deps: TicketDependencies, comm
   register(http, retryTicket, async ({ params, correlationId }) =>
     present(await db.write((trx) => people.retryTicket(trx, deps, { ...params, offerAgain: given.offerAgain, correlationId }))))
 
-  register(http, retryTickets, async ({ body, correlationId }) => redrive(db, deps, { filter: body, offerAgain: given.offerAgain, correlationId }))
+  register(http, retryTickets, async ({ body, projects, correlationId }) => redrive(db, deps, { filter: body, projects: await projects(), offerAgain: given.offerAgain, correlationId }))
 
   register(http, holdTicket, async ({ params, body, correlationId }) =>
     present(await db.write((trx) => people.stopTicket(trx, deps, { ...params, to: 'on_hold', reason: body.reason, correlationId }))))
@@ -79,8 +79,8 @@ export function registerTickets(context: Context, deps: TicketDependencies, comm
     return { items, nextCursor: rows.length > query.limit ? String(rows[query.limit - 1]!.seq) : null }
   })
 
-  register(http, listQuestions, async ({ query }) => ({
-    items: (await questions(db.read, { open: query.open === 'true', projectId: query.projectId })).map(presentQuestion),
+  register(http, listQuestions, async ({ query, projects }) => ({
+    items: (await questions(db.read, { open: query.open === 'true', projects: await projects() })).map(presentQuestion),
   }))
 
   register(http, answerQuestion, async ({ params, body, principal, correlationId }) =>

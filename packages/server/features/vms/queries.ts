@@ -1,4 +1,5 @@
 import { sql, type Insertable, type Kysely, type Selectable, type Updateable } from 'kysely'
+import { inProjects } from '../../db/projects.ts'
 import type { Schema, VmOperationsTable, VmSamplesTable, VmUsageTable, VmsTable } from '../../db/schema.ts'
 
 type Db = Kysely<Schema>
@@ -7,10 +8,10 @@ export type OperationRow = Selectable<VmOperationsTable>
 /** A microVM with its runner, its ticket and what it uses. */
 export interface VmView { readonly vm: Selectable<VmsTable>; readonly runner: { name: string; seenAt: number | null }; readonly ticketTitle: string | null; readonly usage: UsageRow | undefined }
 
-export async function vms(db: Db, filter: { state?: string | undefined; projectId?: string | undefined }, limit: number): Promise<{ vm: Selectable<VmsTable>; usage: UsageRow | undefined }[]> {
+export async function vms(db: Db, filter: { state?: string | undefined; projects: 'all' | readonly string[] }, limit: number): Promise<{ vm: Selectable<VmsTable>; usage: UsageRow | undefined }[]> {
   let query = db.selectFrom('vms').selectAll().orderBy('started_at', 'desc').orderBy('id').limit(limit)
   if (filter.state !== undefined) query = query.where('state', '=', filter.state)
-  if (filter.projectId !== undefined) query = query.where('project_id', '=', filter.projectId)
+  query = inProjects(query, 'project_id', filter.projects)
   const rows = await query.execute()
   const usage = new Map((await usageOf(db, rows.map(({ id }) => id))).map((row) => [row.vm_id, row]))
   return rows.map((vm) => ({ vm, usage: usage.get(vm.id) }))

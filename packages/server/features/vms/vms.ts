@@ -1,3 +1,4 @@
+import { inParams } from '@swarm/contract/endpoint.ts'
 import { listVms } from '@swarm/contract/endpoints/runners.ts'
 import { forkVm, killVm, pauseVm, resumeVm, showVm, vmLogs, vmSamples, vmTotals, type VmTotals } from '@swarm/contract/endpoints/vms.ts'
 import type { VmUsage } from '@swarm/contract/runner-protocol.ts'
@@ -29,7 +30,7 @@ export function createVms(context: Context, given: Pick<OperationDependencies, '
   const deps: OperationDependencies = { db, now: clock, makeId: ids, recordPause: given.recordPause, recordVm: given.recordVm, bootOf: given.bootOf }
   const metrics = createVmMetrics(context.metrics.registry, () => totalsBy(db.read, 'runner'))
 
-  register(http, listVms, async ({ query }) => ({ items: (await vms(db.read, query, query.limit)).map(({ vm, usage }) => presentVm(vm, usage)) }))
+  register(http, listVms, async ({ query, projects }) => ({ items: (await vms(db.read, { ...query, projects: await projects() }, query.limit)).map(({ vm, usage }) => presentVm(vm, usage)) }))
   register(http, vmTotals, async () => {
     const [runners, projects] = [await totalsBy(db.read, 'runner'), await totalsBy(db.read, 'project')]
     return {
@@ -84,7 +85,7 @@ export function createVms(context: Context, given: Pick<OperationDependencies, '
   }, { bodyLimitBytes: LOGS_BODY_BYTES })
 
   const relay = createRelay()
-  http.app.get<{ Params: { vmId: string } }>('/api/vms/:vmId/exec', { websocket: true, config: { access: ['admin'] } }, (socket, { params: { vmId }, principal, id: correlationId }) => {
+  http.app.get<{ Params: { vmId: string } }>('/api/vms/:vmId/exec', { websocket: true, config: { access: ['person'], action: 'vm:exec', on: inParams('vm', 'vmId') } }, (socket, { params: { vmId }, principal, id: correlationId }) => {
     relay.serveClient(socket, vmId, {
       begin: async (start) => {
         const { operation } = await db.write((trx) => requestOperation(trx, deps, { vmId, input: { kind: start.kind, start }, requestedBy: who(principal), correlationId }))

@@ -1,0 +1,66 @@
+import type { On } from '@swarm/contract/endpoint.ts'
+import { DomainError } from '@swarm/core/errors.ts'
+import type { Action } from '@swarm/core/policy/actions.ts'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { recordOutcome } from '../authorization/audit.ts'
+import type { Authorization } from '../authorization/authorization.ts'
+import { accountOf, DEFAULT_ORGANIZATION_ID, INSTALLATION, type Resource, RESOLVERS, type ResolverName } from '../authorization/resources.ts'
+import { isPerson } from '../authorization/rights.ts'
+import type { Database } from '../db/database.ts'
+
+/** Statuses and codes of errors that a request ended with, for the audit log. */
+const codes = new WeakMap<FastifyRequest, string>()
+
+/** Notes the code of the error that a request is answered with. */
+export function noteErrorCode(request: FastifyRequest, code: string): void {
+  codes.set(request, code)
+}
+
+/**
+ * Asks the policies about every request of a person, once its body is there and before anything of it is validated: who may
+ * not do something learns nothing of how it is done. What is more than reading is written to the audit log first, and its
+ * outcome after the answer.
+ * @returns a promise for what is still being written, for the end of the server
+ */
+export function addAuthorization(app: FastifyInstance, db: Database, authorization: Authorization): { written: () => Promise<void> } {
+  const writing = new Set<Promise<void>>()
+
+  app.addHook('preValidation', async (request) => {
+    const { principal } = request
+    if (request.is404 || !isPerson(principal) || request.routeOptions.config.access?.includes('public')) return
+    const { action, on } = request.routeOptions.config
+    if (action === undefined || on === undefined) throw new TypeError(`${request.method} ${request.routeOptions.url ?? ''} does not say what persons do with it`)
+    const found = await resourceOf(authorization, request, action, on)
+    if (found === null) return
+    request.resource = found.resource
+    request.auditId = await authorization.require(principal, action, found.resource, {
+      asked: found.asked, via: `${request.method} ${request.routeOptions.url ?? ''}`, correlationId: request.id,
+      request: { method: request.method, path: request.routeOptions.url ?? '', params: request.params, query: request.query, body: request.body ?? null },
+    })
+  })
+
+  app.addHook('onResponse', async (request, reply) => {
+    const { auditId } = request
+    if (auditId === null) return
+    const write = db.write((trx) => recordOutcome(trx, auditId, { status: reply.statusCode, code: codes.get(request) ?? null, at: Date.now() }))
+      .catch((err: unknown) => { request.log.error({ err, auditId }, 'the outcome of a request could not be written to the audit log') })
+      .finally(() => { writing.delete(write) })
+    writing.add(write)
+    await write
+  })
+  return { written: async () => { await Promise.all(writing) } }
+}
+
+/** What a request is about; null where its handler keeps to what the caller may see. */
+async function resourceOf(authorization: Authorization, request: FastifyRequest, action: Action, on: On): Promise<{ resource: Resource; asked: { kind: string; id: string } } | null> {
+  if (on === 'visible') return null
+  if (on === 'installation') return { resource: INSTALLATION, asked: { kind: 'installation', id: '' } }
+  if (on === 'account') return { resource: accountOf(request.principal.id), asked: { kind: 'account', id: request.principal.id } }
+  const named = (place: 'params' | 'query' | 'body' | 'headers', name: string): unknown => (request[place] as Record<string, unknown> | undefined | null)?.[name]
+  const kind = typeof on.resource === 'string' ? on.resource : named('params', on.resource.named)
+  if (typeof kind !== 'string' || !Object.hasOwn(RESOLVERS, kind)) throw new DomainError('invalid_input', { field: 'params', problem: 'it names no kind of thing' })
+  const id = named(on.in, on.name) ?? (kind === 'organization' ? DEFAULT_ORGANIZATION_ID : undefined)
+  if (id === undefined) return null
+  if (typeof id !== 'string' || id.length > 200) throw new DomainError('invalid_input', { field: `${on.in}.${on.name}`, problem: `${on.in}.${on.name}: expected an id` })
+  return { resource: await authorization.resolve(action, kind as ResolverName, id), asked: { kind, id } }
+}
