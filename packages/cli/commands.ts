@@ -8,6 +8,7 @@ import { approvalList } from './commands/approval/list.ts'
 import { approvalReject } from './commands/approval/reject.ts'
 import { approvalRevise } from './commands/approval/revise.ts'
 import { approvalShow } from './commands/approval/show.ts'
+import { auditList } from './commands/audit/list.ts'
 import { backup } from './commands/backup.ts'
 import { budgetSet } from './commands/budget/set.ts'
 import { budgetShow } from './commands/budget/show.ts'
@@ -29,6 +30,13 @@ import { link } from './commands/link.ts'
 import { logs } from './commands/logs.ts'
 import { projectCreate } from './commands/project/create.ts'
 import { projectList } from './commands/project/list.ts'
+import { policyExplain } from './commands/policy/explain.ts'
+import { policyList } from './commands/policy/list.ts'
+import { policyRemove } from './commands/policy/remove.ts'
+import { policySet } from './commands/policy/set.ts'
+import { policyShow } from './commands/policy/show.ts'
+import { policyTry } from './commands/policy/try.ts'
+import { projectMembers } from './commands/project/members.ts'
 import { projectSet } from './commands/project/set.ts'
 import { questionAnswer } from './commands/question/answer.ts'
 import { questionList } from './commands/question/list.ts'
@@ -66,11 +74,15 @@ import { vmResume } from './commands/vm/resume.ts'
 import { vmShell } from './commands/vm/shell.ts'
 import { vmShow } from './commands/vm/show.ts'
 
+/** A command under a shorter name. */
+const as = (name: string, given: Command): Command => ({ ...given, name, summary: `Short for "swarm ${given.name}"`, examples: given.examples.map(([text, meaning]) => [text.replace(given.name, name), meaning] as const) })
+
 /** Every command, in the order of the help. */
 export const commands: readonly Command[] = [
   demo, run, up, start, stop, status, logs, doctor, check, sessionList, sessionRetry, sessionCancel, ticketList, ticketShow, ticketWhy, ticketLogs,
-  ticketRetry, ticketHold, ticketCancel, approvalList, approvalShow, approvalApprove, approvalReject, approvalRevise, questionList,
-  questionAnswer, changeList, changeShow, changeDiff, changeEvidence, evidenceKeys, budgetShow, budgetSet, projectList, projectCreate, projectSet, repositoryList,
+  ticketRetry, ticketHold, ticketCancel, approvalList, approvalShow, approvalApprove, approvalReject, approvalRevise,
+  as('approve', approvalApprove), as('reject', approvalReject), as('revise', approvalRevise), questionList,
+  questionAnswer, changeList, changeShow, changeDiff, changeEvidence, evidenceKeys, budgetShow, budgetSet, projectList, projectCreate, projectSet, projectMembers, policyList, policyShow, policySet, policyRemove, policyTry, policyExplain, auditList, repositoryList,
   repositoryImport, agentList, agentShow, agentCreate, agentEdit, vmList, vmShow, vmLogsCommand, vmExec, vmShell, vmPause, vmResume, vmFork, vmKill, runnerList,
   imageBuild, imageList, imageLogs, imagePrune, gate, verify, replay, rehearsalInit, configShow,
   backup, restore, retentionRun, link, uninstall,

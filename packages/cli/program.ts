@@ -11,8 +11,8 @@ export interface Call { readonly command: Command; readonly input: Record<string
 export class Printed extends Error {}
 
 const NOUNS: Readonly<Record<string, string>> = {
-  agent: 'Agents: a persona, a template, a model and limits', approval: 'Decisions that wait for a person', budget: 'Ceilings of what model calls may cost', change: 'What tickets made, and what became of it',
-  config: 'Settings', evidence: 'What signs the evidence of merged changes', image: 'The image that microVMs start from', project: 'Projects', question: 'What agents ask people', rehearsal: 'Scripts that stand for the model',
+  agent: 'Agents: a persona, a template, a model and limits', approval: 'Decisions that wait for a person', audit: 'Who did what', budget: 'Ceilings of what model calls may cost', change: 'What tickets made, and what became of it',
+  config: 'Settings', evidence: 'What signs the evidence of merged changes', image: 'The image that microVMs start from', policy: 'Policies: who may do what', project: 'Projects', question: 'What agents ask people', rehearsal: 'Scripts that stand for the model',
   repository: 'Repositories', retention: 'What is kept, and for how long', runner: 'Hosts that run microVMs', session: 'Design sessions: from a spec to tickets', ticket: 'Units of work', vm: 'MicroVMs',
 }
 

@@ -45,6 +45,8 @@ export interface Endpoint<
   readonly query?: Query
   readonly body?: Body
   readonly response: Response
+  /** Its answer holds something that is shown only once (a new key): it is kept nowhere, not for a repetition either. */
+  readonly shownOnce?: boolean
   /** HTTP status of success; 200 unless given. */
   readonly status?: 200 | 201 | 202 | 204
 }

@@ -12,7 +12,9 @@ import { MicroVmUsage } from './endpoints/runners.ts'
  *
  * After a subscription the server says `backfill`, sends what happened since the cursor, then says `live`. Keep the last
  * cursor seen: subscribing again with it continues without a gap and without a repeat. Rooms: `session:<id>`,
- * `ticket:<id>`, `project:<id>`, `tenant:default` for every event, and `vms` for what microVMs use.
+ * `ticket:<id>`, `project:<id>`, `tenant:<organisation>` (id or short name) for every event of an organisation in the projects
+ * that the caller may see, and `vms` for what microVMs of those projects use. Each room is asked of the policies when it is
+ * subscribed to, and again whenever rights change: who may not be in a room any more is closed with 4403.
  */
 
 /** Types of events that live clients get; there are others in the log, for the server alone. */
@@ -28,6 +30,8 @@ export const LIVE_CLOSE_CODES = {
   protocol: 4400,
   /** The token expired or was revoked meanwhile: sign in again. */
   unauthenticated: 4401,
+  /** A room of the subscription is not for this caller any more: subscribe again to those that are. */
+  forbidden: 4403,
   /** More than 1 MiB was waiting to be sent: resume from the last cursor. */
   slow_consumer: 4408,
   /** The server is stopping: connect again in a moment. */
@@ -36,7 +40,7 @@ export const LIVE_CLOSE_CODES = {
 
 export const HEARTBEAT_MS = 15_000
 
-export const Room = z.string().regex(/^(session|ticket|project):[A-Za-z0-9_-]{1,64}$|^tenant:default$|^vms$/, 'session:<id>, ticket:<id>, project:<id>, tenant:default or vms')
+export const Room = z.string().regex(/^(session|ticket|project|tenant):[A-Za-z0-9_-]{1,64}$|^vms$/, 'session:<id>, ticket:<id>, project:<id>, tenant:<organisation> or vms')
 
 export const LiveSubscribe = z.strictObject({ subscribe: z.strictObject({ rooms: z.array(Room).min(1).max(100), cursor: z.string().max(200).nullable() }) })
 export type LiveSubscribe = z.infer<typeof LiveSubscribe>
@@ -61,9 +65,12 @@ export const LiveMessage = z.discriminatedUnion('type', [
 ])
 export type LiveMessage = z.infer<typeof LiveMessage>
 
-/** The rooms that an event is sent to: its project, its subject, and the session and ticket that its data names. */
+/**
+ * The rooms that an event is sent to, besides those of organisations: its project, its subject, and the session and ticket
+ * that its data names.
+ */
 export function roomsOf(event: Pick<LiveEvent, 'projectId' | 'subject' | 'data'>): string[] {
-  const rooms = new Set(['tenant:default'])
+  const rooms = new Set<string>()
   if (event.projectId !== null) rooms.add(`project:${event.projectId}`)
   if (event.subject.kind === 'ticket' || event.subject.kind === 'session') rooms.add(`${event.subject.kind}:${event.subject.id}`)
   const { ticketId, sessionId } = event.data

@@ -143,7 +143,7 @@ const WorkKey = z.object({ kind: z.enum(['attempt', 'check']), id: z.string(), f
 export type WorkKey = z.infer<typeof WorkKey>
 
 export const registerRunner = endpoint({
-  method: 'POST', path: '/api/runners', access: ['person'], action: 'runner:register', on: 'installation', tag: 'runners', status: 201,
+  method: 'POST', path: '/api/runners', shownOnce: true, access: ['person'], action: 'runner:register', on: 'installation', tag: 'runners', status: 201,
   summary: 'Registers a runner host, or renews the token of the runner with this name',
   body: z.object({ name: z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/) }),
   response: z.object({ id: z.string(), name: z.string(), token: z.string() }),

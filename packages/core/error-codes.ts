@@ -12,6 +12,10 @@ interface ErrorCodeEntry {
 export const ERROR_CODES = {
   // requests
   unauthenticated: { status: 401, fault: 'user', message: 'No valid credentials were given.', remedy: 'Send "Authorization: Bearer <token>"; the first admin token is in the file admin-token under SWARM_HOME.' },
+  idempotency_mismatch: { status: 422, fault: 'user', message: 'The idempotency key {key} was used for another request.', remedy: 'Use a new key for each thing that you want done.' },
+  idempotency_unknown: { status: 409, fault: 'user', message: 'The request with the idempotency key {key} is still at work, or the server was stopped in its middle.', remedy: 'Look whether it was done before you ask for it with another key.' },
+  idempotency_shown_once: { status: 409, fault: 'user', message: 'The request with the idempotency key {key} was carried out, and its answer is shown only once.', remedy: 'Make another one if the first answer was lost, and revoke what you cannot use.' },
+  changed_meanwhile: { status: 412, fault: 'user', message: '{kind} {id} was changed by somebody else since you read it.', remedy: 'Read it again and make your change on what it is now.' },
   wrong_caller: { status: 403, fault: 'user', message: 'This is not for a caller of kind {kind}.', remedy: 'Use credentials whose kind is {needed}.' },
   forbidden: { status: 403, fault: 'user', message: 'You may not {what} ({action} on {resource}): {why}.', remedy: 'Ask an administrator of the organisation for the role that it takes; "swarm policy explain" shows which policies decide.' },
   approval_required: { status: 409, fault: 'user', message: 'A policy lets nobody {what} without approval; {approvalId} has been asked for.', remedy: 'Have somebody else decide it ("swarm approval show {approvalId}"), then send the same request again.' },
@@ -27,6 +31,8 @@ export const ERROR_CODES = {
 already_decided: { status: 409, fault: 'user', message: '{kind} {id} was already decided by {by}: {decision}.', remedy: 'Nothing is left to decide; look at it with "swarm {kind} show {id}".' },
   question_moot: { status: 409, fault: 'user', message: 'Nobody waits for an answer to question {id} any more: its attempt is {state}.', remedy: 'Look at the ticket; what is open now is in "swarm ticket show".' },
   payload_changed: { status: 409, fault: 'user', message: 'Approval {id} is about something else than what you were shown.', remedy: 'Look at it again, then decide on what it shows now.' },
+  policy_invalid: { status: 422, fault: 'user', message: 'Policy {id} is not valid: {problem}', remedy: 'Correct its text; docs/security.md shows what a policy may speak of.' },
+  policy_locked: { status: 409, fault: 'user', message: 'Policy {id} keeps organisations or keys apart and cannot be switched off.', remedy: 'Write a policy of your own that narrows or widens what it leaves open.' },
   own_request: { status: 403, fault: 'user', message: '{id} ({kind}) was asked for by you: somebody else decides it.', remedy: 'Have another person look at it with "swarm approval show {id}".' },
   not_for_yes: { status: 403, fault: 'user', message: '{id} ({kind}) is not one that --yes decides: it is of a kind that needs a person, or a merge with warnings, without checks or with a check that failed.', remedy: 'Look at it with "swarm approval show {id}" and decide it yourself: "swarm approval approve {id}".' },
   name_taken: { status: 409, fault: 'user', message: 'There is already a {kind} named {name}.', remedy: 'Choose another name, or change the existing one.' },

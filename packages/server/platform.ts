@@ -10,6 +10,7 @@ import { ensureDefaultAgents, registerAgents } from './features/agents/agents.ts
 import { findAgent, listAgents, requireAgent } from './features/agents/service.ts'
 import { registerApprovals } from './features/approvals/approvals.ts'
 import { createApprovals } from './features/approvals/service.ts'
+import { registerAudit } from './features/audit/audit.ts'
 import { completionDuty } from './features/design/completion.ts'
 import { createChanges } from './features/changes/changes.ts'
 import { readRepositoryPlan, sealPlan } from './features/checks/plan.ts'
@@ -32,6 +33,7 @@ import { modelFacts } from './features/model/facts.ts'
 import { createModelMetrics } from './features/model/model-metrics.ts'
 import { providerOf } from './features/model/providers.ts'
 import { addModelRoutes } from './features/model/routes.ts'
+import { registerPolicies } from './features/policies/policies.ts'
 import { registerProjects } from './features/projects/projects.ts'
 import { changeProject, requireProject } from './features/projects/service.ts'
 import { recorded, registerReplay } from './features/replay/replay.ts'
@@ -87,6 +89,8 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
     },
   })
   const approvalTimes = registerApprovals(context, approvals)
+  registerPolicies(context)
+  registerAudit(context)
 
   const provider = providerOf(config.model)
   const gateway = started.use(createModelGateway({

@@ -18,7 +18,7 @@ export const status = command({
     if (readRunFile(config.home) === null) return { json: { running: false, home: config.home }, text: `No platform runs on ${config.home}; "swarm start" starts one.`, exitCode: EXIT.platform }
     const { client, server } = connect(config)
     const [about, { circuits }, { items: runners }, { items: vms }] = await Promise.all([
-      client.call(health, {}, { signal }), client.call(showModel, {}, { signal }), client.call(listRunners, {}, { signal }), client.call(listVms, { query: { state: 'running', limit: 1000 } }, { signal }),
+      client.call(health, {}, { signal }), client.call(showModel, {}, { signal }), client.call(listRunners, { query: { limit: 200 } }, { signal }), client.call(listVms, { query: { state: 'running', limit: 1000 } }, { signal }),
     ])
     return {
       json: { running: true, home: config.home, url: server.url, pid: server.pid, model: server.model, modelCircuits: circuits, version: about.version, database: about.database, uptimeMs: about.uptimeMs, processes: server.processes, runners, vmsRunning: vms.length },

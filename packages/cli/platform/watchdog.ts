@@ -33,7 +33,7 @@ export function serverAnswers(url: string): Look {
 export function runnerIsHeardOf(client: Client, name: string): Look {
   return async (signal) => {
     try {
-      const { items } = await client.call(listRunners, {}, { signal })
+      const { items } = await client.call(listRunners, { query: { limit: 200 } }, { signal })
       return items.find((runner) => runner.name === name)?.online !== false
     } catch {
       return true // the server's own watchdog is for that

@@ -88,7 +88,7 @@ async function onLive(request: RunRequest, url: string): Promise<RunResult> {
     if (given !== undefined) throw new UserError('server_has_model', `A platform runs on ${config.home} already (${url}), with a model of its own, so ${flag} cannot be used.`, `Leave ${flag} out, or stop the platform with "swarm stop", or take another folder with SWARM_HOME.`)
   }
   const client = createClient({ baseUrl: url, token: readAdminToken(config.home), fetch: patientFetch })
-  const { items: runners } = await client.call(listRunners, {}, { signal: request.signal })
+  const { items: runners } = await client.call(listRunners, { query: { limit: 200 } }, { signal: request.signal })
   const runner = runners.find(({ online }) => online)
   if (!runner) throw new UserError('no_runner', `No runner is connected to the platform at ${url}.`, 'Start it with a runner ("swarm stop", then "swarm start"), or connect one.', EXIT.platform)
   const label = readRunFile(config.home)?.model ?? 'auto'

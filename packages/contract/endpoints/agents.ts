@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { AgentConfig, AgentLimits } from '../agent-protocol.ts'
 import { endpoint } from '../endpoint.ts'
 import { StatedVmLimits } from '../runner-protocol.ts'
-import { Slug, Time } from './shared.ts'
+import { pageOf, PageQuery, Slug, Time } from './shared.ts'
 
 /** A registered agent: persona + template + model + limits. Every edit makes a new version; attempts keep the version they ran. */
 export const AgentDefinition = z.object({
@@ -18,7 +18,7 @@ export type Agent = z.infer<typeof Agent>
 const ByName = z.object({ name: z.string() })
 
 export const listAgents = endpoint({
-  method: 'GET', path: '/api/agents', access: ['person'], action: 'agent:read', on: 'installation', tag: 'agents', summary: 'Lists agent definitions', response: z.object({ items: z.array(Agent) }),
+  method: 'GET', path: '/api/agents', access: ['person'], action: 'agent:read', on: 'installation', tag: 'agents', summary: 'Lists agent definitions by name', query: PageQuery, response: pageOf(Agent),
 })
 export const createAgent = endpoint({
   method: 'POST', path: '/api/agents', access: ['person'], action: 'agent:edit', on: 'installation', tag: 'agents', status: 201, summary: 'Registers an agent',

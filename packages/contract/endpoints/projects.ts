@@ -1,3 +1,4 @@
+import { PROJECT_ROLES } from '@swarm/core/policy/actions.ts'
 import { z } from 'zod'
 import { endpoint, inBody, inParams } from '../endpoint.ts'
 import { StatedVmLimits } from '../runner-protocol.ts'
@@ -48,4 +49,21 @@ export const showProject = endpoint({
 export const updateProject = endpoint({
   method: 'PATCH', path: '/api/projects/:projectId', access: ['person'], action: 'project:update', on: inParams('project', 'projectId'), tag: 'projects', summary: 'Changes the name or settings of a project',
   params: z.object({ projectId: z.string() }), body: z.object({ name: z.string().min(1).max(200).optional(), settings: ProjectSettingsPatch.optional() }), response: Project,
+})
+
+/** Somebody's role in this one project, beside the one in its organisation: what they may do is what either allows. */
+export const ProjectMember = z.object({ userId: z.string(), name: z.string(), email: z.string(), role: z.enum(PROJECT_ROLES), addedBy: z.string(), createdAt: Time })
+export type ProjectMember = z.infer<typeof ProjectMember>
+const ByMember = z.object({ projectId: z.string().max(200), userId: z.string().max(200) })
+export const listProjectMembers = endpoint({
+  method: 'GET', path: '/api/projects/:projectId/members', access: ['person'], action: 'project:read', on: inParams('project', 'projectId'), tag: 'projects', summary: 'Lists the members of a project',
+  params: z.object({ projectId: z.string().max(200) }), query: PageQuery, response: pageOf(ProjectMember),
+})
+export const setProjectMember = endpoint({
+  method: 'PUT', path: '/api/projects/:projectId/members/:userId', access: ['person'], action: 'project:members', on: inParams('project', 'projectId'), tag: 'projects', summary: 'Makes a member of the organisation a member of a project, or changes their role there',
+  params: ByMember, body: z.object({ role: z.enum(PROJECT_ROLES) }), response: ProjectMember,
+})
+export const removeProjectMember = endpoint({
+  method: 'DELETE', path: '/api/projects/:projectId/members/:userId', access: ['person'], action: 'project:members', on: inParams('project', 'projectId'), tag: 'projects', status: 204, summary: 'Takes somebody out of a project',
+  params: ByMember, response: z.undefined(),
 })

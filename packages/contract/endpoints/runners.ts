@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { endpoint, inQuery } from '../endpoint.ts'
 import { VmUsage } from '../runner-protocol.ts'
-import { Time } from './shared.ts'
+import { pageOf, PageQuery, Time } from './shared.ts'
 
 export const Runner = z.object({
   id: z.string(), name: z.string(), driver: z.string().nullable(), isolates: z.boolean().nullable(), capacity: z.number().int(),
@@ -12,7 +12,7 @@ export const Runner = z.object({
   seenAt: Time.nullable(), createdAt: Time,
 })
 export const listRunners = endpoint({
-  method: 'GET', path: '/api/runners', access: ['person'], action: 'runner:read', on: 'installation', tag: 'runners', summary: 'Lists runner hosts', response: z.object({ items: z.array(Runner) }),
+  method: 'GET', path: '/api/runners', access: ['person'], action: 'runner:read', on: 'installation', tag: 'runners', summary: 'Lists runner hosts by name', query: PageQuery, response: pageOf(Runner),
 })
 
 /** What a microVM uses, or used when it ended. */
@@ -38,6 +38,6 @@ export const MicroVm = z.object({
 export type MicroVm = z.infer<typeof MicroVm>
 export const listVms = endpoint({
   method: 'GET', path: '/api/vms', access: ['person'], action: 'project:read', on: inQuery('project', 'projectId'), tag: 'microVMs', summary: 'Lists microVMs, newest first',
-  query: z.object({ state: z.enum(['starting', 'running', 'ended']).optional(), projectId: z.string().optional(), limit: z.coerce.number().int().min(1).max(1000).default(200) }),
-  response: z.object({ items: z.array(MicroVm) }),
+  query: PageQuery.extend({ state: z.enum(['starting', 'running', 'ended']).optional(), projectId: z.string().max(200).optional(), limit: z.coerce.number().int().min(1).max(1000).default(200) }),
+  response: pageOf(MicroVm),
 })

@@ -47,6 +47,8 @@ export interface Authorization {
   require(principal: Principal, action: Action, resource: Resource, about: { asked: { kind: string; id: string }; via: string; correlationId: string; request: unknown }): Promise<string | null>
   /** The projects in which somebody may do this. */
   projectsFor(principal: Principal, action: Action): Promise<VisibleProjects>
+  /** Whether somebody may see what happens in a project. */
+  sees(principal: Principal, projectId: string): Promise<boolean>
   /** Registered once at start by the approvals feature: an approval for exactly this request, used up, or the id of the one that was asked for. */
   onApproval(ask: (request: PolicyApproval) => Promise<{ used: boolean; approvalId: string }>): void
 }
@@ -101,6 +103,11 @@ export function createAuthorization({ db, now, makeId }: AuthorizationDependenci
       await record(used ? { ...decision, outcome: 'allow' } : decision)
       if (used) return id
       throw new DomainError('approval_required', { action, what: ACTIONS[action].summary, approvalId, policies: decision.policies })
+    },
+
+    async sees(principal, projectId) {
+      const resource = isPerson(principal) ? await RESOLVERS.project(db.read, projectId) : null
+      return resource !== null && (await decide(db.read, principal, 'project:read', resource)).outcome === 'allow'
     },
 
     async projectsFor(principal, action) {

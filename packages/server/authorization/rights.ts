@@ -8,6 +8,9 @@ import type { PolicySet, Rights, Subject } from './engine.ts'
 
 type Db = Kysely<Schema>
 
+/** Event of a change of what somebody may do. */
+export const RIGHTS_CHANGED = 'rights:changed'
+
 const EVERYTHING: Rights = { superAdmin: true, organizations: new Map(), projects: new Map() }
 
 /** What a user is allowed by now; nothing for one that is not there. */
@@ -48,7 +51,7 @@ export async function policiesOf(db: Db, organizationId: string | null): Promise
 /** Says, in the transaction that changes what somebody may do, that it has: live connections ask for their rooms again. */
 export async function rightsChanged(trx: Trx, about: { readonly organizationId?: string | undefined; readonly projectId?: string | null | undefined; readonly userId?: string | undefined }): Promise<void> {
   await appendEvents(trx, [{
-    type: 'rights:changed', projectId: about.projectId ?? null, subject: about.userId === undefined ? { kind: 'organization', id: about.organizationId ?? '' } : { kind: 'user', id: about.userId },
+    type: RIGHTS_CHANGED, projectId: about.projectId ?? null, subject: about.userId === undefined ? { kind: 'organization', id: about.organizationId ?? '' } : { kind: 'user', id: about.userId },
     data: { organizationId: about.organizationId ?? null },
   }])
 }

@@ -265,6 +265,8 @@ export interface AuditEntriesTable {
 }
 /** How it ended: HTTP status and code of the error. Missing where the server stopped in between. */
 export interface AuditOutcomesTable { entry_id: string; status: number; code: string | null; at: number }
+/** A key of a POST and what it was answered; `status` null while it runs, `answer` null where it must not be kept. */
+export interface IdempotencyKeysTable { principal: string; key: string; request_digest: string; status: number | null; answer: string | null; created_at: number }
 export interface MetaTable { key: string; value: string }
 
 export interface Schema {
@@ -277,7 +279,7 @@ export interface Schema {
   merge_entries: MergeEntriesTable; merge_batches: MergeBatchesTable; merge_queues: MergeQueuesTable
   model_calls: ModelCallsTable; tokens: TokensTable; budget_ceilings: BudgetCeilingsTable; budget_thresholds: BudgetThresholdsTable
   evidence_bundles: EvidenceBundlesTable; evidence_keys: EvidenceKeysTable; attempt_recordings: AttemptRecordingsTable
-  users: { id: string; role: string }; organizations: { id: string; slug: string }; members: { organization_id: string; user_id: string; role: string }
-  project_members: ProjectMembersTable; policies: PoliciesTable; audit_entries: AuditEntriesTable; audit_outcomes: AuditOutcomesTable
+  users: { id: string; role: string; name: string; email: string }; organizations: { id: string; slug: string }; members: { organization_id: string; user_id: string; role: string }
+  project_members: ProjectMembersTable; policies: PoliciesTable; idempotency_keys: IdempotencyKeysTable; audit_entries: AuditEntriesTable; audit_outcomes: AuditOutcomesTable
   events: EventsTable; meta: MetaTable
 }

@@ -1,6 +1,8 @@
 import { PUBLIC_ROUTES } from '@swarm/contract/public-routes.ts'
 import { DomainError } from '@swarm/core/errors.ts'
+import { parseJson } from '@swarm/core/json.ts'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { z } from 'zod'
 import type { Database } from '../db/database.ts'
 import { credentialOf } from './credentials.ts'
 import { requireAccess } from './register.ts'
@@ -37,7 +39,7 @@ export function addAuthentication(app: FastifyInstance, db: Database, limits: Ra
     if (token !== undefined) return verifyToken(db.read, token)
     if (request.routeOptions.url !== LIVE_PATH) return null
     const { ticket } = request.query as { ticket?: unknown }
-    return typeof ticket === 'string' && ticket.startsWith('swarm_live_') ? db.write((trx) => consumeToken(trx, ticket)) : null
+    return typeof ticket === 'string' && ticket.startsWith('swarm_live_') ? holderOf(await db.write((trx) => consumeToken(trx, ticket))) : null
   }
 
   app.addHook('onRequest', async (request, reply) => {
@@ -47,10 +49,19 @@ export function addAuthentication(app: FastifyInstance, db: Database, limits: Ra
     await limitRate(request, reply)
     if (isPublic) return
     if (!principal) throw new DomainError('unauthenticated')
-    if (principal.kind === 'live') {
-      if (request.routeOptions.url !== LIVE_PATH) throw new DomainError('unauthenticated')
-      return
-    }
+    // A ticket opens a live connection, and is no credential anywhere else.
+    if (principal.kind === 'live') throw new DomainError('unauthenticated')
     if (!request.is404) requireAccess(principal, request.routeOptions.config.access ?? ['person'])
   })
 }
+
+/** What a ticket for a live connection is made out to. */
+export function ticketSubject({ kind, id, tokenId, scopes }: Principal): string {
+  return JSON.stringify({ kind, id, tokenId, ...(scopes === undefined ? {} : { scopes }) })
+}
+
+/** Who asked for the ticket: the connection lives no longer than their credentials. */
+function holderOf(ticket: Principal | null): Principal | null {
+  return ticket === null ? null : Holder.parse(parseJson(ticket.id))
+}
+const Holder = z.object({ kind: z.enum(['admin', 'user']), id: z.string(), tokenId: z.string().nullable(), scopes: z.array(z.string()).optional() })

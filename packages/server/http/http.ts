@@ -14,6 +14,7 @@ import { addAuthentication, type RateLimits } from './authenticate.ts'
 import { addAuthorization } from './authorize.ts'
 import { sendError } from './error-mapper.ts'
 import { newId } from '../ids.ts'
+import { addIdempotency } from './idempotency.ts'
 import { addOpenApi } from './openapi.ts'
 import { register, type HttpTarget } from './register.ts'
 
@@ -88,6 +89,7 @@ export async function createHttp(config: HttpConfig, deps: { db: Database, logge
   await app.register(websocket, { options: { maxPayload: 64 * 1024 } })
   addAuthentication(app, db, config.rateLimits)
   const audit = addAuthorization(app, db, authorization)
+  addIdempotency(app, db)
 
   app.setErrorHandler((error, request, reply) => sendError(error, request, reply, request.routeOptions.bodyLimit ?? config.bodyLimitBytes))
   app.setNotFoundHandler((request) => {

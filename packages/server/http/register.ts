@@ -28,6 +28,8 @@ declare module 'fastify' {
     /** What policies are asked when a person calls, and about what; each route for persons has both. */
     action?: Action
     on?: On
+    /** Its answer holds something that is shown only once, and is kept nowhere. */
+    shownOnce?: boolean
   }
 }
 
@@ -74,7 +76,7 @@ export function register<P extends z.ZodType, Q extends z.ZodType, B extends z.Z
   http.app.route({
     method: endpoint.method,
     url: endpoint.path,
-    config: { access: endpoint.access, ...(endpoint.action === undefined ? {} : { action: endpoint.action }), ...(endpoint.on === undefined ? {} : { on: endpoint.on }) },
+    config: { access: endpoint.access, ...(endpoint.action === undefined ? {} : { action: endpoint.action }), ...(endpoint.on === undefined ? {} : { on: endpoint.on }), ...(endpoint.shownOnce === undefined ? {} : { shownOnce: endpoint.shownOnce }) },
     ...(options.bodyLimitBytes === undefined ? {} : { bodyLimit: options.bodyLimitBytes }),
     schema: {
       summary: endpoint.summary,

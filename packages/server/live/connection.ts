@@ -1,10 +1,13 @@
 import { HEARTBEAT_MS, LIVE_CLOSE_CODES, LiveSubscribe, roomsOf, type LiveEvent, type LiveMessage } from '@swarm/contract/live-events.ts'
 import { DomainError } from '@swarm/core/errors.ts'
+import { parseJson } from '@swarm/core/json.ts'
 import type { WebSocket } from 'ws'
+import { RIGHTS_CHANGED } from '../authorization/rights.ts'
 import type { Context } from '../context.ts'
 import { compareCursors, type EventPage, type StoredEvent } from '../events/events.ts'
-import { verifyPrincipal, type Principal } from '../http/tokens.ts'
+import type { Principal } from '../http/tokens.ts'
 import { LIVE_FILTER, type Hub } from './hub.ts'
+import { enterRoom, staysIn } from './rooms.ts'
 import type { UsageFeed } from './usage-feed.ts'
 
 /** A client with more than this waiting to be sent is cut. */
@@ -12,21 +15,27 @@ const MOST_BUFFERED_BYTES = 1024 * 1024
 const FIRST_MESSAGE_MS = 10_000
 const BACKFILL_PAGE = 200
 
-type Deps = Pick<Context, 'db' | 'events' | 'logger' | 'metrics'> & { readonly hub: Hub; readonly usage: UsageFeed }
+type Deps = Pick<Context, 'authorization' | 'events' | 'logger' | 'metrics'> & {
+  readonly hub: Hub; readonly usage: UsageFeed
+  /** Whether the credentials behind a principal still hold. */
+  readonly stillValid: (principal: Principal) => Promise<boolean>
+}
 
 interface Subscription {
   readonly rooms: ReadonlySet<string>
   /** Everything up to here was sent, or was for other rooms. */
   cursor: string
   phase: 'backfill' | 'live'
-  /** Pages of the hub that came during the backfill. */
+  /** Pages of the hub that were not delivered yet: those that came during the backfill, or while rights were asked for. */
   readonly waiting: EventPage[]
+  /** By project, whether what happens in it may be seen: asked once, and anew when rights change. */
+  readonly seen: Map<string, boolean>
   readonly abort: AbortController
 }
 
-/** Serves one live connection until it closes. @param principal to be checked again at each heartbeat; null after a single-use ticket */
-export function serveConnection(socket: WebSocket, principal: Principal | null, deps: Deps): void {
-  const { hub, metrics, logger } = deps
+/** Serves one live connection until it closes. @param principal who opened it; checked again at each heartbeat and whenever their rights change */
+export function serveConnection(socket: WebSocket, principal: Principal, correlationId: string, deps: Deps): void {
+  const { hub, metrics, logger, authorization } = deps
   let subscription: Subscription | undefined
   let answered = true
   metrics.liveClients.inc()
@@ -52,8 +61,10 @@ export function serveConnection(socket: WebSocket, principal: Principal | null, 
   }
 
   const unlisten = hub.listen((page) => {
-    if (subscription?.phase === 'live') deliver(subscription, page, sendText)
-    else subscription?.waiting.push(page)
+    const mine = subscription
+    if (!mine) return
+    mine.waiting.push(page)
+    if (mine.phase === 'live' && mine.waiting.length === 1) deliverWaiting(mine).catch(refuse)
   })
 
   let unlistenUsage = (): void => {}
@@ -63,33 +74,104 @@ export function serveConnection(socket: WebSocket, principal: Principal | null, 
     subscription = undefined
     unlistenUsage()
     unlistenUsage = (): void => {}
-    const mine: Subscription = { rooms: new Set(request.rooms), cursor: request.cursor ?? hub.cursor, phase: 'backfill', waiting: [], abort: new AbortController() }
-    // Refuses a cursor that is not one before anything else is said.
+    // Refuses a cursor that is not one, and rooms that are not for this caller, before anything else is said.
     if (request.cursor !== null) await deps.events.read(request.cursor, 1, LIVE_FILTER)
+    const rooms = new Set<string>()
+    for (const room of request.rooms) rooms.add(await enterRoom(authorization, principal, room, correlationId))
+    const mine: Subscription = { rooms, cursor: request.cursor ?? hub.cursor, phase: 'backfill', waiting: [], seen: new Map(), abort: new AbortController() }
     subscription = mine
     send({ type: 'phase', phase: 'backfill', cursor: mine.cursor })
     for (let more = request.cursor !== null; more && !mine.abort.signal.aborted;) {
       // The hub's pages so far lie before the end of this read, or the read is full and there is another one.
       mine.waiting.length = 0
       const page = await deps.events.read(mine.cursor, BACKFILL_PAGE, LIVE_FILTER)
-      deliver(mine, page, sendText)
+      await hub.learn(page)
+      await deliver(mine, page)
       more = page.events.length === BACKFILL_PAGE
       if (socket.bufferedAmount > MOST_BUFFERED_BYTES / 2) await drained(socket, mine.abort.signal)
     }
-    if (mine.abort.signal.aborted) return
     // A client that comes from another replica may be ahead of this one's hub: deliver skips up to its cursor.
-    for (const page of mine.waiting.splice(0)) deliver(mine, page, sendText)
+    while (mine.waiting.length > 0 && !mine.abort.signal.aborted) await deliverWaiting(mine)
+    if (mine.abort.signal.aborted) return
     mine.phase = 'live'
     send({ type: 'phase', phase: 'live', cursor: mine.cursor })
-    if (mine.rooms.has('vms') && socket.readyState === socket.OPEN) unlistenUsage = deps.usage.listen((items) => { send({ type: 'vm_usage', items }) })
+    if (mine.rooms.has('vms') && socket.readyState === socket.OPEN) {
+      unlistenUsage = deps.usage.listen((items) => { sendUsage(mine, items).catch(refuse) })
+    }
+  }
+
+  async function sendUsage(mine: Subscription, items: Extract<LiveMessage, { type: 'vm_usage' }>['items']): Promise<void> {
+    const visible = []
+    for (const item of items) if (await maySee(mine, item.projectId)) visible.push(item)
+    if (visible.length > 0 && !mine.abort.signal.aborted) send({ type: 'vm_usage', items: visible })
+  }
+
+  /** One page after the other: a page that waits for the policies holds back those behind it. */
+  async function deliverWaiting(mine: Subscription): Promise<void> {
+    for (let page = mine.waiting[0]; page !== undefined && !mine.abort.signal.aborted; page = mine.waiting[0]) {
+      const delivered = deliver(mine, page)
+      if (delivered) await delivered
+      mine.waiting.shift()
+    }
+  }
+
+  /** Sends what of a page is new to this subscription and in its rooms, and moves its cursor past the page. @returns a promise only where the policies have to be asked */
+  function deliver(mine: Subscription, page: EventPage, from = 0): Promise<void> | undefined {
+    for (let index = from; index < page.events.length; index += 1) {
+      const event = page.events[index]!
+      if (compareCursors(event.cursor, mine.cursor) <= 0) continue
+      const asked = event.type === RIGHTS_CHANGED ? checkRights(mine, event) : unseen(mine, event)
+      if (asked) return asked.then(async () => { if (!mine.abort.signal.aborted) await deliver(mine, page, event.type === RIGHTS_CHANGED ? index + 1 : index) })
+      mine.cursor = event.cursor
+      if (event.type !== RIGHTS_CHANGED && isFor(mine, event)) sendText(textOf(event))
+    }
+    if (compareCursors(page.cursor, mine.cursor) > 0) mine.cursor = page.cursor
+    return undefined
+  }
+
+  /** Asks about the project of an event that only the room of its organisation would bring, if it was not asked yet. */
+  function unseen(mine: Subscription, { projectId }: StoredEvent): Promise<unknown> | undefined {
+    if (projectId === null || mine.seen.has(projectId) || !mine.rooms.has(`tenant:${hub.organizationOf(projectId) ?? ''}`)) return undefined
+    return maySee(mine, projectId)
+  }
+
+  async function maySee(mine: Subscription, projectId: string): Promise<boolean> {
+    const known = mine.seen.get(projectId)
+    if (known !== undefined) return known
+    const seen = await authorization.sees(principal, projectId)
+    mine.seen.set(projectId, seen)
+    return seen
+  }
+
+  function isFor(mine: Subscription, event: StoredEvent): boolean {
+    if (roomsOf(event).some((room) => mine.rooms.has(room))) return true
+    // What belongs to no project is of the installation (its model, its agents), or of one organisation.
+    if (event.projectId === null) return event.subject.kind === 'organization' ? mine.rooms.has(`tenant:${event.subject.id}`) : [...mine.rooms].some((room) => room.startsWith('tenant:'))
+    return mine.seen.get(event.projectId) === true && mine.rooms.has(`tenant:${hub.organizationOf(event.projectId) ?? ''}`)
+  }
+
+  /** Rights were changed: of this caller, or of what it is subscribed to. */
+  function checkRights(mine: Subscription, event: StoredEvent): Promise<void> | undefined {
+    if (event.subject.kind === 'user' && event.subject.id !== principal.id) return undefined
+    return (async () => {
+      mine.cursor = event.cursor
+      mine.seen.clear()
+      await checkAgain()
+      for (const room of mine.rooms) {
+        if (mine.abort.signal.aborted) return
+        if (await staysIn(authorization, principal, room)) continue
+        mine.abort.abort()
+        socket.close(LIVE_CLOSE_CODES.forbidden, `not for you any more: ${room}`)
+      }
+    })()
   }
 
   const unopened = setTimeout(() => socket.close(LIVE_CLOSE_CODES.protocol, 'no subscription came'), FIRST_MESSAGE_MS)
   socket.on('message', (data, isBinary) => {
     clearTimeout(unopened)
-    const request = isBinary ? undefined : parseSubscribe(String(data))
+    const request = isBinary ? undefined : LiveSubscribe.safeParse(parseJson(String(data))).data
     if (!request) return socket.close(LIVE_CLOSE_CODES.protocol, 'expected {"subscribe":{"rooms":[…],"cursor":…}}')
-    subscribe(request).catch(refuse)
+    subscribe(request.subscribe).catch(refuse)
   })
   socket.on('pong', () => { answered = true })
   const heartbeat = setInterval(() => {
@@ -97,11 +179,13 @@ export function serveConnection(socket: WebSocket, principal: Principal | null, 
     answered = false
     socket.ping()
     if (subscription?.phase === 'live') send({ type: 'heartbeat', cursor: subscription.cursor })
-    if (principal) checkAgain(principal).catch(refuse)
+    checkAgain().catch(refuse)
   }, HEARTBEAT_MS)
 
-  async function checkAgain(who: Principal): Promise<void> {
-    if (!await verifyPrincipal(deps.db.read, who)) socket.close(LIVE_CLOSE_CODES.unauthenticated, 'the token is no longer valid')
+  async function checkAgain(): Promise<void> {
+    if (await deps.stillValid(principal)) return
+    subscription?.abort.abort()
+    socket.close(LIVE_CLOSE_CODES.unauthenticated, 'the credentials are no longer valid')
   }
 
   socket.on('close', () => {
@@ -112,16 +196,6 @@ export function serveConnection(socket: WebSocket, principal: Principal | null, 
     unlisten()
     metrics.liveClients.dec()
   })
-}
-
-/** Sends what of a page is new to this subscription and in its rooms, and moves its cursor past the page. */
-function deliver(subscription: Subscription, page: EventPage, send: (text: string) => void): void {
-  for (const event of page.events) {
-    if (compareCursors(event.cursor, subscription.cursor) <= 0) continue
-    subscription.cursor = event.cursor
-    if (roomsOf(event).some((room) => subscription.rooms.has(room))) send(textOf(event))
-  }
-  if (compareCursors(page.cursor, subscription.cursor) > 0) subscription.cursor = page.cursor
 }
 
 /** The message of each event, made once for all clients: pages of the hub are handed to every one of them. */
@@ -139,15 +213,6 @@ function textOf(event: StoredEvent): string {
 function present(event: StoredEvent): LiveEvent {
   const { type, projectId, subject, data, correlationId, at } = event
   return { type: type as LiveEvent['type'], projectId, subject, data, correlationId, at }
-}
-
-function parseSubscribe(text: string): LiveSubscribe['subscribe'] | undefined {
-  try {
-    const result = LiveSubscribe.safeParse(JSON.parse(text))
-    return result.success ? result.data.subscribe : undefined
-  } catch {
-    return undefined
-  }
 }
 
 /** Resolves once the socket's kernel buffer took what was waiting, or the subscription ended. */

@@ -1,5 +1,8 @@
 import { once } from 'node:events'
+import { createProject } from '@swarm/contract/endpoints/projects.ts'
+import { createRepository } from '@swarm/contract/endpoints/repositories.ts'
 import { createLiveTicket } from '@swarm/contract/endpoints/system.ts'
+import { createTicket } from '@swarm/contract/endpoints/tickets.ts'
 import { LIVE_CLOSE_CODES, LiveMessage } from '@swarm/contract/live-events.ts'
 import { expect, test } from 'vitest'
 import { WebSocket } from 'ws'
@@ -32,7 +35,15 @@ async function connect(server: TestServer, options: { token?: string, ticket?: s
   }
 }
 
-const event = (id: string, more: Partial<NewEvent> = {}): NewEvent => ({ type: 'ticket:update', projectId: 'PRJ-1', subject: { kind: 'ticket', id }, data: {}, ...more })
+/** Two projects and a ticket, as what happens is told of. */
+async function makeProjects(server: TestServer): Promise<{ first: string; second: string; ticketId: string }> {
+  const [first, second] = [await server.admin.call(createProject, { body: { slug: 'first' } }), await server.admin.call(createProject, { body: { slug: 'second' } })]
+  const repository = await server.admin.call(createRepository, { body: { projectId: first.id, slug: 'r' } })
+  const ticket = await server.admin.call(createTicket, { body: { projectId: first.id, repositoryId: repository.id, title: 'One', agent: 'developer' } })
+  return { first: first.id, second: second.id, ticketId: ticket.id }
+}
+
+const event = (id: string, more: Partial<NewEvent> = {}): NewEvent => ({ type: 'ticket:update', projectId: null, subject: { kind: 'ticket', id }, data: {}, ...more })
 const append = (server: TestServer, ...events: NewEvent[]): Promise<void> => server.context.db.write((trx) => appendEvents(trx, events))
 const isLive = (client: LiveClient) => (): boolean => client.messages.some((message) => message.type === 'phase' && message.phase === 'live')
 const start = (place: TestDatabase): Promise<TestServer> => startTestServer(place)
@@ -44,16 +55,18 @@ eachDialect((dialect, make) => {
     using tickets = await connect(server)
     using project = await connect(server)
     using all = await connect(server)
-    tickets.subscribe(['ticket:T1', 'session:S1'], null)
-    project.subscribe(['project:PRJ-1'], null)
+    const { first, second, ticketId } = await makeProjects(server)
+    tickets.subscribe([`ticket:${ticketId}`], null)
+    project.subscribe([`project:${first}`], null)
     all.subscribe(['tenant:default'], null)
     for (const client of [tickets, project, all]) await expect.poll(isLive(client)).toBe(true)
     await append(server,
-      event('T1'), event('T2'), event('T3', { projectId: 'PRJ-2' }), event('C1', { subject: { kind: 'change', id: 'C1' }, type: 'change:created', data: { ticketId: 'T1' } }),
-      event('S1', { subject: { kind: 'session', id: 'S1' }, type: 'session:update', projectId: null }), event('internal', { type: 'audit:internal' }), event('last'))
-    await expect.poll(() => all.seen()).toEqual(['T1', 'T2', 'T3', 'C1', 'S1', 'last'])
-    await expect.poll(() => project.seen()).toEqual(['T1', 'T2', 'C1', 'last'])
-    await expect.poll(() => tickets.seen()).toEqual(['T1', 'C1', 'S1'])
+      event(ticketId, { projectId: first }), event('T2', { projectId: first }), event('T3', { projectId: second }),
+      event('C1', { projectId: first, subject: { kind: 'change', id: 'C1' }, type: 'change:created', data: { ticketId } }),
+      event('claude', { subject: { kind: 'model', id: 'claude' }, type: 'model:circuit', projectId: null }), event('internal', { type: 'audit:internal' }), event('T9', { projectId: 'PRJ-NONE' }), event('last', { projectId: first }))
+    await expect.poll(() => all.seen()).toEqual([ticketId, 'T2', 'T3', 'C1', 'claude', 'last'])
+    await expect.poll(() => project.seen()).toEqual([ticketId, 'T2', 'C1', 'last'])
+    await expect.poll(() => tickets.seen()).toEqual([ticketId, 'C1'])
   })
 
   test('a client that comes back with its cursor misses nothing and gets nothing twice, while others write', async () => {

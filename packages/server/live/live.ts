@@ -1,9 +1,9 @@
 import { createLiveTicket } from '@swarm/contract/endpoints/system.ts'
 import { LIVE_CLOSE_CODES } from '@swarm/contract/live-events.ts'
 import type { Context } from '../context.ts'
-import { LIVE_PATH } from '../http/authenticate.ts'
+import { LIVE_PATH, ticketSubject } from '../http/authenticate.ts'
 import { register } from '../http/register.ts'
-import { mintToken } from '../http/tokens.ts'
+import { mintToken, verifyPrincipal } from '../http/tokens.ts'
 import { serveConnection } from './connection.ts'
 import { createHub } from './hub.ts'
 import { createUsageFeed } from './usage-feed.ts'
@@ -17,14 +17,14 @@ export async function registerLive(context: Context): Promise<AsyncDisposable> {
   const hub = started.use(await createHub(context))
   const usage = started.use(createUsageFeed(context))
 
-  register(http, createLiveTicket, async () => {
+  register(http, createLiveTicket, async ({ principal }) => {
     const expiresAt = clock() + TICKET_LIFE_MS
-    const { token } = await db.write((trx) => mintToken(trx, { kind: 'live', subjectId: 'admin', expiresAt }))
+    const { token } = await db.write((trx) => mintToken(trx, { kind: 'live', subjectId: ticketSubject(principal), expiresAt }))
     return { ticket: token, expiresAt }
   })
 
   http.app.get(LIVE_PATH, { websocket: true, config: { access: ['person'], action: 'live:connect', on: 'account' } }, (socket, request) => {
-    serveConnection(socket, request.headers.authorization === undefined ? null : request.principal, { ...context, hub, usage })
+    serveConnection(socket, request.principal, request.id, { ...context, hub, usage, stillValid: (principal) => verifyPrincipal(db.read, principal) })
   })
   context.stopping.addEventListener('abort', () => {
     for (const client of http.app.websocketServer.clients) client.close(LIVE_CLOSE_CODES.stopping, 'the server is stopping')

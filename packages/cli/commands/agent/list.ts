@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { command } from '../../command.ts'
 import { table } from '../../io.ts'
 import { connect } from '../../platform/connect.ts'
+import { all } from '../../run/target.ts'
 
 export const agentList = command({
   name: 'agent list',
@@ -10,7 +11,8 @@ export const agentList = command({
   examples: [['swarm agent list', 'every agent, at its newest version']],
   input: z.object({}),
   async run(_, { settings, signal }) {
-    const { items: agents } = await connect(settings().config).client.call(listAgents, {}, { signal })
+    const { client } = connect(settings().config)
+    const agents = await all((cursor) => client.call(listAgents, { query: { limit: 200, ...cursor } }, { signal }))
     return {
       json: { agents },
       text: table(['name', 'version', 'template', 'model', 'description'], agents.map(({ name, version, definition }) => [name, version, definition.config.template, definition.config.template === 'claude' ? definition.config.model : '-', definition.description.split('\n')[0] ?? ''])),

@@ -23,14 +23,14 @@ export const projectSet = command({
   examples: [['swarm project set shop --concurrency 4', 'at most four tickets at once'], ['swarm project set shop --attempt-usd 1 --ticket-usd 4', 'ceilings of each attempt and of each ticket'], ['swarm project set shop --vm cpu=2 memoryMb=2048', 'no microVM of it gets more, whatever swarm.yml or an agent says']],
   arguments: [{ name: 'name', description: 'the project, by id or slug' }],
   options: [
-    { flags: '--concurrency <number>', description: 'tickets that are worked on at once' }, { flags: '--allow <host...>', description: 'hosts that its microVMs may reach, in place of those now allowed' },
+    { flags: '--concurrency <number>', description: 'tickets that are worked on at once' }, { flags: '--visibility <who>', description: 'who sees it: organization (every member of it) or members (its own alone)' }, { flags: '--allow <host...>', description: 'hosts that its microVMs may reach, in place of those now allowed' },
     { flags: '--vm <limit...>', description: 'limits of its microVMs, as name=number, in place of those it has; "none" for none' },
     { flags: '--ticket-usd <dollars>', description: 'ceiling of each ticket; "none" for none' }, { flags: '--ticket-tokens <number>', description: 'the same in tokens' },
     { flags: '--attempt-usd <dollars>', description: 'ceiling of each attempt that starts from now on; "none" for none' }, { flags: '--attempt-tokens <number>', description: 'the same in tokens' },
   ],
-  input: z.object({ name: z.string(), concurrency: z.coerce.number('give a number').int().min(1).optional(), allow: z.array(z.string()).optional(), vm: Vm, ticketUsd: usd, ticketTokens: tokens, attemptUsd: usd, attemptTokens: tokens }),
-  async run({ name, concurrency, allow, vm, ticketUsd, ticketTokens, attemptUsd, attemptTokens }, { settings, signal }) {
-    const patch = { concurrency, egressAllow: allow, vm, ticketMaxCostMicroUsd: ticketUsd, ticketMaxTokens: ticketTokens, attemptMaxCostMicroUsd: attemptUsd, attemptMaxTokens: attemptTokens }
+  input: z.object({ name: z.string(), visibility: z.enum(['organization', 'members'], 'give organization or members').optional(), concurrency: z.coerce.number('give a number').int().min(1).optional(), allow: z.array(z.string()).optional(), vm: Vm, ticketUsd: usd, ticketTokens: tokens, attemptUsd: usd, attemptTokens: tokens }),
+  async run({ name, visibility, concurrency, allow, vm, ticketUsd, ticketTokens, attemptUsd, attemptTokens }, { settings, signal }) {
+    const patch = { visibility, concurrency, egressAllow: allow, vm, ticketMaxCostMicroUsd: ticketUsd, ticketMaxTokens: ticketTokens, attemptMaxCostMicroUsd: attemptUsd, attemptMaxTokens: attemptTokens }
     const { client } = connect(settings().config)
     const project = await client.call(updateProject, { params: { projectId: name }, body: { settings: Object.fromEntries(Object.entries(patch).filter(([, value]) => value !== undefined)) } }, { signal })
     return { json: project, text: Object.entries(project.settings).map(([setting, value]) => `${setting}: ${JSON.stringify(value)}`).join('\n') }

@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { command } from '../../command.ts'
 import { table, time } from '../../io.ts'
 import { connect } from '../../platform/connect.ts'
+import { all } from '../../run/target.ts'
 
 export const runnerList = command({
   name: 'runner list',
@@ -10,7 +11,8 @@ export const runnerList = command({
   examples: [['swarm runner list', 'with their drivers, and whether they are online']],
   input: z.object({}),
   async run(_, { settings, signal }) {
-    const { items: runners } = await connect(settings().config).client.call(listRunners, {}, { signal })
+    const { client } = connect(settings().config)
+    const runners = await all((cursor) => client.call(listRunners, { query: { limit: 200, ...cursor } }, { signal }))
     return { json: { runners }, text: table(['id', 'name', 'driver', 'isolates', 'online', 'capacity', 'seen', 'room'], runners.map((each) => [each.id, each.name, each.driver ?? '-', each.isolates === null ? '-' : each.isolates ? 'yes' : 'NO', each.online ? 'yes' : 'no', each.capacity, time(each.seenAt), each.noRoom === null ? '-' : `for no further microVM: ${each.noRoom}`])) }
   },
 })

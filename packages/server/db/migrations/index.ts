@@ -13,6 +13,7 @@ import * as vmUsage from './0010-vm-usage.ts'
 import * as accounts from './0011-accounts.ts'
 import * as authorization from './0015-authorization.ts'
 import * as approvalTimes from './0016-approval-times.ts'
+import * as idempotency from './0017-idempotency.ts'
 
 /** Every migration, by name. A static list: what ships is one bundle, where there is no folder to scan. Never edit one that was released. */
 export const MIGRATIONS: Record<string, Migration> = {
@@ -30,4 +31,5 @@ export const MIGRATIONS: Record<string, Migration> = {
   '0011-accounts': accounts,
   '0015-authorization': authorization,
   '0016-approval-times': approvalTimes,
+  '0017-idempotency': idempotency,
 }

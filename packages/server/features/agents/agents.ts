@@ -1,11 +1,12 @@
 import * as endpoints from '@swarm/contract/endpoints/agents.ts'
 import type { Context } from '../../context.ts'
+import { page } from '../../http/pages.ts'
 import { register } from '../../http/register.ts'
 import { createAgent, editAgent, listAgents, requireAgent } from './service.ts'
 
 export function registerAgents(context: Context): void {
   const { http, db, ids, clock } = context
-  register(http, endpoints.listAgents, async () => ({ items: await listAgents(db.read) }))
+  register(http, endpoints.listAgents, async ({ query }) => page(await listAgents(db.read, { after: query.cursor ?? '', limit: query.limit + 1 }), query.limit, (agent) => agent, ({ name }) => name))
   register(http, endpoints.createAgent, async ({ body, correlationId }) => db.write((trx) => createAgent(trx, { ...body, id: ids('agent'), now: clock(), correlationId })))
   register(http, endpoints.showAgent, async ({ params, query }) => requireAgent(db.read, params.name, query.version))
   register(http, endpoints.editAgent, async ({ params, body, correlationId }) => db.write((trx) => editAgent(trx, { ...params, ...body, now: clock(), correlationId })))

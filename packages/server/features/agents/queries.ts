@@ -9,8 +9,9 @@ function joined(db: Kysely<Schema>) {
     .selectAll('agents').select('agent_versions.definition')
 }
 
-export async function agents(db: Kysely<Schema>): Promise<AgentRow[]> {
-  return joined(db).orderBy('agents.name').execute()
+export async function agents(db: Kysely<Schema>, part?: { after: string; limit: number }): Promise<AgentRow[]> {
+  const query = joined(db).orderBy('agents.name')
+  return (part === undefined ? query : query.where('agents.name', '>', part.after).limit(part.limit)).execute()
 }
 
 export async function agentByName(db: Kysely<Schema>, name: string): Promise<AgentRow | undefined> {

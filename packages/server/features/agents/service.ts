@@ -28,8 +28,9 @@ export async function findAgent(db: Kysely<Schema>, name: string): Promise<Agent
   return row && presentAgent(row)
 }
 
-export async function listAgents(db: Kysely<Schema>): Promise<Agent[]> {
-  return (await agents(db)).map(presentAgent)
+/** By name: all, or a part of them. */
+export async function listAgents(db: Kysely<Schema>, part?: { after: string; limit: number }): Promise<Agent[]> {
+  return (await agents(db, part)).map(presentAgent)
 }
 
 export async function createAgent(trx: Trx, input: { id: string; name: string; definition: AgentDefinition; now: number; correlationId: string }): Promise<Agent> {

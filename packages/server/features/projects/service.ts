@@ -2,6 +2,7 @@ import { ProjectSettings } from '@swarm/contract/endpoints/projects.ts'
 import type { Project, ProjectSettingsPatch } from '@swarm/contract/endpoints/projects.ts'
 import { DomainError } from '@swarm/core/errors.ts'
 import type { Kysely, Selectable } from 'kysely'
+import { rightsChanged } from '../../authorization/rights.ts'
 import type { ProjectsTable, Schema } from '../../db/schema.ts'
 import { fromJson, json } from '../../db/json.ts'
 import type { Trx } from '../../db/unit.ts'
@@ -31,6 +32,7 @@ export async function changeProject(trx: Trx, idOrSlug: string, patch: { name?: 
   const settings = ProjectSettings.parse({ ...project.settings, ...patch.settings })
   await updateProject(trx, project.id, { name: patch.name ?? project.name, settings: json(settings) })
   await appendEvents(trx, [{ type: 'project:changed', projectId: project.id, subject: { kind: 'project', id: project.id }, correlationId, data: { name: patch.name ?? project.name, from: project.settings, settings } }])
+  if (settings.visibility !== project.settings.visibility) await rightsChanged(trx, { projectId: project.id, organizationId: project.organizationId })
   return { ...project, name: patch.name ?? project.name, settings }
 }
 

@@ -17,8 +17,9 @@ export async function runnerByName(db: Db, name: string): Promise<Selectable<Run
   return db.selectFrom('runners').selectAll().where('name', '=', name).executeTakeFirst()
 }
 
-export async function runners(db: Db): Promise<Selectable<RunnersTable>[]> {
-  return db.selectFrom('runners').selectAll().orderBy('name').limit(1000).execute()
+/** By name, after the one given. */
+export async function runners(db: Db, afterName: string, limit: number): Promise<Selectable<RunnersTable>[]> {
+  return db.selectFrom('runners').selectAll().where('name', '>', afterName).orderBy('name').limit(limit).execute()
 }
 
 export async function insertRunner(db: Db, row: Selectable<RunnersTable>): Promise<void> {

@@ -1,6 +1,7 @@
 import { listRunners } from '@swarm/contract/endpoints/runners.ts'
 import { registerRunner as registerRunnerEndpoint } from '@swarm/contract/runner-protocol.ts'
 import type { Context } from '../../context.ts'
+import { page } from '../../http/pages.ts'
 import { register } from '../../http/register.ts'
 import { mintToken, revokeTokens } from '../../http/tokens.ts'
 import { runners } from './queries.ts'
@@ -19,10 +20,8 @@ export function registerRunners(context: Context): void {
     return { ...runner, token }
   }))
 
-  register(http, listRunners, async () => ({
-    items: (await runners(db.read)).map((row) => ({
+  register(http, listRunners, async ({ query }) => page(await runners(db.read, query.cursor ?? '', query.limit + 1), query.limit, (row) => ({
       id: row.id, name: row.name, driver: row.driver, isolates: row.isolates === null ? null : row.isolates === 1, capacity: row.capacity,
       online: row.seen_at !== null && clock() - row.seen_at < ONLINE_MS, noRoom: row.no_room, seenAt: row.seen_at, createdAt: row.created_at,
-    })),
-  }))
+    }), ({ name }) => name))
 }

@@ -8,10 +8,11 @@ export type OperationRow = Selectable<VmOperationsTable>
 /** A microVM with its runner, its ticket and what it uses. */
 export interface VmView { readonly vm: Selectable<VmsTable>; readonly runner: { name: string; seenAt: number | null }; readonly ticketTitle: string | null; readonly usage: UsageRow | undefined }
 
-export async function vms(db: Db, filter: { state?: string | undefined; projects: 'all' | readonly string[] }, limit: number): Promise<{ vm: Selectable<VmsTable>; usage: UsageRow | undefined }[]> {
-  let query = db.selectFrom('vms').selectAll().orderBy('started_at', 'desc').orderBy('id').limit(limit)
+export async function vms(db: Db, filter: { state?: string | undefined; projects: 'all' | readonly string[] }, after: { at: number; id: string } | null, limit: number): Promise<{ vm: Selectable<VmsTable>; usage: UsageRow | undefined }[]> {
+  let query = db.selectFrom('vms').selectAll().orderBy('started_at', 'desc').orderBy('id', 'desc').limit(limit)
   if (filter.state !== undefined) query = query.where('state', '=', filter.state)
   query = inProjects(query, 'project_id', filter.projects)
+  if (after) query = query.where((eb) => eb.or([eb('started_at', '<', after.at), eb.and([eb('started_at', '=', after.at), eb('id', '<', after.id)])]))
   const rows = await query.execute()
   const usage = new Map((await usageOf(db, rows.map(({ id }) => id))).map((row) => [row.vm_id, row]))
   return rows.map((vm) => ({ vm, usage: usage.get(vm.id) }))

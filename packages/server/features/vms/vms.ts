@@ -6,6 +6,7 @@ import { endOperation as endOperationEndpoint, nextOperations as nextOperationsE
 import { DomainError } from '@swarm/core/errors.ts'
 import type { Context } from '../../context.ts'
 import type { Duty } from '../../coordinator/duty.ts'
+import { page, readPosition } from '../../http/pages.ts'
 import { register } from '../../http/register.ts'
 import { verifyPrincipal, type Principal } from '../../http/tokens.ts'
 import { endOperation, nextOperations, overdueOperationsDuty, reportOperation, requestOperation, requireVm, untilEnded, type OperationDependencies } from './operations.ts'
@@ -30,7 +31,7 @@ export function createVms(context: Context, given: Pick<OperationDependencies, '
   const deps: OperationDependencies = { db, now: clock, makeId: ids, recordPause: given.recordPause, recordVm: given.recordVm, bootOf: given.bootOf }
   const metrics = createVmMetrics(context.metrics.registry, () => totalsBy(db.read, 'runner'))
 
-  register(http, listVms, async ({ query, projects }) => ({ items: (await vms(db.read, { ...query, projects: await projects() }, query.limit)).map(({ vm, usage }) => presentVm(vm, usage)) }))
+  register(http, listVms, async ({ query, projects }) => page(await vms(db.read, { ...query, projects: await projects() }, readPosition(query.cursor), query.limit + 1), query.limit, ({ vm, usage }) => presentVm(vm, usage), ({ vm }) => `${vm.started_at}.${vm.id}`))
   register(http, vmTotals, async () => {
     const [runners, projects] = [await totalsBy(db.read, 'runner'), await totalsBy(db.read, 'project')]
     return {
