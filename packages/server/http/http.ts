@@ -63,7 +63,13 @@ export async function createHttp(config: HttpConfig, deps: { db: Database, logge
     http: { headersTimeout: HEADERS_TIMEOUT_MS },
     forceCloseConnections: 'idle',
     trustProxy: config.trustedProxies.length > 0 ? [...config.trustedProxies] : false,
-    routerOptions: { maxParamLength: 200 },
+    // As long as headers may be: what is too long for an id is refused where it is read, after the caller is known.
+    routerOptions: { maxParamLength: 16_384 },
+    // An address that cannot be read, before any hook: a stranger learns nothing but that.
+    frameworkErrors: (error, request, reply) => {
+      const refusal = request.headers.authorization === undefined ? new DomainError('unauthenticated') : new DomainError('invalid_input', { field: 'the address', problem: error.message.slice(0, 200) })
+      void sendError(refusal, request, reply, config.bodyLimitBytes)
+    },
   }) as unknown as FastifyInstance
 
   const routes: RegisteredRoute[] = []

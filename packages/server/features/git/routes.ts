@@ -1,6 +1,6 @@
 import { DomainError } from '@swarm/core/errors.ts'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { Readable } from 'node:stream'
+import { Readable } from 'node:stream'
 import { isPerson } from '../../authorization/rights.ts'
 import type { Read } from '../../db/database.ts'
 import type { HttpTarget } from '../../http/register.ts'
@@ -65,7 +65,10 @@ export function registerGit(http: HttpTarget, deps: GitDependencies): void {
       scope.route({
         method: 'POST', url: `/git/:project/:repo/git-${service}`, config,
         schema: { summary: service === 'upload-pack' ? 'Fetches (git smart HTTP)' : 'Pushes (git smart HTTP)', tags: ['git'], security: [{ token: [] }] },
-        handler: (request, reply) => serve(request, reply, service, request.body as Readable),
+        handler: (request, reply) => {
+          if (!(request.body instanceof Readable)) throw new DomainError('invalid_input', { problem: `a body of type application/x-git-${service}-request is missing`, field: 'body' })
+          return serve(request, reply, service, request.body)
+        },
       })
     }
   })
