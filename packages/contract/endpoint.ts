@@ -1,7 +1,7 @@
 import type { z } from 'zod'
 
-/** Who may call an endpoint. `public` is for the few routes of docs/architecture.md; everything else needs a token of that kind. */
-export type Access = 'public' | 'admin' | 'runner' | 'attempt' | 'check'
+/** Who may call an endpoint. `public` is for the few routes of docs/architecture.md; everything else needs a token of that kind; `user` is anybody who has signed in, or a key of theirs. */
+export type Access = 'public' | 'admin' | 'user' | 'runner' | 'attempt' | 'check'
 
 /** One HTTP endpoint as a value: the server's route, the typed client, the CLI's calls and the OpenAPI document come from it. */
 export interface Endpoint<

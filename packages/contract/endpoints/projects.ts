@@ -29,7 +29,7 @@ export type ProjectSettings = z.infer<typeof ProjectSettings>
 export const ProjectSettingsPatch = z.object(settings).partial()
 export type ProjectSettingsPatch = z.infer<typeof ProjectSettingsPatch>
 
-export const Project = z.object({ id: z.string(), slug: Slug, name: z.string(), settings: ProjectSettings, createdAt: Time })
+export const Project = z.object({ id: z.string(), organizationId: z.string(), slug: Slug, name: z.string(), settings: ProjectSettings, createdAt: Time })
 export type Project = z.infer<typeof Project>
 
 export const listProjects = endpoint({

@@ -85,8 +85,17 @@ function isReply(result: unknown, reply: FastifyReply): boolean {
   return result === reply
 }
 
+/**
+ * Whether a principal is let through where `kind` is. A super_admin is an admin, and so is a key of theirs whose scope is everything.
+ * The one place that says what a user may reach.
+ */
+function counts(principal: Principal, kind: Access): boolean {
+  if (kind === 'admin' && principal.kind === 'user') return principal.superAdmin === true && (principal.scopes?.includes('*') ?? true)
+  return kind === principal.kind
+}
+
 /** The principal when it is of one of these kinds. @throws DomainError `forbidden` */
 export function requireAccess(principal: Principal, access: readonly Access[]): Principal {
-  if (!access.some((kind) => kind === principal.kind)) throw new DomainError('forbidden', { needed: access.join(' or ') })
+  if (!access.some((kind) => counts(principal, kind))) throw new DomainError('forbidden', { needed: access.join(' or ') })
   return principal
 }

@@ -24,7 +24,7 @@ export async function registerLive(context: Context): Promise<AsyncDisposable> {
   })
 
   http.app.get(LIVE_PATH, { websocket: true, config: { access: ['admin'] } }, (socket, request) => {
-    serveConnection(socket, request.headers.authorization === undefined ? null : request.principal, { ...context, hub, usage })
+    serveConnection(socket, request.principal.kind === 'live' ? null : request.principal, { ...context, hub, usage })
   })
   context.stopping.addEventListener('abort', () => {
     for (const client of http.app.websocketServer.clients) client.close(LIVE_CLOSE_CODES.stopping, 'the server is stopping')

@@ -1,11 +1,11 @@
-import type { Kysely, Selectable, Updateable } from 'kysely'
+import type { Insertable, Kysely, Selectable, Updateable } from 'kysely'
 import type { ProjectsTable, Schema } from '../../db/schema.ts'
 
 export async function projectByIdOrSlug(db: Kysely<Schema>, idOrSlug: string): Promise<Selectable<ProjectsTable> | undefined> {
   return db.selectFrom('projects').selectAll().where((eb) => eb.or([eb('id', '=', idOrSlug), eb('slug', '=', idOrSlug)])).executeTakeFirst()
 }
 
-export async function insertProject(db: Kysely<Schema>, row: Selectable<ProjectsTable>): Promise<void> {
+export async function insertProject(db: Kysely<Schema>, row: Insertable<ProjectsTable> & { organization_id: string }): Promise<void> {
   await db.insertInto('projects').values(row).execute()
 }
 

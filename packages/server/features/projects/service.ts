@@ -1,5 +1,6 @@
 import { ProjectSettings } from '@swarm/contract/endpoints/projects.ts'
 import type { Project, ProjectSettingsPatch } from '@swarm/contract/endpoints/projects.ts'
+import { DEFAULT_ORGANIZATION_ID } from '@swarm/core/accounts/roles.ts'
 import { DomainError } from '@swarm/core/errors.ts'
 import type { Kysely, Selectable } from 'kysely'
 import type { ProjectsTable, Schema } from '../../db/schema.ts'
@@ -9,7 +10,7 @@ import { appendEvents } from '../../events/events.ts'
 import { insertProject, projectByIdOrSlug, projectPage, updateProject } from './queries.ts'
 
 export function presentProject(row: Selectable<ProjectsTable>): Project {
-  return { id: row.id, slug: row.slug, name: row.name, settings: fromJson(ProjectSettings, row.settings), createdAt: row.created_at }
+  return { id: row.id, organizationId: row.organization_id, slug: row.slug, name: row.name, settings: fromJson(ProjectSettings, row.settings), createdAt: row.created_at }
 }
 
 export async function requireProject(db: Kysely<Schema>, idOrSlug: string): Promise<Project> {
@@ -18,11 +19,11 @@ export async function requireProject(db: Kysely<Schema>, idOrSlug: string): Prom
   return presentProject(row)
 }
 
-export async function createProject(trx: Trx, input: { id: string; slug: string; name?: string | undefined; settings?: ProjectSettingsPatch | undefined; now: number; correlationId: string }): Promise<Project> {
+export async function createProject(trx: Trx, input: { id: string; slug: string; name?: string | undefined; settings?: ProjectSettingsPatch | undefined; organizationId?: string | undefined; now: number; correlationId: string }): Promise<Project> {
   if (await projectByIdOrSlug(trx, input.slug)) throw new DomainError('name_taken', { kind: 'project', name: input.slug })
-  const row = { id: input.id, slug: input.slug, name: input.name ?? input.slug, settings: json(ProjectSettings.parse(input.settings ?? {})), created_at: input.now }
+  const row = { id: input.id, organization_id: input.organizationId ?? DEFAULT_ORGANIZATION_ID, slug: input.slug, name: input.name ?? input.slug, settings: json(ProjectSettings.parse(input.settings ?? {})), created_at: input.now }
   await insertProject(trx, row)
-  await appendEvents(trx, [{ type: 'project:created', projectId: row.id, subject: { kind: 'project', id: row.id }, correlationId: input.correlationId, data: { slug: row.slug, settings: fromJson(ProjectSettings, row.settings) } }])
+  await appendEvents(trx, [{ type: 'project:created', projectId: row.id, subject: { kind: 'project', id: row.id }, correlationId: input.correlationId, data: { slug: row.slug, organizationId: row.organization_id, settings: fromJson(ProjectSettings, row.settings) } }])
   return presentProject(row)
 }
 
