@@ -154,7 +154,7 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
     setProject: (trx, { projectId, patch, correlationId }) => changeProject(trx, projectId, { settings: patch }, correlationId),
   }
   approvals.onDecision('budget_breach', breachDecided(stopped))
-  registerProjects(context, (trx, about, change) => changingCeilings(trx, { approvals, stopped }, { kind: 'project', id: about.projectId, ...about }, change))
+  registerProjects(context, (trx, about, change) => changingCeilings(trx, { approvals, stopped }, { kind: 'project', id: about.projectId, ...about }, change), accounts.organizationId)
   registerBudgets(http, { db, approvals, stopped, project: (name) => requireProject(db.read, name) })
 
   const agentDefinition = async (name: string, version: number) => (await requireAgent(db.read, name, version)).definition

@@ -128,6 +128,8 @@ export interface Mailer {
 
 /** Offered by the accounts feature. */
 export interface Accounts {
+  /** Id of an organisation by id or slug. @throws DomainError `not_found` */
+  organizationId(db: Trx, idOrSlug: string): Promise<string>
   membershipsOf(userId: string): Promise<{ organizationId: string; role: Role }[]>
   /** Those that exist, in no order. */
   findUsers(ids: readonly string[]): Promise<{ id: string; email: string; name: string }[]>

@@ -37,7 +37,7 @@ export const listProjects = endpoint({
 })
 export const createProject = endpoint({
   method: 'POST', path: '/api/projects', access: ['admin'], tag: 'projects', status: 201, summary: 'Creates a project',
-  body: z.object({ slug: Slug, name: z.string().min(1).max(200).optional(), settings: ProjectSettingsPatch.optional() }), response: Project,
+  body: z.object({ slug: Slug, name: z.string().min(1).max(200).optional(), settings: ProjectSettingsPatch.optional(), /** By id or slug; `default` unless given. */ organizationId: z.string().max(80).optional() }), response: Project,
 })
 export const showProject = endpoint({
   method: 'GET', path: '/api/projects/:projectId', access: ['admin'], tag: 'projects', summary: 'Shows a project, by id or slug',

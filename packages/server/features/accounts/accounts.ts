@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import { DomainError } from '@swarm/core/errors.ts'
 import type { Context } from '../../context.ts'
 import { currentCorrelationId } from '../../correlation.ts'
 import type { Duty } from '../../coordinator/duty.ts'
@@ -67,6 +68,11 @@ export async function createAccounts(context: Context): Promise<AccountsFeature>
 
   const mailer = config.mail.smtpUrl ? createSmtpMailer(config.mail.smtpUrl, config.mail.from) : createOutbox(join(config.home, 'outbox'), config.mail.from)
   return {
+    organizationId: async (trx, idOrSlug) => {
+      const row = await trx.selectFrom('organizations').select('id').where((eb) => eb.or([eb('id', '=', idOrSlug), eb('slug', '=', idOrSlug)])).executeTakeFirst()
+      if (!row) throw new DomainError('not_found', { kind: 'organization', id: idOrSlug })
+      return row.id
+    },
     membershipsOf: async (userId) => (await membershipsOf(db.read, userId)).map(({ organizationId, role }) => ({ organizationId, role })),
     findUsers: async (ids) => (ids.length === 0 ? [] : db.read.selectFrom('users').select(['id', 'email', 'name']).where('id', 'in', ids).execute()),
     usersWithRole: async (organizationId, role) => db.read.selectFrom('members').innerJoin('users', 'users.id', 'members.user_id').select(['users.id', 'email', 'name'])
