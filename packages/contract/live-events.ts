@@ -12,7 +12,8 @@ import { MicroVmUsage } from './endpoints/runners.ts'
  *
  * After a subscription the server says `backfill`, sends what happened since the cursor, then says `live`. Keep the last
  * cursor seen: subscribing again with it continues without a gap and without a repeat. Rooms: `session:<id>`,
- * `ticket:<id>`, `project:<id>`, `tenant:default` for every event, and `vms` for what microVMs use.
+ * `ticket:<id>`, `project:<id>`, `tenant:<organisation id>` for every event of its projects (what is about no project goes to
+ * the default organisation, ORG-00000000), and `vms` for what microVMs use.
  */
 
 /** Types of events that live clients get; there are others in the log, for the server alone. */
@@ -36,7 +37,7 @@ export const LIVE_CLOSE_CODES = {
 
 export const HEARTBEAT_MS = 15_000
 
-export const Room = z.string().regex(/^(session|ticket|project):[A-Za-z0-9_-]{1,64}$|^tenant:default$|^vms$/, 'session:<id>, ticket:<id>, project:<id>, tenant:default or vms')
+export const Room = z.string().regex(/^(session|ticket|project|tenant):[A-Za-z0-9_-]{1,64}$|^vms$/, 'session:<id>, ticket:<id>, project:<id>, tenant:<organisation id> or vms')
 
 export const LiveSubscribe = z.strictObject({ subscribe: z.strictObject({ rooms: z.array(Room).min(1).max(100), cursor: z.string().max(200).nullable() }) })
 export type LiveSubscribe = z.infer<typeof LiveSubscribe>
@@ -61,9 +62,9 @@ export const LiveMessage = z.discriminatedUnion('type', [
 ])
 export type LiveMessage = z.infer<typeof LiveMessage>
 
-/** The rooms that an event is sent to: its project, its subject, and the session and ticket that its data names. */
-export function roomsOf(event: Pick<LiveEvent, 'projectId' | 'subject' | 'data'>): string[] {
-  const rooms = new Set(['tenant:default'])
+/** The rooms that an event is sent to: the organisation of its project, its project, its subject, and the session and ticket that its data names. */
+export function roomsOf(event: Pick<LiveEvent, 'projectId' | 'subject' | 'data'>, organizationId: string): string[] {
+  const rooms = new Set([`tenant:${organizationId}`])
   if (event.projectId !== null) rooms.add(`project:${event.projectId}`)
   if (event.subject.kind === 'ticket' || event.subject.kind === 'session') rooms.add(`${event.subject.kind}:${event.subject.id}`)
   const { ticketId, sessionId } = event.data

@@ -5,6 +5,7 @@ import type { Context } from '../context.ts'
 import { compareCursors, type EventPage, type StoredEvent } from '../events/events.ts'
 import { verifyPrincipal, type Principal } from '../http/tokens.ts'
 import { LIVE_FILTER, type Hub } from './hub.ts'
+import type { Tenants } from './tenants.ts'
 import type { UsageFeed } from './usage-feed.ts'
 
 /** A client with more than this waiting to be sent is cut. */
@@ -12,7 +13,7 @@ const MOST_BUFFERED_BYTES = 1024 * 1024
 const FIRST_MESSAGE_MS = 10_000
 const BACKFILL_PAGE = 200
 
-type Deps = Pick<Context, 'db' | 'events' | 'logger' | 'metrics'> & { readonly hub: Hub; readonly usage: UsageFeed }
+type Deps = Pick<Context, 'db' | 'events' | 'logger' | 'metrics'> & { readonly hub: Hub; readonly usage: UsageFeed; readonly tenants: Tenants }
 
 interface Subscription {
   readonly rooms: ReadonlySet<string>
@@ -52,7 +53,7 @@ export function serveConnection(socket: WebSocket, principal: Principal | null, 
   }
 
   const unlisten = hub.listen((page) => {
-    if (subscription?.phase === 'live') deliver(subscription, page, sendText)
+    if (subscription?.phase === 'live') deliver(subscription, page, deps.tenants, sendText)
     else subscription?.waiting.push(page)
   })
 
@@ -71,14 +72,14 @@ export function serveConnection(socket: WebSocket, principal: Principal | null, 
     for (let more = request.cursor !== null; more && !mine.abort.signal.aborted;) {
       // The hub's pages so far lie before the end of this read, or the read is full and there is another one.
       mine.waiting.length = 0
-      const page = await deps.events.read(mine.cursor, BACKFILL_PAGE, LIVE_FILTER)
-      deliver(mine, page, sendText)
+      const page = await deps.tenants.know(await deps.events.read(mine.cursor, BACKFILL_PAGE, LIVE_FILTER))
+      deliver(mine, page, deps.tenants, sendText)
       more = page.events.length === BACKFILL_PAGE
       if (socket.bufferedAmount > MOST_BUFFERED_BYTES / 2) await drained(socket, mine.abort.signal)
     }
     if (mine.abort.signal.aborted) return
     // A client that comes from another replica may be ahead of this one's hub: deliver skips up to its cursor.
-    for (const page of mine.waiting.splice(0)) deliver(mine, page, sendText)
+    for (const page of mine.waiting.splice(0)) deliver(mine, page, deps.tenants, sendText)
     mine.phase = 'live'
     send({ type: 'phase', phase: 'live', cursor: mine.cursor })
     if (mine.rooms.has('vms') && socket.readyState === socket.OPEN) unlistenUsage = deps.usage.listen((items) => { send({ type: 'vm_usage', items }) })
@@ -115,11 +116,11 @@ export function serveConnection(socket: WebSocket, principal: Principal | null, 
 }
 
 /** Sends what of a page is new to this subscription and in its rooms, and moves its cursor past the page. */
-function deliver(subscription: Subscription, page: EventPage, send: (text: string) => void): void {
+function deliver(subscription: Subscription, page: EventPage, tenants: Tenants, send: (text: string) => void): void {
   for (const event of page.events) {
     if (compareCursors(event.cursor, subscription.cursor) <= 0) continue
     subscription.cursor = event.cursor
-    if (roomsOf(event).some((room) => subscription.rooms.has(room))) send(textOf(event))
+    if (roomsOf(event, tenants.of(event.projectId)).some((room) => subscription.rooms.has(room))) send(textOf(event))
   }
   if (compareCursors(page.cursor, subscription.cursor) > 0) subscription.cursor = page.cursor
 }

@@ -1,6 +1,7 @@
 import { LIVE_EVENT_TYPES } from '@swarm/contract/live-events.ts'
 import type { Context } from '../context.ts'
 import type { EventPage } from '../events/events.ts'
+import type { Tenants } from './tenants.ts'
 
 /** One reader of the log for all live connections of this process: a commit costs one query, not one per client. */
 export interface Hub extends AsyncDisposable {
@@ -13,7 +14,7 @@ export interface Hub extends AsyncDisposable {
 export const LIVE_FILTER = { types: LIVE_EVENT_TYPES }
 const RESTART_MS = 1_000
 
-export async function createHub({ events, logger, stopping }: Pick<Context, 'events' | 'logger' | 'stopping'>): Promise<Hub> {
+export async function createHub({ events, logger, stopping }: Pick<Context, 'events' | 'logger' | 'stopping'>, tenants: Tenants): Promise<Hub> {
   const listeners = new Set<(page: EventPage) => void>()
   const closing = new AbortController()
   const signal = AbortSignal.any([closing.signal, stopping])
@@ -23,6 +24,7 @@ export async function createHub({ events, logger, stopping }: Pick<Context, 'eve
     while (!signal.aborted) {
       try {
         for await (const page of events.followPages(cursor, signal, LIVE_FILTER)) {
+          await tenants.know(page)
           cursor = page.cursor
           for (const listener of listeners) listener(page)
         }

@@ -46,7 +46,7 @@ eachDialect((dialect, make) => {
     using all = await connect(server)
     tickets.subscribe(['ticket:T1', 'session:S1'], null)
     project.subscribe(['project:PRJ-1'], null)
-    all.subscribe(['tenant:default'], null)
+    all.subscribe(['tenant:ORG-00000000'], null)
     for (const client of [tickets, project, all]) await expect.poll(isLive(client)).toBe(true)
     await append(server,
       event('T1'), event('T2'), event('T3', { projectId: 'PRJ-2' }), event('C1', { subject: { kind: 'change', id: 'C1' }, type: 'change:created', data: { ticketId: 'T1' } }),
@@ -54,6 +54,23 @@ eachDialect((dialect, make) => {
     await expect.poll(() => all.seen()).toEqual(['T1', 'T2', 'T3', 'C1', 'S1', 'last'])
     await expect.poll(() => project.seen()).toEqual(['T1', 'T2', 'C1', 'last'])
     await expect.poll(() => tickets.seen()).toEqual(['T1', 'C1', 'S1'])
+  })
+
+  test('an organisation gets the events of its projects, and none of another', async () => {
+    await using place = await make()
+    await using server = await start(place)
+    await server.context.db.write((trx) => trx.insertInto('projects').values({ id: 'PRJ-9', slug: 'theirs', name: 'theirs', settings: '{}', organization_id: 'ORG-9', created_at: 1 }).execute())
+    using ours = await connect(server)
+    using theirs = await connect(server)
+    ours.subscribe(['tenant:ORG-00000000'], null)
+    theirs.subscribe(['tenant:ORG-9'], null)
+    for (const client of [ours, theirs]) await expect.poll(isLive(client)).toBe(true)
+    await append(server, event('ours'), event('theirs', { projectId: 'PRJ-9' }), event('all', { projectId: null }), event('last', { projectId: 'PRJ-9' }))
+    await expect.poll(() => theirs.seen()).toEqual(['theirs', 'last'])
+    await expect.poll(() => ours.seen()).toEqual(['ours', 'all'])
+    using late = await connect(server)
+    late.subscribe(['tenant:ORG-9'], (await server.context.events.read(null, 1)).cursor)
+    await expect.poll(() => late.seen()).toEqual(['theirs', 'last'])
   })
 
   test('a client that comes back with its cursor misses nothing and gets nothing twice, while others write', async () => {
@@ -69,7 +86,7 @@ eachDialect((dialect, make) => {
       using first = await connect(server)
       const { cursor: beginning } = await server.context.events.read(null, 1)
       // From the very beginning: the position before the first event is that of an empty log.
-      first.subscribe(['tenant:default'], beginning)
+      first.subscribe(['tenant:ORG-00000000'], beginning)
       await expect.poll(() => first.seen().length, { timeout: 10_000 }).toBeGreaterThan(50)
       first.socket.terminate()
       await first.closed
@@ -79,7 +96,7 @@ eachDialect((dialect, make) => {
     }
     for (let round = 0; round < 3; round += 1) {
       using again = await connect(server)
-      again.subscribe(['tenant:default'], cursor)
+      again.subscribe(['tenant:ORG-00000000'], cursor)
       const wanted = Math.min(total - 10, seen.length + 100)
       await expect.poll(() => seen.length + again.seen().length, { timeout: 20_000 }).toBeGreaterThanOrEqual(wanted)
       again.socket.terminate()
@@ -89,7 +106,7 @@ eachDialect((dialect, make) => {
     }
     await writing
     using last = await connect(server)
-    last.subscribe(['tenant:default'], cursor)
+    last.subscribe(['tenant:ORG-00000000'], cursor)
     await expect.poll(() => seen.length + last.seen().length, { timeout: 20_000 }).toBeGreaterThanOrEqual(total - 1)
     seen.push(...last.seen())
     const first = Number(seen[0])
@@ -101,7 +118,7 @@ eachDialect((dialect, make) => {
     await using server = await start(place)
     const { ticket } = await server.admin.call(createLiveTicket)
     using client = await connect(server, { ticket })
-    client.subscribe(['tenant:default'], null)
+    client.subscribe(['tenant:ORG-00000000'], null)
     await expect.poll(isLive(client)).toBe(true)
     await expect(connect(server, { ticket })).rejects.toThrow('401')
     await expect(connect(server, { ticket: server.adminToken })).rejects.toThrow('401')
@@ -118,9 +135,9 @@ eachDialect((dialect, make) => {
     await using place = await make()
     const server = await start(place)
     using client = await connect(server)
-    client.subscribe(['tenant:default'], 'nonsense')
+    client.subscribe(['tenant:ORG-00000000'], 'nonsense')
     await expect.poll(() => client.messages).toMatchObject([{ type: 'error', error: { code: 'invalid_input' } }])
-    client.subscribe(['tenant:default'], null)
+    client.subscribe(['tenant:ORG-00000000'], null)
     await expect.poll(isLive(client)).toBe(true)
     using broken = await connect(server)
     broken.socket.send('{"subscribe":{"rooms":["everything"],"cursor":null}}')
@@ -134,8 +151,8 @@ eachDialect((dialect, make) => {
     await using server = await start(place)
     using slow = await connect(server)
     using quick = await connect(server)
-    slow.subscribe(['tenant:default'], null)
-    quick.subscribe(['tenant:default'], null)
+    slow.subscribe(['tenant:ORG-00000000'], null)
+    quick.subscribe(['tenant:ORG-00000000'], null)
     await expect.poll(isLive(slow)).toBe(true)
     await expect.poll(isLive(quick)).toBe(true)
     slow.socket.pause()

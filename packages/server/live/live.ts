@@ -6,6 +6,7 @@ import { register } from '../http/register.ts'
 import { mintToken } from '../http/tokens.ts'
 import { serveConnection } from './connection.ts'
 import { createHub } from './hub.ts'
+import { createTenants } from './tenants.ts'
 import { createUsageFeed } from './usage-feed.ts'
 
 const TICKET_LIFE_MS = 30_000
@@ -14,7 +15,8 @@ const TICKET_LIFE_MS = 30_000
 export async function registerLive(context: Context): Promise<AsyncDisposable> {
   const { db, http, clock } = context
   await using started = new AsyncDisposableStack()
-  const hub = started.use(await createHub(context))
+  const tenants = createTenants(db)
+  const hub = started.use(await createHub(context, tenants))
   const usage = started.use(createUsageFeed(context))
 
   register(http, createLiveTicket, async () => {
@@ -24,7 +26,7 @@ export async function registerLive(context: Context): Promise<AsyncDisposable> {
   })
 
   http.app.get(LIVE_PATH, { websocket: true, config: { access: ['admin'] } }, (socket, request) => {
-    serveConnection(socket, request.principal.kind === 'live' ? null : request.principal, { ...context, hub, usage })
+    serveConnection(socket, request.principal.kind === 'live' ? null : request.principal, { ...context, hub, usage, tenants })
   })
   context.stopping.addEventListener('abort', () => {
     for (const client of http.app.websocketServer.clients) client.close(LIVE_CLOSE_CODES.stopping, 'the server is stopping')
