@@ -56,6 +56,7 @@ export const Settings = z.strictObject({
   host: setting(z.string().min(1).default('127.0.0.1'), 'SWARM_HOST', 'Address that the server listens on'),
   port: setting(z.number().int().min(0).max(65_535).default(8080), 'SWARM_PORT', 'Port that the server listens on; 0 = any free one', number),
   databaseUrl: setting(secret(), ['SWARM_DATABASE_URL', 'DATABASE_URL'], 'postgres://… ; SQLite in the home folder unless given'),
+  publicUrl: setting(z.url({ protocol: /^https?$/ }).optional(), 'SWARM_PUBLIC_URL', 'Address under which people reach this server, for links in mails and sign-in; http://<host>:<port> unless given'),
   logLevel: setting(z.enum(['trace', 'debug', 'info', 'warn', 'error']).default('info'), 'SWARM_LOG_LEVEL', 'Least level that is logged'),
   logTo: setting(z.enum(['file', 'stdout']).default('file'), 'SWARM_LOG_TO', 'logs/server.log in the home folder, or standard output'),
   model: z.strictObject({
@@ -95,8 +96,25 @@ export const Settings = z.strictObject({
       anonymous: setting(positive.default(300), 'SWARM_RATE_ANONYMOUS', 'Requests a minute of one address without credentials', number),
       admin: setting(positive.default(1_200), 'SWARM_RATE_ADMIN', 'Requests a minute of one admin token', number),
       runner: setting(positive.default(60_000), 'SWARM_RATE_RUNNER', 'Requests a minute of one runner', number),
+      user: setting(positive.default(1_200), 'SWARM_RATE_USER', 'Requests a minute of one session or API key of a user', number),
       attempt: setting(positive.default(6_000), 'SWARM_RATE_ATTEMPT', 'Requests a minute of one attempt', number),
     }).prefault({}),
+  }).prefault({}),
+  accounts: z.strictObject({
+    registration: setting(z.enum(['open', 'invite', 'closed']).default('invite'), 'SWARM_REGISTRATION', 'Who gets an account: open = whoever reads mail at the address given, invite = who is invited, closed = nobody'),
+    sessionDays: setting(positive.max(365).default(14), 'SWARM_SESSION_DAYS', 'A session ends when it was not used for so many days', number),
+    secret: setting(z.string().min(32).transform((value) => new Secret(value)).optional(), 'SWARM_ACCOUNTS_SECRET', 'What cookies and second factors are protected with; made into keys/accounts of the home folder unless given (replicas share one)'),
+    github: z.strictObject({
+      clientId: setting(z.string().min(1).optional(), 'SWARM_GITHUB_CLIENT_ID', 'OAuth app that people sign in with; without it there is no sign-in with GitHub'),
+      clientSecret: setting(secret(), 'SWARM_GITHUB_CLIENT_SECRET', 'Secret of that app'),
+      clientSecretFile: setting(z.string().min(1).optional(), 'SWARM_GITHUB_CLIENT_SECRET_FILE', 'File that holds it instead'),
+      baseUrl: setting(z.url().default('https://github.com'), 'SWARM_GITHUB_BASE_URL', 'GitHub, or the address of a GitHub Enterprise Server'),
+      apiUrl: setting(z.url().optional(), 'SWARM_GITHUB_API_URL', 'Its API; api.github.com, or <baseUrl>/api/v3, unless given'),
+    }).prefault({}),
+  }).prefault({}),
+  mail: z.strictObject({
+    smtpUrl: setting(secret(), 'SWARM_SMTP_URL', 'smtp(s)://user:password@host:port that mail is sent through; without it each mail is a file in <home>/outbox'),
+    from: setting(z.string().min(3).max(200).default('Swarm <swarm@localhost>'), 'SWARM_MAIL_FROM', 'Sender of mails'),
   }).prefault({}),
   retention: z.strictObject({
     blobDays: setting(z.number().int().min(0).default(90), 'SWARM_RETENTION_BLOB_DAYS', 'Model calls, transcripts and outputs of ended work are kept so many days; 0 = for ever', number),

@@ -5,7 +5,7 @@ const ALPHABET = '0123456789ABCDEFGHJKMNPQRSTVWXYZ'
 export const ID_PREFIXES = {
   project: 'PRJ', repository: 'REP', session: 'SES', ticket: 'TKT', attempt: 'ATT', runner: 'RUN', vm: 'VM', agent: 'AGT',
   approval: 'APR', question: 'QST', change: 'CHG', check: 'CHK', call: 'CAL', token: 'TOK', batch: 'BAT', replay: 'RPL', operation: 'OPN',
-  user: 'USR', organization: 'ORG', invitation: 'INV', secret: 'SEC', comment: 'CMT', review: 'RVW', notification: 'NTF', view: 'VIW', audit: 'AUD',
+  user: 'USR', organization: 'ORG', invitation: 'INV', login: 'LGN', mail: 'MAI', secret: 'SEC', comment: 'CMT', review: 'RVW', notification: 'NTF', view: 'VIW', audit: 'AUD',
 } as const
 
 export type IdKind = keyof typeof ID_PREFIXES

@@ -61,7 +61,7 @@ export async function createServer(config: Config, options: ServerOptions = {}):
 
   const clock = options.clock ?? Date.now
   const http = started.use(await createHttp({
-    host: config.host, port: config.port, trustedProxies: config.trustedProxies, version: VERSION,
+    host: config.host, port: config.port, publicUrl: config.publicUrl, trustedProxies: config.trustedProxies, version: VERSION,
     bodyLimitBytes: config.http.bodyLimitBytes, closeDeadlineMs: config.http.closeDeadlineMs,
     rateLimits: { ...config.http.ratePerMinute, check: config.http.ratePerMinute.attempt, live: config.http.ratePerMinute.anonymous },
   }, { db, logger, metrics }))

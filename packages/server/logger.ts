@@ -4,7 +4,7 @@ import { knownCorrelationId } from './correlation.ts'
 
 export type { Logger }
 
-const REDACTED_KEYS = ['authorization', 'cookie', 'token', 'apiKey', 'password', 'secret', 'x-api-key']
+const REDACTED_KEYS = ['authorization', 'cookie', 'token', 'apiKey', 'password', 'set-cookie', 'secret', 'x-api-key']
 const SECRETS = /swarm_[a-z]+_[A-Za-z0-9_-]{43}|sk-ant-[A-Za-z0-9_-]{8,}|(?<=:\/\/[^\s:/@"]*:)[^\s@"]+(?=@)/g
 
 /** Where lines go: a file of bounded size, or stdout. */

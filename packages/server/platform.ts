@@ -6,6 +6,7 @@ import { mergePrices } from '@swarm/core/budgets/prices.ts'
 import { analysisText } from '@swarm/core/design/analysis.ts'
 import type { Context } from './context.ts'
 import { startCoordinator } from './coordinator/coordinator.ts'
+import { createAccounts } from './features/accounts/accounts.ts'
 import { ensureDefaultAgents, registerAgents } from './features/agents/agents.ts'
 import { findAgent, listAgents, requireAgent } from './features/agents/service.ts'
 import { registerApprovals } from './features/approvals/approvals.ts'
@@ -76,6 +77,7 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
     cpu: config.vm.vcpus, memoryMb: config.vm.memoryMb, diskMb: config.vm.scratchMb, minutes: 30, egressBytes: DEFAULT_EGRESS_BYTES, pids: DEFAULT_PIDS, outputBytes: DEFAULT_OUTPUT_BYTES,
   }
 
+  const accounts = await createAccounts(context)
   registerAgents(context)
   registerRunners(context)
   const vms = createVms(context, { recordPause, recordVm, bootOf: async (trx, id) => (await requireRunner(trx, id)).bootId, runnerName: async (id) => (await requireRunner(db.read, id)).name })
@@ -217,7 +219,7 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
         return filesOfCommits(path, `refs/heads/${defaultBranch}`, commits)
       },
     }),
-    approvalTimes, ...vms.duties, ...checks.duties, ...changes.duties, completionDuty({ db, design }), deadCallsDuty(gateway), evidence.duty,
+    approvalTimes, ...vms.duties, ...checks.duties, ...changes.duties, completionDuty({ db, design }), ...accounts.duties, deadCallsDuty(gateway), evidence.duty,
     retentionDuty({
       db, blobs, now: clock, rules: config.retention, pathOf: ({ projectSlug, slug }) => repositories.pathOf({ project_slug: projectSlug, slug }),
       onRemoved: (removed) => { logger.info(removed, 'retention: removed what is old') },

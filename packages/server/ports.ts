@@ -1,5 +1,6 @@
 import type { AttemptEvidence } from '@swarm/contract/agent-protocol.ts'
 import type { CheckWork, FailureClass, Stop, Work, WorkKey } from '@swarm/contract/runner-protocol.ts'
+import type { Role } from '@swarm/core/policy/actions.ts'
 import type { PlannedFile } from '@swarm/core/checks/image.ts'
 import type { Trx } from './db/unit.ts'
 
@@ -120,4 +121,20 @@ export interface CheckSource extends WorkSource<CheckWork> {
   recordStatus(trx: Trx, runnerId: string, report: { id: string; fence: number; sequence: number; vmId?: string | undefined }): Promise<boolean>
   complete(trx: Trx, runnerId: string, input: { id: string; fence: number; passed: boolean; results: unknown[] }): Promise<void>
   fail(trx: Trx, runnerId: string, input: { id: string; fence: number; failureClass: FailureClass; reason: string; message: string }): Promise<void>
+}
+
+/** Sends one mail of plain text: by SMTP, or into a folder (integrations/mailers). The same id is the same mail: its Message-ID is made from it. */
+export interface Mailer {
+  send(mail: { readonly id: string; readonly to: string; readonly subject: string; readonly text: string }): Promise<void>
+}
+
+/** Offered by the accounts feature. */
+export interface Accounts {
+  /** Id of an organisation by id or slug. @throws DomainError `not_found` */
+  organizationId(db: Trx, idOrSlug: string): Promise<string>
+  membershipsOf(userId: string): Promise<{ organizationId: string; role: Role }[]>
+  /** Those that exist, in no order. */
+  findUsers(ids: readonly string[]): Promise<{ id: string; email: string; name: string }[]>
+  /** Users of an organisation with exactly this role who are not disabled. */
+  usersWithRole(organizationId: string, role: Role): Promise<{ id: string; email: string; name: string }[]>
 }

@@ -10,12 +10,14 @@
  *   agent       agents, through the runner that carries them
  */
 export const ACTIONS = {
+  'account:secure': { group: 'own', on: 'account', summary: 'change how an account that is not your own is protected' },
   'account:use': { group: 'own', on: 'account', summary: 'use an account that is not your own' },
 
   'organization:read': { group: 'read', on: 'organization', summary: 'see an organisation and its members' },
   'organization:update': { group: 'administer', on: 'organization', summary: 'rename an organisation' },
   'organization:members': { group: 'administer', on: 'organization', summary: 'invite, remove and give roles to members' },
-  'organization:create': { group: 'install', on: 'installation', summary: 'create an organisation' },
+  'organization:leave': { group: 'read', on: 'organization', summary: 'leave an organisation' },
+  'organization:create': { group: 'own', on: 'installation', summary: 'create an organisation' },
 
   'project:read': { group: 'read', on: 'project', summary: 'see a project' },
   'project:create': { group: 'administer', on: 'organization', summary: 'create a project' },
@@ -84,7 +86,10 @@ export type ResourceKind = (typeof ACTIONS)[Action]['on']
 export const ACTION_NAMES = Object.keys(ACTIONS) as [Action, ...Action[]]
 export const ACTION_GROUPS = ['read', 'work', 'administer', 'install', 'own', 'agent'] as const satisfies readonly ActionGroup[]
 
-/** Roles in an organisation and in a project, the weakest first: each has what those before it have. */
+/** The organisation that exists from the first start on; what belongs to none of its own belongs to it. */
+export const DEFAULT_ORGANIZATION_ID = 'ORG-00000000'
+
+/** Roles in an organisation and in a project, the weakest first: each has what those before it have. Beside them a user may be `super_admin` of the whole installation. */
 export const ROLES = ['viewer', 'developer', 'admin'] as const
 export type Role = (typeof ROLES)[number]
 /** Roles that a member of a single project may have there. */
@@ -93,7 +98,7 @@ export type ProjectRole = (typeof PROJECT_ROLES)[number]
 
 /**
  * Whether an API key with these scopes may ask for an action at all. A scope is the name of an action, `<resource>:*`, a
- * group, or `*`. What its user may not do, a key may not do either.
+ * group, or `*`. What its user may not do, a key may not do either, and it never reaches what protects the account itself.
  */
 export function scopeCovers(scopes: readonly string[], action: Action): boolean {
   const [resource] = action.split(':')

@@ -170,5 +170,5 @@ function entitiesOf(subject: Subject, action: Action, resource: Resource): { pri
 
 /** Whether it is something that a policy about an action of this group is asked about before it happens, and written down. */
 export function isRecorded(action: Action): boolean {
-  return ACTIONS[action].group !== 'read' && ACTIONS[action].group !== 'own'
+  return ACTIONS[action].group !== 'read' && !['account:use', 'system:read', 'live:connect'].includes(action)
 }

@@ -22,8 +22,6 @@ type Db = Kysely<Schema>
 /** Its resource by an id out of a request, or null when there is none. */
 type Resolver = (db: Db, id: string) => Promise<Resource | null>
 
-/** The organisation that a new installation begins with. */
-export const DEFAULT_ORGANIZATION_ID = 'ORG-00000000'
 export const INSTALLATION: Resource = { kind: 'installation', id: 'installation', organizationId: null, projectId: null }
 export const accountOf = (userId: string): Resource => ({ kind: 'account', id: userId, organizationId: null, projectId: null })
 

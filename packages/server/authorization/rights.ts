@@ -11,15 +11,17 @@ type Db = Kysely<Schema>
 /** Event of a change of what somebody may do. */
 export const RIGHTS_CHANGED = 'rights:changed'
 
+const NOTHING: Rights = { superAdmin: false, organizations: new Map(), projects: new Map() }
 const EVERYTHING: Rights = { superAdmin: true, organizations: new Map(), projects: new Map() }
 
-/** What a user is allowed by now; nothing for one that is not there. */
+/** What a user is allowed by now; nothing for one that is not there or was locked. */
 export async function rightsOf(db: Db, userId: string): Promise<Rights> {
-  const user = await db.selectFrom('users').select('role').where('id', '=', userId).executeTakeFirst()
+  const user = await db.selectFrom('users').select(['super_admin', 'disabled_at']).where('id', '=', userId).executeTakeFirst()
+  if (!user || user.disabled_at !== null) return NOTHING
   const organizations = await db.selectFrom('members').select(['organization_id', 'role']).where('user_id', '=', userId).execute()
   const projects = await db.selectFrom('project_members').select(['project_id', 'role']).where('user_id', '=', userId).execute()
   return {
-    superAdmin: user?.role === 'super_admin',
+    superAdmin: user.super_admin === 1,
     organizations: new Map(organizations.map((row) => [row.organization_id, row.role as Role])),
     projects: new Map(projects.map((row) => [row.project_id, row.role as ProjectRole])),
   }

@@ -6,9 +6,10 @@ import type { Generated } from 'kysely'
  */
 
 export interface ProjectsTable {
-  id: string; organization_id: Generated<string>; slug: string; name: string
+  id: string; slug: string; name: string
   /** Project settings (contract/endpoints/projects.ts ProjectSettings). */
   settings: string
+  organization_id: Generated<string>
   created_at: number
 }
 export interface RepositoriesTable {
@@ -239,6 +240,58 @@ export interface BudgetThresholdsTable { kind: string; id: string; unit: string;
 export interface TokensTable {
   id: string; kind: string; subject_id: string; hash: string; fence: number | null
   expires_at: number | null; revoked_at: number | null; created_at: number
+  /** Of API keys: what their user calls them, JSON string[] of scopes, when they were last used, to the minute, and the key that took their place. */
+  name: string | null; scopes: string | null; last_used_at: number | null; replaced_by: string | null
+}
+/** Columns of users, sessions, credentials, verifications, two_factors and device_codes are as better-auth's models want them (features/accounts/storage.ts). */
+export interface UsersTable {
+  id: string; email: string; name: string; image: string | null
+  email_verified: number
+  /** 1: may do everything in this installation. */
+  super_admin: number
+  two_factor_enabled: number
+  /** Neither signs in nor is let in with what they have. */
+  disabled_at: number | null
+  created_at: number; updated_at: number
+}
+/** `token_hash`: SHA-256 of the token in the cookie; the token itself is kept nowhere. `seen_at`: last use, to the hour. */
+export interface UserSessionsTable { id: string; user_id: string; token_hash: string; ip_address: string | null; user_agent: string | null; expires_at: number; seen_at: number; created_at: number; updated_at: number }
+/** A way in: `credential` with the hash of the password, or an account elsewhere, whose tokens are not kept. */
+export interface UserCredentialsTable {
+  id: string; user_id: string; provider_id: string; account_id: string; issuer: string | null; password: string | null
+  access_token: string | null; refresh_token: string | null; id_token: string | null; scope: string | null
+  access_token_expires_at: number | null; refresh_token_expires_at: number | null
+  created_at: number; updated_at: number
+}
+/** Short-lived secrets under a hashed name: links of resets, states of OAuth, challenges of second factors. */
+export interface VerificationsTable { id: string; identifier: string; value: string; expires_at: number; created_at: number; updated_at: number }
+/** Secret and backup codes are encrypted with the secret of accounts. */
+export interface TwoFactorsTable { id: string; user_id: string; secret: string; backup_codes: string; verified: number; failed_verification_count: number; locked_until: number | null }
+/** Requests of devices (RFC 8628); `device_code` is a hash. */
+export interface DeviceCodesTable {
+  id: string; device_code: string; user_code: string; status: string; user_id: string | null; client_id: string | null; scope: string | null
+  expires_at: number; last_polled_at: number | null; polling_interval: number | null
+}
+export interface OrganizationsTable { id: string; slug: string; name: string; created_at: number }
+/** Roles: core/accounts/roles.ts. */
+export interface MembersTable { organization_id: string; user_id: string; role: string; created_at: number }
+/** Links that make an account, or a member of somebody who has one. */
+export interface InvitationsTable {
+  id: string
+  /** setup: the first super_admin; invitation: a member; registration: an account, for whoever reads mail at that address. */
+  kind: string
+  token_hash: string; email: string | null; organization_id: string | null; role: string | null
+  invited_by: string; expires_at: number; created_at: number
+  accepted_at: number | null; accepted_by: string | null; revoked_at: number | null
+}
+/** Failed tries (core/accounts/guessing.ts); `subject` is a keyed hash of an e-mail or network address. */
+export interface GuessesTable { kind: string; subject: string; failures: number; last_at: number }
+/** Mails to send; what they say is made when they are sent, so that no secret waits here. */
+export interface MailsTable {
+  id: string; kind: string; recipient: string; data: string
+  /** queued | sent | dropped (nobody has that address) | failed */
+  state: string
+  tries: number; next_try_at: number; failure: string | null; correlation_id: string; created_at: number; ended_at: number | null
 }
 export interface EventsTable {
   seq: Generated<number>; type: string; project_id: string | null; subject_kind: string; subject_id: string
@@ -279,7 +332,8 @@ export interface Schema {
   merge_entries: MergeEntriesTable; merge_batches: MergeBatchesTable; merge_queues: MergeQueuesTable
   model_calls: ModelCallsTable; tokens: TokensTable; budget_ceilings: BudgetCeilingsTable; budget_thresholds: BudgetThresholdsTable
   evidence_bundles: EvidenceBundlesTable; evidence_keys: EvidenceKeysTable; attempt_recordings: AttemptRecordingsTable
-  users: { id: string; role: string; name: string; email: string }; organizations: { id: string; slug: string }; members: { organization_id: string; user_id: string; role: string }
   project_members: ProjectMembersTable; policies: PoliciesTable; idempotency_keys: IdempotencyKeysTable; audit_entries: AuditEntriesTable; audit_outcomes: AuditOutcomesTable
+  users: UsersTable; user_sessions: UserSessionsTable; user_credentials: UserCredentialsTable; verifications: VerificationsTable; two_factors: TwoFactorsTable; device_codes: DeviceCodesTable
+  organizations: OrganizationsTable; members: MembersTable; invitations: InvitationsTable; guesses: GuessesTable; mails: MailsTable
   events: EventsTable; meta: MetaTable
 }

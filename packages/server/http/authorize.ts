@@ -1,10 +1,10 @@
 import type { On } from '@swarm/contract/endpoint.ts'
 import { DomainError } from '@swarm/core/errors.ts'
-import type { Action } from '@swarm/core/policy/actions.ts'
+import { DEFAULT_ORGANIZATION_ID, type Action } from '@swarm/core/policy/actions.ts'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { recordOutcome } from '../authorization/audit.ts'
 import type { Authorization } from '../authorization/authorization.ts'
-import { accountOf, DEFAULT_ORGANIZATION_ID, INSTALLATION, type Resource, RESOLVERS, type ResolverName } from '../authorization/resources.ts'
+import { accountOf, INSTALLATION, type Resource, RESOLVERS, type ResolverName } from '../authorization/resources.ts'
 import { isPerson } from '../authorization/rights.ts'
 import type { Database } from '../db/database.ts'
 

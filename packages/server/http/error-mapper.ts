@@ -59,6 +59,8 @@ export function sendError(error: unknown, request: FastifyRequest, reply: Fastif
     if (left) request.log.info('the client left before its request was answered')
     else request.log.error({ err: cause ?? domain, code: domain.code }, domain.message)
   }
+  const { retryAfterSeconds } = domain.details
+  if (domain.status === 429 && typeof retryAfterSeconds === 'number') reply.header('retry-after', retryAfterSeconds)
   if (domain.code === 'unauthenticated') {
     // git asks its user for a password only when it is offered Basic.
     reply.header('www-authenticate', request.url.startsWith('/git/') ? 'Basic realm="swarm"' : 'Bearer realm="swarm"')

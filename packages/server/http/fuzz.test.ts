@@ -86,7 +86,7 @@ test('every route that is registered answers any input with no fault of ours, in
         const value = (params as Record<string, unknown>)[name]
         return how === 3 ? '%zz' : encodeURIComponent((typeof value === 'string' ? value : JSON.stringify(value) ?? '').toWellFormed()) || '-'
       })
-      const search = new URLSearchParams(Object.entries(query as Record<string, unknown>).map(([key, value]) => [key, (typeof value === 'string' ? value : JSON.stringify(value)).toWellFormed()]))
+      const search = new URLSearchParams(Object.fromEntries(Object.entries(query as Record<string, unknown>).map(([key, value]) => [key, (typeof value === 'string' ? value : JSON.stringify(value)).toWellFormed()])))
       const raw = payload === undefined ? undefined : how === 0 ? '{"half":' : WAITS.has(path) ? JSON.stringify({ ...payload as object, waitMs: 0 }) : JSON.stringify(payload)
       const answer = await fetch(`${server.url}${url}?${search}`, {
         method, signal: AbortSignal.timeout(8_000),

@@ -10,7 +10,7 @@ import type { Database } from '../db/database.ts'
 import type { Logger } from '../logger.ts'
 import type { Metrics } from '../metrics.ts'
 import { createAuthorization, type Authorization } from '../authorization/authorization.ts'
-import { addAuthentication, type RateLimits } from './authenticate.ts'
+import { addAuthentication, type RateLimits, type UserDoor } from './authenticate.ts'
 import { addAuthorization } from './authorize.ts'
 import { sendError } from './error-mapper.ts'
 import { newId } from '../ids.ts'
@@ -27,17 +27,21 @@ export interface HttpConfig {
   /** Addresses or ranges of front proxies whose X-Forwarded-* is believed. */
   readonly trustedProxies: readonly string[]
   readonly version: string
+  /** Address under which people reach this server; its own unless given. */
+  readonly publicUrl?: string | undefined
   /** Requests that still run this long after the close began are cut, ms. */
   readonly closeDeadlineMs: number
 }
 
 export interface RegisteredRoute { readonly method: string, readonly url: string }
 
-export interface Http extends AsyncDisposable {
+export interface Http extends AsyncDisposable, UserDoor {
   readonly app: FastifyInstance
   readonly authorization: Authorization
   /** Every route that was registered, each method by itself, HEAD included. */
   readonly routes: readonly RegisteredRoute[]
+  /** Address under which people reach this server, without a slash at its end. */
+  publicUrl(): string
   /** Starts to listen. @returns the URL. @throws DomainError `port_in_use` */
   listen(): Promise<string>
 }
@@ -93,7 +97,8 @@ export async function createHttp(config: HttpConfig, deps: { db: Database, logge
   await app.register(rateLimit, { global: false })
   // Before authentication: its hooks close the sockets of refused upgrades, which nobody else would.
   await app.register(websocket, { options: { maxPayload: 64 * 1024 } })
-  addAuthentication(app, db, config.rateLimits)
+  const users: UserDoor = {}
+  addAuthentication(app, db, config.rateLimits, users, config.publicUrl)
   const audit = addAuthorization(app, db, authorization)
   addIdempotency(app, db)
 
@@ -119,6 +124,15 @@ export async function createHttp(config: HttpConfig, deps: { db: Database, logge
     app,
     authorization,
     routes,
+    get identifyUser() { return users.identifyUser },
+    set identifyUser(identify) { users.identifyUser = identify },
+    publicUrl: () => {
+      if (config.publicUrl !== undefined) return config.publicUrl.replace(/\/+$/, '')
+      const address = app.server.address()
+      const port = typeof address === 'object' && address !== null ? address.port : config.port
+      const host = ['0.0.0.0', '::'].includes(config.host) ? 'localhost' : config.host
+      return `http://${host.includes(':') ? `[${host}]` : host}:${port}`
+    },
     listen: async () => {
       try {
         return await app.listen({ host: config.host, port: config.port })

@@ -1,28 +1,31 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
+import { z } from 'zod'
 import type { Read } from '../db/database.ts'
+import { fromJson, json } from '../db/json.ts'
 import type { Trx } from '../db/unit.ts'
 import { newId } from '../ids.ts'
 
 /** Who a token stands for. `live` opens one live connection and nothing else. */
-export const TOKEN_KINDS = ['admin', 'runner', 'attempt', 'check', 'live'] as const
+export const TOKEN_KINDS = ['admin', 'runner', 'attempt', 'check', 'live', 'key'] as const
 export type TokenKind = (typeof TOKEN_KINDS)[number]
 
 /** The caller of a request, as its credentials say; `anonymous` on public routes. */
 export interface Principal {
-  readonly kind: TokenKind | 'user' | 'anonymous'
-  /** Subject of the token: the runner, the attempt, … */
+  readonly kind: Exclude<TokenKind, 'key'> | 'user' | 'anonymous'
+  /** Subject of the token: the runner, the attempt, the user (of a session or an API key), … */
   readonly id: string
   readonly tokenId: string | null
   /** Of attempt tokens: the attempt and the fence that it holds; a service refuses when the fence is no longer current. */
   readonly attemptId?: string
   readonly fence?: number
-  /** Of API keys of users: what they may ask for. */
+  /** Of users who came with an API key: what it may be used for (core/policy/actions.ts); a session has none, and may all that its user may. */
   readonly scopes?: readonly string[]
 }
 
 export const ANONYMOUS: Principal = { kind: 'anonymous', id: 'anonymous', tokenId: null }
 
-const TOKEN = /^swarm_(admin|runner|attempt|check|live)_[A-Za-z0-9_-]{43}$/
+const Scopes = z.array(z.string())
+const TOKEN = /^swarm_(admin|runner|attempt|check|live|key)_[A-Za-z0-9_-]{43}$/
 
 export function hashToken(token: string): string {
   return createHash('sha256').update(token).digest('hex')
@@ -39,6 +42,9 @@ export interface NewToken {
   readonly fence?: number
   /** ms since the epoch; never unless given. */
   readonly expiresAt?: number
+  /** Of API keys. */
+  readonly name?: string
+  readonly scopes?: readonly string[]
 }
 
 /** Makes a token and stores its hash. The token itself is returned once and kept nowhere. */
@@ -53,6 +59,7 @@ export async function storeToken(trx: Trx, token: string, input: NewToken): Prom
   await trx.insertInto('tokens').values({
     id, kind: input.kind, subject_id: input.subjectId, hash: hashToken(token), fence: input.fence ?? null,
     expires_at: input.expiresAt ?? null, revoked_at: null, created_at: Date.now(),
+    name: input.name ?? null, scopes: input.scopes === undefined ? null : json(input.scopes), last_used_at: null, replaced_by: null,
   }).execute()
   return id
 }
@@ -66,6 +73,7 @@ export async function verifyToken(db: Read | Trx, token: string): Promise<Princi
   if (row.revoked_at !== null || (row.expires_at !== null && row.expires_at <= Date.now())) return null
   const kind = TOKEN_KINDS.find((known) => known === row.kind)
   if (kind === undefined) return null
+  if (kind === 'key') return { kind: 'user', id: row.subject_id, tokenId: row.id, scopes: fromJson(Scopes, row.scopes ?? '[]') }
   return {
     kind, id: row.subject_id, tokenId: row.id,
     ...(kind === 'attempt' ? { attemptId: row.subject_id } : {}),
@@ -91,6 +99,10 @@ export async function revokeTokens(trx: Trx, subject: { kind: TokenKind, subject
 
 /** Whether the token behind a principal is still valid; for connections that outlive their first request. */
 export async function verifyPrincipal(db: Read, principal: Principal): Promise<boolean> {
+  if (principal.kind === 'user' && principal.scopes === undefined) {
+    return await db.selectFrom('user_sessions').innerJoin('users', 'users.id', 'user_sessions.user_id').select('users.id')
+      .where('user_sessions.id', '=', principal.tokenId ?? '').where('expires_at', '>', Date.now()).where('disabled_at', 'is', null).executeTakeFirst() !== undefined
+  }
   const row = await db.selectFrom('tokens').select(['expires_at', 'revoked_at']).where('id', '=', principal.tokenId ?? '').executeTakeFirst()
   return row !== undefined && row.revoked_at === null && (row.expires_at === null || row.expires_at > Date.now())
 }

@@ -1,5 +1,5 @@
 import * as endpoints from '@swarm/contract/endpoints/projects.ts'
-import { DEFAULT_ORGANIZATION_ID } from '../../authorization/resources.ts'
+import { DEFAULT_ORGANIZATION_ID } from '@swarm/core/policy/actions.ts'
 import type { Context } from '../../context.ts'
 import type { Trx } from '../../db/unit.ts'
 import { requireMatch, withEtag } from '../../http/etag.ts'
