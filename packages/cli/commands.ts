@@ -25,8 +25,18 @@ import { imageBuild } from './commands/image/build.ts'
 import { imageList } from './commands/image/list.ts'
 import { imageLogs } from './commands/image/logs.ts'
 import { imagePrune } from './commands/image/prune.ts'
+import { keyCreate } from './commands/key/create.ts'
+import { keyList } from './commands/key/list.ts'
+import { keyRevoke } from './commands/key/revoke.ts'
+import { keyRotate } from './commands/key/rotate.ts'
 import { link } from './commands/link.ts'
+import { login } from './commands/login.ts'
+import { logout } from './commands/logout.ts'
 import { logs } from './commands/logs.ts'
+import { organizationCreate } from './commands/organization/create.ts'
+import { organizationList } from './commands/organization/list.ts'
+import { organizationMembers } from './commands/organization/members.ts'
+import { organizationSetMember } from './commands/organization/set-member.ts'
 import { projectCreate } from './commands/project/create.ts'
 import { projectList } from './commands/project/list.ts'
 import { projectSet } from './commands/project/set.ts'
@@ -55,6 +65,10 @@ import { ticketShow } from './commands/ticket/show.ts'
 import { ticketWhy } from './commands/ticket/why.ts'
 import { uninstall } from './commands/uninstall.ts'
 import { up } from './commands/up.ts'
+import { userInvite } from './commands/user/invite.ts'
+import { userList } from './commands/user/list.ts'
+import { userSet } from './commands/user/set.ts'
+import { userShow } from './commands/user/show.ts'
 import { verify } from './commands/verify.ts'
 import { vmExec } from './commands/vm/exec.ts'
 import { vmFork } from './commands/vm/fork.ts'
@@ -65,6 +79,7 @@ import { vmPause } from './commands/vm/pause.ts'
 import { vmResume } from './commands/vm/resume.ts'
 import { vmShell } from './commands/vm/shell.ts'
 import { vmShow } from './commands/vm/show.ts'
+import { whoami } from './commands/whoami.ts'
 
 /** Every command, in the order of the help. */
 export const commands: readonly Command[] = [
@@ -73,5 +88,6 @@ export const commands: readonly Command[] = [
   questionAnswer, changeList, changeShow, changeDiff, changeEvidence, evidenceKeys, budgetShow, budgetSet, projectList, projectCreate, projectSet, repositoryList,
   repositoryImport, agentList, agentShow, agentCreate, agentEdit, vmList, vmShow, vmLogsCommand, vmExec, vmShell, vmPause, vmResume, vmFork, vmKill, runnerList,
   imageBuild, imageList, imageLogs, imagePrune, gate, verify, replay, rehearsalInit, configShow,
+  login, logout, whoami, userList, userShow, userInvite, userSet, organizationList, organizationCreate, organizationMembers, organizationSetMember, keyList, keyCreate, keyRotate, keyRevoke,
   backup, restore, retentionRun, link, uninstall,
 ]

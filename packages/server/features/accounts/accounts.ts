@@ -64,7 +64,7 @@ export async function createAccounts(context: Context): Promise<AccountsFeature>
   registerOrganizations(context, secret)
   registerKeys(context)
   http.identifyUser = userIdentifier({ db, now: clock, sessionMs: config.accounts.sessionDays * DAY_MS })
-  http.app.addHook('onListen', () => ensureSetupLink(db, config.home, http.publicUrl(), clock()))
+  http.whenListening(() => ensureSetupLink(db, config.home, http.publicUrl(), clock()))
 
   const mailer = config.mail.smtpUrl ? createSmtpMailer(config.mail.smtpUrl, config.mail.from) : createOutbox(join(config.home, 'outbox'), config.mail.from)
   return {
