@@ -10,9 +10,3 @@ export const DEFAULT_ORGANIZATION_ID = 'ORG-00000000'
  * A key never reaches what protects the account itself (password, sessions, keys, second factor).
  */
 export const SCOPE = /^(\*|[a-z][a-z_]{0,31}:(\*|[a-z][a-z_]{0,31}))$/
-
-/** Whether scopes cover an action such as `ticket:retry`. */
-export function scopesCover(scopes: readonly string[], action: string): boolean {
-  const [resource] = action.split(':')
-  return scopes.some((scope) => scope === '*' || scope === action || scope === `${resource}:*`)
-}

@@ -8,7 +8,7 @@ import { createOutbox } from '../../integrations/mailers/outbox.ts'
 import { createSmtpMailer } from '../../integrations/mailers/smtp.ts'
 import type { Accounts } from '../../ports.ts'
 import { composer } from './compose.ts'
-import { createEngine, type Engine } from './engine.ts'
+import type { Engine } from './engine.ts'
 import { githubApp } from './github.ts'
 import { userIdentifier } from './identify.ts'
 import { registerKeys } from './keys.ts'
@@ -45,16 +45,16 @@ export async function createAccounts(context: Context): Promise<AccountsFeature>
       if (model === 'session') await appendEvents(trx, rows.map((row) => userEvent('user:session_ended', String(row['user_id']), actBy(String(row['user_id'])), { loginId: row['id'] })))
     },
   }
-  let made: { baseUrl: string; engine: Engine } | undefined
-  /** Made at the first request: only then is known at which port this server listens. */
-  const engine = (): Engine => {
+  let made: { baseUrl: string; engine: Promise<Engine> } | undefined
+  /** Made at the first sign-in: only then is known at which port this server listens, and better-auth takes half a second of a start. */
+  const engine = (): Promise<Engine> => {
     const baseUrl = http.publicUrl()
     if (made?.baseUrl !== baseUrl) {
-      made = { baseUrl, engine: createEngine(context, {
+      made = { baseUrl, engine: import('./engine.ts').then(({ createEngine }) => createEngine(context, {
         baseUrl, secret, github, sessionDays: config.accounts.sessionDays, reactions,
         mayRegister: async (email) => config.accounts.registration === 'open' || (config.accounts.registration === 'invite' && (await openInvitationsTo(db.read, email, clock())).length > 0),
         isDisabled: async (userId) => (await userById(db.read, userId))?.disabled_at != null,
-      }) }
+      })) }
     }
     return made.engine
   }
