@@ -26,8 +26,18 @@ import { imageBuild } from './commands/image/build.ts'
 import { imageList } from './commands/image/list.ts'
 import { imageLogs } from './commands/image/logs.ts'
 import { imagePrune } from './commands/image/prune.ts'
+import { keyCreate } from './commands/key/create.ts'
+import { keyList } from './commands/key/list.ts'
+import { keyRevoke } from './commands/key/revoke.ts'
+import { keyRotate } from './commands/key/rotate.ts'
 import { link } from './commands/link.ts'
+import { login } from './commands/login.ts'
+import { logout } from './commands/logout.ts'
 import { logs } from './commands/logs.ts'
+import { organizationCreate } from './commands/organization/create.ts'
+import { organizationList } from './commands/organization/list.ts'
+import { organizationMembers } from './commands/organization/members.ts'
+import { organizationSetMember } from './commands/organization/set-member.ts'
 import { projectCreate } from './commands/project/create.ts'
 import { projectList } from './commands/project/list.ts'
 import { policyExplain } from './commands/policy/explain.ts'
@@ -63,6 +73,10 @@ import { ticketShow } from './commands/ticket/show.ts'
 import { ticketWhy } from './commands/ticket/why.ts'
 import { uninstall } from './commands/uninstall.ts'
 import { up } from './commands/up.ts'
+import { userInvite } from './commands/user/invite.ts'
+import { userList } from './commands/user/list.ts'
+import { userSet } from './commands/user/set.ts'
+import { userShow } from './commands/user/show.ts'
 import { verify } from './commands/verify.ts'
 import { vmExec } from './commands/vm/exec.ts'
 import { vmFork } from './commands/vm/fork.ts'
@@ -73,6 +87,7 @@ import { vmPause } from './commands/vm/pause.ts'
 import { vmResume } from './commands/vm/resume.ts'
 import { vmShell } from './commands/vm/shell.ts'
 import { vmShow } from './commands/vm/show.ts'
+import { whoami } from './commands/whoami.ts'
 
 /** A command under a shorter name. */
 const as = (name: string, given: Command): Command => ({ ...given, name, summary: `Short for "swarm ${given.name}"`, examples: given.examples.map(([text, meaning]) => [text.replace(given.name, name), meaning] as const) })
@@ -85,5 +100,6 @@ export const commands: readonly Command[] = [
   questionAnswer, changeList, changeShow, changeDiff, changeEvidence, evidenceKeys, budgetShow, budgetSet, projectList, projectCreate, projectSet, projectMembers, policyList, policyShow, policySet, policyRemove, policyTry, policyExplain, auditList, repositoryList,
   repositoryImport, agentList, agentShow, agentCreate, agentEdit, vmList, vmShow, vmLogsCommand, vmExec, vmShell, vmPause, vmResume, vmFork, vmKill, runnerList,
   imageBuild, imageList, imageLogs, imagePrune, gate, verify, replay, rehearsalInit, configShow,
+  login, logout, whoami, userList, userShow, userInvite, userSet, organizationList, organizationCreate, organizationMembers, organizationSetMember, keyList, keyCreate, keyRotate, keyRevoke,
   backup, restore, retentionRun, link, uninstall,
 ]

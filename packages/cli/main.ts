@@ -18,7 +18,7 @@ async function main(argv: readonly string[]): Promise<number> {
   const interrupt = listenForSignals()
   try {
     const call = await createProgram(commands, VERSION).parse(argv)
-    const outcome = await call.command.run(readInput(call), { io, signal: interrupt, settings })
+    const outcome = await call.command.run(readInput(call), { io, signal: interrupt, settings: (given) => settings({ ...(call.server === undefined ? {} : { 'client.server': call.server }), ...given }) })
     io.status(null)
     if (call.json) await write(process.stdout, `${JSON.stringify(outcome.json)}\n`)
     else if (outcome.text !== undefined && outcome.text !== '') io.result(outcome.text)

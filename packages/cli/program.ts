@@ -5,15 +5,15 @@ import { UserError } from './errors.ts'
 import { EXIT_CODE_HELP } from './exit-codes.ts'
 
 /** What was asked for, once the command line was understood. */
-export interface Call { readonly command: Command; readonly input: Record<string, unknown>; readonly json: boolean }
+export interface Call { readonly command: Command; readonly input: Record<string, unknown>; readonly json: boolean; /** Address of another server than the one of the home folder. */ readonly server?: string }
 
 /** What --help and --version print; the program then ends with code 0. */
 export class Printed extends Error {}
 
 const NOUNS: Readonly<Record<string, string>> = {
   agent: 'Agents: a persona, a template, a model and limits', approval: 'Decisions that wait for a person', audit: 'Who did what', budget: 'Ceilings of what model calls may cost', change: 'What tickets made, and what became of it',
-  config: 'Settings', evidence: 'What signs the evidence of merged changes', image: 'The image that microVMs start from', policy: 'Policies: who may do what', project: 'Projects', question: 'What agents ask people', rehearsal: 'Scripts that stand for the model',
-  repository: 'Repositories', retention: 'What is kept, and for how long', runner: 'Hosts that run microVMs', session: 'Design sessions: from a spec to tickets', ticket: 'Units of work', vm: 'MicroVMs',
+  config: 'Settings', evidence: 'What signs the evidence of merged changes', image: 'The image that microVMs start from', key: 'API keys of yours', organization: 'Organisations and their members', policy: 'Policies: who may do what', project: 'Projects', question: 'What agents ask people', rehearsal: 'Scripts that stand for the model',
+  repository: 'Repositories', retention: 'What is kept, and for how long', runner: 'Hosts that run microVMs', session: 'Design sessions: from a spec to tickets', ticket: 'Units of work', user: 'People who have an account', vm: 'MicroVMs',
 }
 
 /** Makes the command line of the registry. `parse` gives the call, or throws UserError (exit 2) or Printed. */
@@ -25,6 +25,7 @@ export function createProgram(commands: readonly Command[], version: string): { 
   const quiet = (made: Commander): Commander => made.exitOverride().helpOption('-h, --help', 'shows this help').configureOutput({ writeOut: (text) => { printed += text }, writeErr: () => undefined, getOutHelpWidth: () => 110, getOutHasColors: () => false })
 
   const root = quiet(new Commander('swarm')).version(version, '-V, --version', 'shows the version').description('Turns a spec into merged, tested changes with AI coding agents, each in a microVM of its own.')
+    .option('--server <url>', 'talk to this server instead of the one of the home folder (before or after the command)')
     .showSuggestionAfterError(true).helpCommand('help [command]', 'shows the help of a command')
     .addHelpText('after', `\nEvery command has --help with examples, and --json: progress goes to stderr, one JSON object is the last line of stdout.\n\nExit codes:\n${exitCodes()}\n\nStart here:\n  swarm demo                                  watch a sample spec become merged changes\n  swarm run --spec SPEC.md --repo .           the same with your own\n`)
 
@@ -44,7 +45,8 @@ export function createProgram(commands: readonly Command[], version: string): { 
       const options = made.opts()
       const positional = Object.fromEntries((each.arguments ?? []).map((argument, at) => [camel(argument.name), given[at]]))
       const { json = false, ...rest } = options as Record<string, unknown>
-      call = { command: each, input: { ...rest, ...positional }, json: json === true }
+      const { server } = root.opts<{ server?: string }>()
+      call = { command: each, input: { ...rest, ...positional }, json: json === true, ...(server === undefined ? {} : { server }) }
     })
     byName.set(each.name, made)
   }

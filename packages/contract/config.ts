@@ -57,6 +57,10 @@ export const Settings = z.strictObject({
   port: setting(z.number().int().min(0).max(65_535).default(8080), 'SWARM_PORT', 'Port that the server listens on; 0 = any free one', number),
   databaseUrl: setting(secret(), ['SWARM_DATABASE_URL', 'DATABASE_URL'], 'postgres://… ; SQLite in the home folder unless given'),
   publicUrl: setting(z.url({ protocol: /^https?$/ }).optional(), 'SWARM_PUBLIC_URL', 'Address under which people reach this server, for links in mails and sign-in; http://<host>:<port> unless given'),
+  client: z.strictObject({
+    server: setting(z.url({ protocol: /^https?$/ }).optional(), 'SWARM_SERVER', 'Server that commands talk to; the one that runs on this home folder unless given'),
+    token: setting(secret(), 'SWARM_TOKEN', 'Token that commands use there: an API key or a session; what "swarm login" keeps unless given'),
+  }).prefault({}),
   logLevel: setting(z.enum(['trace', 'debug', 'info', 'warn', 'error']).default('info'), 'SWARM_LOG_LEVEL', 'Least level that is logged'),
   logTo: setting(z.enum(['file', 'stdout']).default('file'), 'SWARM_LOG_TO', 'logs/server.log in the home folder, or standard output'),
   model: z.strictObject({

@@ -27,7 +27,6 @@ export const ERROR_CODES = {
   // accounts
   sign_in_failed: { status: 401, fault: 'user', message: 'E-mail and password do not belong together.', remedy: 'Check both; "Forgot password" sends a link to choose a new one.' },
   too_many_tries: { status: 429, fault: 'user', message: 'Too many tries.', remedy: 'Wait {retryAfterSeconds} s and try again.' },
-  second_factor_needed: { status: 401, fault: 'user', message: 'This account asks for a second factor.', remedy: 'Send the code of the authenticator app, or a backup code, to /api/auth/sign-in/two-factor within ten minutes.' },
   code_invalid: { status: 401, fault: 'user', message: 'The code is not right, or no longer.', remedy: 'Enter the code that the app shows now; after too many tries, sign in again.' },
   two_factor_state: { status: 409, fault: 'user', message: 'The second factor of this account is {state}.', remedy: 'Look at what the account has now, and switch it on or off accordingly.' },
   password_wrong: { status: 403, fault: 'user', message: 'The password is not the one of this account.', remedy: 'Enter the present password; if it is lost, ask for a link to choose a new one.' },

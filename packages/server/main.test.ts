@@ -45,7 +45,7 @@ test('the process says when it serves, and SIGTERM ends it cleanly', async () =>
   const exited = once(child, 'exit')
   child.kill('SIGTERM')
   expect(await exited).toEqual([0, null])
-  expect(readdirSync(join(home, 'swarm')).sort()).toEqual(['admin-token', 'blobs', 'keys', 'logs', 'swarm.sqlite'])
+  expect(readdirSync(join(home, 'swarm')).sort()).toEqual(['admin-token', 'blobs', 'keys', 'logs', 'setup-link', 'swarm.sqlite'])
 })
 
 test.each([

@@ -15,7 +15,7 @@ export const status = command({
   input: z.object({}),
   async run(_, { settings, signal }) {
     const { config } = settings()
-    if (readRunFile(config.home) === null) return { json: { running: false, home: config.home }, text: `No platform runs on ${config.home}; "swarm start" starts one.`, exitCode: EXIT.platform }
+    if (config.client.server === undefined && readRunFile(config.home) === null) return { json: { running: false, home: config.home }, text: `No platform runs on ${config.home}; "swarm start" starts one.`, exitCode: EXIT.platform }
     const { client, server } = connect(config)
     const [about, { circuits }, { items: runners }, { items: vms }] = await Promise.all([
       client.call(health, {}, { signal }), client.call(showModel, {}, { signal }), client.call(listRunners, { query: { limit: 200 } }, { signal }), client.call(listVms, { query: { state: 'running', limit: 1000 } }, { signal }),
@@ -23,7 +23,7 @@ export const status = command({
     return {
       json: { running: true, home: config.home, url: server.url, pid: server.pid, model: server.model, modelCircuits: circuits, version: about.version, database: about.database, uptimeMs: about.uptimeMs, processes: server.processes, runners, vmsRunning: vms.length },
       text: [
-        `Swarm ${about.version} at ${server.url} (process ${server.pid}), up for ${duration(about.uptimeMs)}`, `  model      ${server.model === 'rehearsal' ? 'REHEARSAL' : server.model}`, `  database   ${about.database.dialect}, migration ${about.database.migration}`,
+        `Swarm ${about.version} at ${server.url}${server.pid === 0 ? '' : ` (process ${server.pid})`}, up for ${duration(about.uptimeMs)}`, `  model      ${server.model === 'rehearsal' ? 'REHEARSAL' : server.model}`, `  database   ${about.database.dialect}, migration ${about.database.migration}`,
         ...server.processes.map(({ name, pid, restarts, lastEnd }) => `  ${name.padEnd(10)} ${pid === 0 ? 'is being started again' : `process ${pid}`}${restarts === 0 ? '' : `, started again ${restarts} time${restarts === 1 ? '' : 's'}`}${lastEnd === null ? '' : ` (last: ${lastEnd})`}`),
         ...circuits.filter((each) => each.state !== 'closed').map((each) => `  overloaded ${each.model}: ${each.state === 'open' ? `next try at ${time(each.nextTryAt)}` : 'one call probes'}, ${each.failures} failures in a row`),
         ...runners.map((runner) => `  runner     ${runner.name}: ${runner.online ? 'online' : 'offline'}, ${runner.driver ?? 'no driver yet'}${runner.isolates === false ? ' (ISOLATES NOTHING)' : ''}${runner.noRoom === null ? '' : `; has room for no further microVM: ${runner.noRoom}`}`), `  microVMs   ${vms.length} running`, `  data       ${config.home}`,

@@ -12,7 +12,7 @@ import { Leftovers } from '../platform/leftovers.ts'
 import { readRunFile } from '../platform/run-file.ts'
 
 /** What Swarm itself writes into its folders; nothing else in them is ever removed. */
-const HOME_PARTS = ['admin-token', 'blobs', 'config.yml', 'demo', 'demo.previous', 'evidence', 'keys', 'logs', 'repositories', 'run', 'runner', 'swarm.sqlite', 'swarm.sqlite-wal', 'swarm.sqlite-shm', 'telemetry.sqlite', 'telemetry.sqlite-wal', 'telemetry.sqlite-shm', 'backups']
+const HOME_PARTS = ['admin-token', 'blobs', 'config.yml', 'credentials.json', 'demo', 'demo.previous', 'evidence', 'keys', 'logs', 'outbox', 'repositories', 'run', 'runner', 'setup-link', 'swarm.sqlite', 'swarm.sqlite-wal', 'swarm.sqlite-shm', 'telemetry.sqlite', 'telemetry.sqlite-wal', 'telemetry.sqlite-shm', 'backups']
 const CACHE_PARTS = ['images', 'probes']
 
 export const uninstall = command({

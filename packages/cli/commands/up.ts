@@ -3,6 +3,7 @@ import { command } from '../command.ts'
 import { userPath } from '../config.ts'
 import { UserError } from '../errors.ts'
 import { readableFile } from '../run/inputs.ts'
+import { firstSignIn } from '../platform/credentials.ts'
 import { startPlatform } from '../platform/platform.ts'
 
 export const up = command({
@@ -34,6 +35,7 @@ export const up = command({
         `  data            ${config.home}`,
         '  look around     swarm ticket list · swarm approval list · swarm vm list',
         '  stop            Ctrl-C, or swarm stop',
+        ...firstSignIn(config.home, io.interactive),
       ]) io.say(line)
       tell({ ready: true, url: platform.url })
       const stopped = new Promise<null>((resolve) => { signal.addEventListener('abort', () => { resolve(null) }, { once: true }) })

@@ -57,7 +57,7 @@ function readBundle(path: string): Buffer {
 }
 
 async function bundleOfChange(id: string, config: Config, signal: AbortSignal): Promise<Buffer> {
-  if (readRunFile(config.home) !== null) return Buffer.from((await connect(config).client.call(showEvidence, { params: { changeId: id } }, { signal })).bundle)
+  if (config.client.server !== undefined || readRunFile(config.home) !== null) return Buffer.from((await connect(config).client.call(showEvidence, { params: { changeId: id } }, { signal })).bundle)
   const kept = join(config.home, 'evidence', `${id}.json`)
   if (existsSync(kept)) return readBundle(kept)
   throw new UserError('not_running', `No platform runs on ${config.home}, and that folder holds no evidence of ${id}.`, 'Start it with "swarm start", name another folder with SWARM_HOME, or give the id of the change (CHG-…), not of the ticket.', EXIT.platform)
@@ -71,9 +71,9 @@ export async function trustedKeys(keyFile: string | undefined, config: () => Con
     const key = readPublicKey(readFileSync(path, 'utf8'), path)
     return new Map([[keyIdOf(key), { key, source: path, trusted: true }]])
   }
-  const { home } = config()
+  const { home, client } = config()
   const keys = new Map(keysIn(join(home, 'keys', 'evidence'), home, true))
-  if (readRunFile(home) === null) return keys
+  if (client.server === undefined && readRunFile(home) === null) return keys
   for (const { id, publicKey } of (await connect(config()).client.call(listEvidenceKeys, {}, { signal })).items) {
     const key = readPublicKey(publicKey, 'the platform')
     if (keyIdOf(key) === id && !keys.has(id)) keys.set(id, { key, source: 'the platform', trusted: true })

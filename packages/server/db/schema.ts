@@ -273,7 +273,7 @@ export interface DeviceCodesTable {
   expires_at: number; last_polled_at: number | null; polling_interval: number | null
 }
 export interface OrganizationsTable { id: string; slug: string; name: string; created_at: number }
-/** Roles: core/accounts/roles.ts. */
+/** Roles: core/policy/actions.ts. */
 export interface MembersTable { organization_id: string; user_id: string; role: string; created_at: number }
 /** Links that make an account, or a member of somebody who has one. */
 export interface InvitationsTable {

@@ -42,6 +42,8 @@ export interface Http extends AsyncDisposable, UserDoor {
   readonly routes: readonly RegisteredRoute[]
   /** Address under which people reach this server, without a slash at its end. */
   publicUrl(): string
+  /** Something that `listen` waits for once the port is known. */
+  whenListening(act: () => Promise<void>): void
   /** Starts to listen. @returns the URL. @throws DomainError `port_in_use` */
   listen(): Promise<string>
 }
@@ -98,6 +100,7 @@ export async function createHttp(config: HttpConfig, deps: { db: Database, logge
   // Before authentication: its hooks close the sockets of refused upgrades, which nobody else would.
   await app.register(websocket, { options: { maxPayload: 64 * 1024 } })
   const users: UserDoor = {}
+  const onceListening: (() => Promise<void>)[] = []
   addAuthentication(app, db, config.rateLimits, users, config.publicUrl)
   const audit = addAuthorization(app, db, authorization)
   addIdempotency(app, db)
@@ -133,9 +136,12 @@ export async function createHttp(config: HttpConfig, deps: { db: Database, logge
       const host = ['0.0.0.0', '::'].includes(config.host) ? 'localhost' : config.host
       return `http://${host.includes(':') ? `[${host}]` : host}:${port}`
     },
+    whenListening: (act) => { onceListening.push(act) },
     listen: async () => {
       try {
-        return await app.listen({ host: config.host, port: config.port })
+        const url = await app.listen({ host: config.host, port: config.port })
+        for (const act of onceListening) await act()
+        return url
       } catch (error) {
         if (error instanceof Error && 'code' in error && error.code === 'EADDRINUSE') throw new DomainError('port_in_use', { port: config.port, host: config.host }, { cause: error })
         throw error

@@ -9,7 +9,7 @@ import { createOutbox } from '../../integrations/mailers/outbox.ts'
 import { createSmtpMailer } from '../../integrations/mailers/smtp.ts'
 import type { Accounts } from '../../ports.ts'
 import { composer } from './compose.ts'
-import { createEngine, type Engine } from './engine.ts'
+import type { Engine } from './engine.ts'
 import { githubApp } from './github.ts'
 import { userIdentifier } from './identify.ts'
 import { registerKeys } from './keys.ts'
@@ -48,16 +48,16 @@ export async function createAccounts(context: Context): Promise<AccountsFeature>
       for (const userId of new Set(rows.map((row) => String(row['user_id'])))) await rightsChanged(trx, { userId })
     },
   }
-  let made: { baseUrl: string; engine: Engine } | undefined
-  /** Made at the first request: only then is known at which port this server listens. */
-  const engine = (): Engine => {
+  let made: { baseUrl: string; engine: Promise<Engine> } | undefined
+  /** Made at the first sign-in: only then is known at which port this server listens, and better-auth takes half a second of a start. */
+  const engine = (): Promise<Engine> => {
     const baseUrl = http.publicUrl()
     if (made?.baseUrl !== baseUrl) {
-      made = { baseUrl, engine: createEngine(context, {
+      made = { baseUrl, engine: import('./engine.ts').then(({ createEngine }) => createEngine(context, {
         baseUrl, secret, github, sessionDays: config.accounts.sessionDays, reactions,
         mayRegister: async (email) => config.accounts.registration === 'open' || (config.accounts.registration === 'invite' && (await openInvitationsTo(db.read, email, clock())).length > 0),
         isDisabled: async (userId) => (await userById(db.read, userId))?.disabled_at != null,
-      }) }
+      })) }
     }
     return made.engine
   }
@@ -67,7 +67,7 @@ export async function createAccounts(context: Context): Promise<AccountsFeature>
   registerOrganizations(context, secret)
   registerKeys(context)
   http.identifyUser = userIdentifier({ db, now: clock, sessionMs: config.accounts.sessionDays * DAY_MS })
-  http.app.addHook('onListen', () => ensureSetupLink(db, config.home, http.publicUrl(), clock()))
+  http.whenListening(() => ensureSetupLink(db, config.home, http.publicUrl(), clock()))
 
   const mailer = config.mail.smtpUrl ? createSmtpMailer(config.mail.smtpUrl, config.mail.from) : createOutbox(join(config.home, 'outbox'), config.mail.from)
   return {

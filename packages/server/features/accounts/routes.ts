@@ -19,7 +19,7 @@ const REGISTRATION_MS = 24 * 60 * 60_000
 const SignInAnswer = z.union([z.object({ twoFactorRedirect: z.literal(true) }), z.object({ token: z.string() })])
 const Anything = z.unknown()
 
-export interface AccountRoutes { readonly engine: () => Engine; readonly secret: Secret; readonly github: boolean }
+export interface AccountRoutes { readonly engine: () => Promise<Engine>; readonly secret: Secret; readonly github: boolean }
 
 /** Signing in and out, links, passwords. */
 export function registerSignIn(context: Context, { engine, secret, github }: AccountRoutes): void {
@@ -35,23 +35,25 @@ export function registerSignIn(context: Context, { engine, secret, github }: Acc
   }
   const of = (account: string | null, address: string): GuessSubject[] => [...(account === null ? [] : [guessSubject(secret, 'account', account)]), guessSubject(secret, 'address', address)]
 
+  const call: Engine['call'] = async (...given) => (await engine()).call(...given)
+
   register(http, endpoints.signInOptions, async () => ({ registration: config.accounts.registration, github }))
 
   register(http, endpoints.signIn, async ({ body, request, reply }) => {
-    const answer = await guarded(of(body.email, request.ip), async () => (await engine().call(request, reply, SignInAnswer, (api, headers) => api.signInEmail({ body, headers, asResponse: true }))).body)
+    const answer = await guarded(of(body.email, request.ip), async () => (await call(request, reply, SignInAnswer, (api, headers) => api.signInEmail({ body, headers, asResponse: true }))).body)
     return { next: 'token' in answer ? 'signed_in' as const : 'second_factor' as const }
   })
 
   register(http, endpoints.signInTwoFactor, async ({ body, request, reply }) => {
     // better-auth counts the tries of a challenge, and those of the account over all challenges.
-    await guarded(of(null, request.ip), () => engine().call(request, reply, Anything, (api, headers) => 'code' in body
+    await guarded(of(null, request.ip), () => call(request, reply, Anything, (api, headers) => 'code' in body
       ? api.verifyTOTP({ body: { code: body.code }, headers, asResponse: true }) : api.verifyBackupCode({ body: { code: body.backupCode }, headers, asResponse: true })))
     return { next: 'signed_in' as const }
   })
 
   register(http, endpoints.signOut, async ({ principal, request, reply }) => {
     sessionOf(principal)
-    await engine().call(request, reply, Anything, (api, headers) => api.signOut({ headers, asResponse: true }))
+    await call(request, reply, Anything, (api, headers) => api.signOut({ headers, asResponse: true }))
     return undefined
   })
 
@@ -94,7 +96,7 @@ export function registerSignIn(context: Context, { engine, secret, github }: Acc
     const passwordHash = await hashPassword(body.password)
     const user = await db.write((trx) => redeem(trx, { token: body.token, name: body.name, passwordHash, email: body.email }, { now: clock(), correlationId }))
     await rm(setupLinkPath(config.home), { force: true })
-    await engine().call(request, reply, SignInAnswer, (api, headers) => api.signInEmail({ body: { email: user.email, password: body.password }, headers, asResponse: true }))
+    await call(request, reply, SignInAnswer, (api, headers) => api.signInEmail({ body: { email: user.email, password: body.password }, headers, asResponse: true }))
     return presentUser(user)
   })
 
@@ -142,13 +144,13 @@ export function registerSignIn(context: Context, { engine, secret, github }: Acc
   register(http, endpoints.signInWithGithub, async ({ query, request, reply }) => {
     if (!github) throw new DomainError('github_not_configured')
     const base = http.publicUrl()
-    const { body } = await engine().call(request, reply, z.object({ url: z.url() }), (api, headers) => api.signInSocial({ body: { provider: 'github', callbackURL: `${base}${query.returnTo ?? '/'}`, errorCallbackURL: `${base}/sign-in`, disableRedirect: true }, headers, asResponse: true }))
+    const { body } = await call(request, reply, z.object({ url: z.url() }), (api, headers) => api.signInSocial({ body: { provider: 'github', callbackURL: `${base}${query.returnTo ?? '/'}`, errorCallbackURL: `${base}/sign-in`, disableRedirect: true }, headers, asResponse: true }))
     return reply.redirect(body.url, 302)
   })
 
   register(http, endpoints.githubCallback, async ({ query, request, reply }) => {
     if (!github) throw new DomainError('github_not_configured')
-    const { location } = await engine().call(request, reply, Anything, (api, headers) => api.callbackOAuth({ params: { id: 'github' }, query, headers, method: 'GET', asResponse: true }))
+    const { location } = await call(request, reply, Anything, (api, headers) => api.callbackOAuth({ params: { id: 'github' }, query, headers, method: 'GET', asResponse: true }))
     return reply.redirect(location ?? `${http.publicUrl()}/sign-in?error=failed`, 302)
   })
 
@@ -162,44 +164,44 @@ export function registerSignIn(context: Context, { engine, secret, github }: Acc
 
   register(http, endpoints.enableTwoFactor, async ({ body, principal, request, reply }) => {
     await needsPassword(principal, request.ip, body.password)
-    const answer = await engine().call(request, reply, z.object({ totpURI: z.string(), backupCodes: z.array(z.string()) }), (api, headers) => api.enableTwoFactor({ body: { password: body.password, method: 'totp' }, headers, asResponse: true }))
+    const answer = await call(request, reply, z.object({ totpURI: z.string(), backupCodes: z.array(z.string()) }), (api, headers) => api.enableTwoFactor({ body: { password: body.password, method: 'totp' }, headers, asResponse: true }))
     return { totpUri: answer.body.totpURI, backupCodes: answer.body.backupCodes }
   })
   register(http, endpoints.confirmTwoFactor, async ({ body, principal, request, reply }) => {
     const { userId } = sessionOf(principal)
-    await guarded(of(`second factor of ${userId}`, request.ip), () => engine().call(request, reply, Anything, (api, headers) => api.verifyTOTP({ body, headers, asResponse: true })))
+    await guarded(of(`second factor of ${userId}`, request.ip), () => call(request, reply, Anything, (api, headers) => api.verifyTOTP({ body, headers, asResponse: true })))
     return undefined
   })
   register(http, endpoints.disableTwoFactor, async ({ body, principal, request, reply }) => {
     await needsPassword(principal, request.ip, body.password)
-    await engine().call(request, reply, Anything, (api, headers) => api.disableTwoFactor({ body, headers, asResponse: true }))
+    await call(request, reply, Anything, (api, headers) => api.disableTwoFactor({ body, headers, asResponse: true }))
     return undefined
   })
   register(http, endpoints.renewBackupCodes, async ({ body, principal, request, reply }) => {
     await needsPassword(principal, request.ip, body.password)
-    return (await engine().call(request, reply, z.object({ backupCodes: z.array(z.string()) }), (api, headers) => api.generateBackupCodes({ body, headers, asResponse: true }))).body
+    return (await call(request, reply, z.object({ backupCodes: z.array(z.string()) }), (api, headers) => api.generateBackupCodes({ body, headers, asResponse: true }))).body
   })
 
   register(http, endpoints.requestDeviceCode, async ({ body, request, reply }) => {
-    const { body: code } = await engine().call(request, reply, z.object({ device_code: z.string(), user_code: z.string(), verification_uri: z.string(), verification_uri_complete: z.string(), expires_in: z.number(), interval: z.number() }),
+    const { body: code } = await call(request, reply, z.object({ device_code: z.string(), user_code: z.string(), verification_uri: z.string(), verification_uri_complete: z.string(), expires_in: z.number(), interval: z.number() }),
       (api, headers) => api.deviceCode({ body: { client_id: body.clientId }, headers, asResponse: true }))
     return { deviceCode: code.device_code, userCode: code.user_code, verificationUri: code.verification_uri, verificationUriComplete: code.verification_uri_complete, expiresInMs: code.expires_in * 1000, intervalMs: code.interval * 1000 }
   })
   register(http, endpoints.redeemDeviceCode, async ({ body, request, reply }) => {
-    const { body: token } = await engine().call(request, reply, z.object({ access_token: z.string(), expires_in: z.number() }), (api, headers) => api.deviceToken({ body: { grant_type: 'urn:ietf:params:oauth:grant-type:device_code', device_code: body.deviceCode, client_id: body.clientId }, headers, asResponse: true }))
+    const { body: token } = await call(request, reply, z.object({ access_token: z.string(), expires_in: z.number() }), (api, headers) => api.deviceToken({ body: { grant_type: 'urn:ietf:params:oauth:grant-type:device_code', device_code: body.deviceCode, client_id: body.clientId }, headers, asResponse: true }))
     return { token: token.access_token, expiresAt: clock() + token.expires_in * 1000 }
   })
   register(http, endpoints.showDevice, async ({ query, principal, request, reply }) => {
     const { userId } = sessionOf(principal)
-    const { body } = await guarded(of(`device codes of ${userId}`, request.ip), () => engine().call(request, reply, z.object({ user_code: z.string(), status: z.string() }), (api, headers) => api.deviceVerify({ query: { user_code: query.userCode }, headers, asResponse: true })))
+    const { body } = await guarded(of(`device codes of ${userId}`, request.ip), () => call(request, reply, z.object({ user_code: z.string(), status: z.string() }), (api, headers) => api.deviceVerify({ query: { user_code: query.userCode }, headers, asResponse: true })))
     return { userCode: body.user_code, status: body.status }
   })
   register(http, endpoints.decideDevice, async ({ body, principal, request, reply }) => {
     const { userId } = sessionOf(principal)
     await guarded(of(`device codes of ${userId}`, request.ip), async () => {
       // The first look at a code claims it for the one who looks; nobody else can decide it then.
-      await engine().call(request, reply, Anything, (api, headers) => api.deviceVerify({ query: { user_code: body.userCode }, headers, asResponse: true }))
-      await engine().call(request, reply, Anything, (api, headers) => (body.decision === 'approved' ? api.deviceApprove : api.deviceDeny)({ body: { userCode: body.userCode }, headers, asResponse: true }))
+      await call(request, reply, Anything, (api, headers) => api.deviceVerify({ query: { user_code: body.userCode }, headers, asResponse: true }))
+      await call(request, reply, Anything, (api, headers) => (body.decision === 'approved' ? api.deviceApprove : api.deviceDeny)({ body: { userCode: body.userCode }, headers, asResponse: true }))
     })
     return undefined
   })
