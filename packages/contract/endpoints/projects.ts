@@ -18,15 +18,28 @@ const settings = {
   /** Limits of its microVMs, of attempts and of checks; of these, of swarm.yml's and of the agent's, each time the tightest holds. */
   vm: StatedVmLimits,
 }
+/** How changes are reviewed (docs/review.md). */
+const review = {
+  /** Different people who must approve before a change is merged. */
+  people: z.number().int().min(1).max(10),
+  /** The agent reviewer: none; its opinion is shown to people; or it also sends changes back by itself, a few times. */
+  agent: z.enum(['off', 'advise', 'require']),
+  /** Score, of 100, below which the agent reviewer is not content. */
+  minimumScore: z.number().int().min(0).max(100),
+  /** Whoever ordered the work does not count among those who approve. */
+  notAuthor: z.boolean(),
+}
+export const ReviewSettings = z.object({ people: review.people.default(1), agent: review.agent.default('off'), minimumScore: review.minimumScore.default(70), notAuthor: review.notAuthor.default(false) })
 
 export const ProjectSettings = z.object({
   egressAllow: settings.egressAllow.default([]), concurrency: settings.concurrency.default(8),
   maxCostMicroUsd: Ceiling.default(null), maxTokens: Ceiling.default(null), ticketMaxCostMicroUsd: Ceiling.default(null), ticketMaxTokens: Ceiling.default(null),
   attemptMaxCostMicroUsd: Ceiling.default(null), attemptMaxTokens: Ceiling.default(null), vm: settings.vm.default({}),
+  review: ReviewSettings.prefault({}),
 })
 export type ProjectSettings = z.infer<typeof ProjectSettings>
 /** Some of them, without defaults: what is not named stays as it is. */
-export const ProjectSettingsPatch = z.object(settings).partial()
+export const ProjectSettingsPatch = z.object({ ...settings, review: z.object(review).partial() }).partial()
 export type ProjectSettingsPatch = z.infer<typeof ProjectSettingsPatch>
 
 export const Project = z.object({ id: z.string(), slug: Slug, name: z.string(), settings: ProjectSettings, createdAt: Time })

@@ -1,4 +1,4 @@
-import type { AgentTask, AttemptEvidence } from '@swarm/contract/agent-protocol.ts'
+import type { AgentTask, AttemptEvidence, EvidenceComment } from '@swarm/contract/agent-protocol.ts'
 import type { TaskOf } from '../template.ts'
 
 /**
@@ -56,7 +56,15 @@ function evidenceText(evidence: AttemptEvidence): string {
     list('Findings', findings),
     evidence.checkOutput === '' ? '' : section('Output of the check that failed', fenced(evidence.checkOutput)),
     evidence.conflict === '' ? '' : section('Conflict with what was merged meanwhile, both sides', fenced(evidence.conflict)),
+    evidence.comments === undefined || evidence.comments.length === 0 ? '' : section('Review comments: deal with each, in the code; your change stays on its branch', evidence.comments.map(commentText).join('\n\n')),
   ].filter((text) => text !== '').join('\n\n')
+}
+
+function commentText({ author, path, side, startLine, line, headSha, quoted, body, replies }: EvidenceComment): string {
+  const lines = startLine === line ? `line ${line}` : `lines ${startLine} to ${line}`
+  return [
+    `${path}, ${lines}${side === 'old' ? ' of what the change takes away' : ''} (as of ${headSha.slice(0, 12)}), ${author}:`, ...(quoted === '' ? [] : [fenced(quoted)]), body, ...replies.map((reply) => `${reply.author} answers: ${reply.body}`),
+  ].join('\n')
 }
 
 /** A fence longer than any run of backticks inside, so that the text cannot close it. */

@@ -89,13 +89,14 @@ export function createApprovals(deps: { now: () => number; makeId: (kind: 'appro
       if (approval.expires_at !== null && approval.expires_at <= deps.now()) throw new DomainError('already_decided', { kind: 'approval', id: approval.id, by: 'its time limit', decision: 'expired' })
       if (input.byYesFlag && approval.yes_allowed !== 1) throw new DomainError('not_for_yes', { kind: approval.kind, id: approval.id })
       const decidedBy = input.byYesFlag ? `${input.decidedBy} (--yes)` : input.decidedBy
-      const decided = await settle(trx, approval, input.decision, decidedBy, input.reason, input.correlationId)
       const reaction = reactions.get(approval.kind)
       if (!reaction) throw new Error(`nobody reacts to approvals of kind ${approval.kind}`)
       const about = {
         id: approval.id, kind: approval.kind, subjectKind: approval.subject_kind, subjectId: approval.subject_id, projectId: approval.project_id,
         payload: JSON.parse(approval.payload) as unknown, decidedBy, correlationId: input.correlationId,
       }
+      if (reaction.heard && !await reaction.heard(trx, { ...about, decision: input.decision, reason: input.reason })) return approval
+      const decided = await settle(trx, approval, input.decision, decidedBy, input.reason, input.correlationId)
       if (input.decision !== 'approved') {
         await reaction.rejected(trx, { ...about, status: input.decision, reason: input.reason })
         return decided

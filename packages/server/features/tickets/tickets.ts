@@ -30,7 +30,7 @@ export function registerTickets(context: Context, deps: TicketDependencies, comm
     return { items, nextCursor: rows.length > query.limit ? items.at(-1)!.id : null }
   })
 
-  register(http, createTicket, async ({ body, correlationId }) => {
+  register(http, createTicket, async ({ body, principal, correlationId }) => {
     await given.requireAgent(body.agent)
     const place = await given.requireProjectAndRepository(body.projectId, body.repositoryId)
     const row = await db.write(async (trx) => {
@@ -41,7 +41,7 @@ export function registerTickets(context: Context, deps: TicketDependencies, comm
       }))
       const ids = await commands.createMany(trx, {
         ...place, sessionId: null, correlationId,
-        tickets: [{ key: 'ticket', title: body.title, description: body.description, acceptance: body.acceptance, scope: body.scope, requirements: [], dependsOn: body.dependsOn, storyPoints: body.storyPoints, wave: 1 + Math.max(0, ...parents.map((parent) => parent.wave)), agent: body.agent }],
+        tickets: [{ key: 'ticket', title: body.title, description: body.description, acceptance: body.acceptance, scope: body.scope, requirements: [], dependsOn: body.dependsOn, storyPoints: body.storyPoints, wave: 1 + Math.max(0, ...parents.map((parent) => parent.wave)), agent: body.agent, requestedBy: `${principal.kind} ${principal.id}` }],
       })
       const id = ids.get('ticket')!
       await patchTicket(trx, id, { priority: body.priority })
