@@ -7,6 +7,7 @@ import type { ChangeRow, CommentRow } from './queries.ts'
 
 /** Characters of the commented lines that are kept with a comment. */
 const MAX_QUOTED = 2_000
+const RELATIVE = /^\.\.?(?:\/|$)|\n/
 
 export interface CommentPlace extends LineRange { readonly path: string }
 
@@ -17,6 +18,8 @@ export function createPlaces() {
   return {
     /** These lines of a text file in a commit, the beginning of many; null when there are no such lines. */
     async quote(repository: string, commit: string, { path, startLine, line }: CommentPlace): Promise<string | null> {
+      // To git these are relative to a work tree, which there is not.
+      if (RELATIVE.test(path)) return null
       const text = await readTextAt(repository, commit, path)
       if (text === null) return null
       const lines = text.split('\n')
