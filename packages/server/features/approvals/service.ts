@@ -3,7 +3,7 @@ import { canonicalJson, yesMayDecide } from '@swarm/core/approvals/approval.ts'
 import { DomainError } from '@swarm/core/errors.ts'
 import type { Selectable } from 'kysely'
 import type { ApprovalsTable } from '../../db/schema.ts'
-import type { Trx } from '../../db/unit.ts'
+import { signal, type Trx } from '../../db/unit.ts'
 import { appendEvents } from '../../events/events.ts'
 import type { ApprovalCommands, DecisionReaction } from '../../ports.ts'
 import { insertApproval, lockedApproval, openApprovalsOf, settleApproval, useApproval } from './queries.ts'
@@ -34,6 +34,8 @@ export function createApprovals(deps: { now: () => number; makeId: (kind: 'appro
       type: 'approval:resolved', projectId: approval.project_id, subject: { kind: approval.subject_kind, id: approval.subject_id }, correlationId,
       data: { approvalId: approval.id, kind: approval.kind, status, decidedBy: by, reason },
     }])
+    // Work may wait for it (an agent review that met a ceiling).
+    signal(trx, 'work')
     return { ...approval, status, decided_by: by, decided_at: now, decision_reason: reason }
   }
 

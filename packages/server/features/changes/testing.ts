@@ -25,7 +25,7 @@ import { createChanges } from './changes.ts'
 const run = promisify(execFile)
 
 /** The merge path over a fresh database and a real repository: tickets, approvals, checks and changes as the server has them; the test is runner, agent and person. */
-export async function mergePathOver(db: Database, home: string, swarmYml: string, options: { batchSize?: number; review?: Partial<ReviewRule>; callModel?: ReviewDependencies['callModel'] } = {}) {
+export async function mergePathOver(db: Database, home: string, swarmYml: string, options: { batchSize?: number; review?: Partial<ReviewRule>; callModel?: ReviewDependencies['callModel']; onReviewError?: () => void } = {}) {
   const app = Fastify()
   const http = { app }
   const clock = { now: 1_700_000_000_000 }
@@ -43,11 +43,12 @@ export async function mergePathOver(db: Database, home: string, swarmYml: string
     place: async () => ({ projectSlug: 'p', repositorySlug: 'r', settings: { egressAllow: [], vm: {} } }),
     inputs: createWorkInputs({ place: async (id) => ({ path: (await locate(id)).path, main: (await repositories.head(id)).sha }) }),
   })
-  const reviews = createReviews(http, {
+  const reviewDeps: ReviewDependencies = {
     db, now, makeId: newId, tickets, approvals, locate, model: 'reviewer-model', servedBy: 'rehearsal', mayMerge: async () => true,
     ruleOf: async () => ({ people: 1, agent: 'off', minimumScore: 70, notAuthor: false, ...options.review }),
-    callModel: options.callModel ?? (async () => { throw new Error('no model here') }), onError: (error) => { throw error },
-  })
+    callModel: options.callModel ?? (async () => { throw new Error('no model here') }), onError: options.onReviewError ?? ((error) => { throw error }),
+  }
+  const reviews = createReviews(http, reviewDeps)
   const changeDeps = {
     db, now, makeId: newId, tickets, approvals, reviews: reviews.commands, locate, batchSize: options.batchSize ?? 8,
     checks: { enqueue: checks.queue.enqueue, cancel: checks.queue.cancel, readPlan: readRepositoryPlan, sealPlan, readResults, failedOutput },
@@ -70,6 +71,8 @@ export async function mergePathOver(db: Database, home: string, swarmYml: string
     duties: changes.duties,
     /** The same duties again, as a second replica has them; `through` is the database as that one sees it. */
     replica: make,
+    /** The same for reviews. */
+    reviewReplica: (through: Database) => createReviews({ app: Fastify() }, { ...reviewDeps, db: through }),
     main: async () => (await readRef(path, 'refs/heads/main')) ?? '',
     /** A commit on `parent` with these files changed (null: removed), by anybody. */
     async commit(parent: string, files: Record<string, string | null>, message: string): Promise<string> {
