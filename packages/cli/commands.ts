@@ -11,9 +11,13 @@ import { approvalShow } from './commands/approval/show.ts'
 import { backup } from './commands/backup.ts'
 import { budgetSet } from './commands/budget/set.ts'
 import { budgetShow } from './commands/budget/show.ts'
+import { changeComment } from './commands/change/comment.ts'
+import { changeComments } from './commands/change/comments.ts'
 import { changeDiff } from './commands/change/diff.ts'
 import { changeEvidence } from './commands/change/evidence.ts'
 import { changeList } from './commands/change/list.ts'
+import { changeResolve } from './commands/change/resolve.ts'
+import { changeReview } from './commands/change/review.ts'
 import { changeShow } from './commands/change/show.ts'
 import { check } from './commands/check.ts'
 import { configShow } from './commands/config/show.ts'
@@ -32,6 +36,7 @@ import { projectList } from './commands/project/list.ts'
 import { projectSet } from './commands/project/set.ts'
 import { questionAnswer } from './commands/question/answer.ts'
 import { questionList } from './commands/question/list.ts'
+import { questionShow } from './commands/question/show.ts'
 import { rehearsalInit } from './commands/rehearsal/init.ts'
 import { replay } from './commands/replay.ts'
 import { repositoryImport } from './commands/repository/import.ts'
@@ -69,8 +74,8 @@ import { vmShow } from './commands/vm/show.ts'
 /** Every command, in the order of the help. */
 export const commands: readonly Command[] = [
   demo, run, up, start, stop, status, logs, doctor, check, sessionList, sessionRetry, sessionCancel, ticketList, ticketShow, ticketWhy, ticketLogs,
-  ticketRetry, ticketHold, ticketCancel, approvalList, approvalShow, approvalApprove, approvalReject, approvalRevise, questionList,
-  questionAnswer, changeList, changeShow, changeDiff, changeEvidence, evidenceKeys, budgetShow, budgetSet, projectList, projectCreate, projectSet, repositoryList,
+  ticketRetry, ticketHold, ticketCancel, approvalList, approvalShow, approvalApprove, approvalReject, approvalRevise, questionList, questionShow,
+  questionAnswer, changeList, changeShow, changeDiff, changeComments, changeComment, changeResolve, changeReview, changeEvidence, evidenceKeys, budgetShow, budgetSet, projectList, projectCreate, projectSet, repositoryList,
   repositoryImport, agentList, agentShow, agentCreate, agentEdit, vmList, vmShow, vmLogsCommand, vmExec, vmShell, vmPause, vmResume, vmFork, vmKill, runnerList,
   imageBuild, imageList, imageLogs, imagePrune, gate, verify, replay, rehearsalInit, configShow,
   backup, restore, retentionRun, link, uninstall,

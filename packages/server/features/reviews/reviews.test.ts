@@ -1,10 +1,10 @@
 import { decideApproval, showApproval } from '@swarm/contract/endpoints/approvals.ts'
 import { addComment, discardComment, editComment, listComments, listReviews, replyToComment, resolveComment, submitReview } from '@swarm/contract/endpoints/reviews.ts'
 import { retryTicket, showTicket } from '@swarm/contract/endpoints/tickets.ts'
+import { reviewWorld, type ReviewWorld } from '@swarm/testkit/platform/review-world.ts'
 import { expect, test } from 'vitest'
 import { eachDialect, sqlitePlace } from '../../db/testing.ts'
 import { mintToken } from '../../http/tokens.ts'
-import { reviewWorld, type ReviewWorld } from './testing.ts'
 
 const BEFORE = { 'src/sum.js': 'export const sum = (a, b) => a\n', 'src/other.js': 'one\ntwo\nthree\n' }
 const LINES = ['export function sum(a, b) {', '  // adds', '  return a - b', '}', 'export default sum', ''].join('\n')

@@ -1,5 +1,5 @@
 import { AgentEvent } from '@swarm/contract/agent-protocol.ts'
-import { answerQuestion, cancelTicket, createTicket, holdTicket, listQuestions, listTickets, retryTicket, retryTickets, showTicket, ticketActivity } from '@swarm/contract/endpoints/tickets.ts'
+import { answerQuestion, cancelTicket, createTicket, holdTicket, listQuestions, listTickets, retryTicket, retryTickets, showQuestion, showTicket, ticketActivity } from '@swarm/contract/endpoints/tickets.ts'
 import { DomainError } from '@swarm/core/errors.ts'
 import type { Context } from '../../context.ts'
 import { register } from '../../http/register.ts'
@@ -9,7 +9,7 @@ import * as people from './people.ts'
 import { presentAttempts, presentQuestion, presentTickets } from './present.ts'
 import { patchTicket, ticketById } from './queries.ts'
 import type { TicketRow } from './queries.ts'
-import { answer, questions } from './questions.ts'
+import { answer, questions, requireQuestion } from './questions.ts'
 import { activityPage, ticketPage } from './read-queries.ts'
 import { redrive } from './redrive.ts'
 import type { DispatchLimits } from './waits.ts'
@@ -79,11 +79,21 @@ export function registerTickets(context: Context, deps: TicketDependencies, comm
     return { items, nextCursor: rows.length > query.limit ? String(rows[query.limit - 1]!.seq) : null }
   })
 
-  register(http, listQuestions, async ({ query }) => ({
-    items: (await questions(db.read, { open: query.open === 'true', projectId: query.projectId })).map(presentQuestion),
-  }))
+  register(http, listQuestions, async ({ query }) => {
+    const rows = await questions(db.read, { ...query, open: query.open === 'true' }, readCursor(query.cursor), query.limit + 1)
+    const last = rows[query.limit - 1]
+    return { items: rows.slice(0, query.limit).map(presentQuestion), nextCursor: rows.length > query.limit && last ? `${last.created_at}.${last.id}` : null }
+  })
+
+  register(http, showQuestion, async ({ params }) => presentQuestion(await requireQuestion(db.read, params.questionId)))
 
   register(http, answerQuestion, async ({ params, body, principal, correlationId }) =>
     presentQuestion(await db.write((trx) => answer(trx, deps, { questionId: params.questionId, answer: body.answer, by: `${principal.kind} ${principal.id}`, correlationId }))))
 }
 
+function readCursor(cursor: string | undefined): { at: number; id: string } | null {
+  if (cursor === undefined) return null
+  const match = /^(\d{1,16})\.(QST-[0-9A-Z]{8})$/.exec(cursor)
+  if (!match) throw new DomainError('invalid_input', { problem: 'the cursor is not one that Swarm gave', field: 'cursor' })
+  return { at: Number(match[1]), id: match[2]! }
+}

@@ -10,10 +10,10 @@ import { listReviews, type ReviewStanding } from '@swarm/contract/endpoints/revi
 import { createTicket, showTicket } from '@swarm/contract/endpoints/tickets.ts'
 import { claim, complete, registerRunner, type AttemptWork, type Work } from '@swarm/contract/runner-protocol.ts'
 import { git } from '@swarm/git/run.ts'
-import { until } from '@swarm/testkit/platform/until.ts'
-import { mintToken } from '../../http/tokens.ts'
-import type { TestDatabase } from '../../db/testing.ts'
-import { startTestServer, type TestServer } from '../../testing.ts'
+import type { TestDatabase } from '@swarm/server/db/testing.ts'
+import { mintToken } from '@swarm/server/http/tokens.ts'
+import { startTestServer, type TestServer } from '@swarm/server/testing.ts'
+import { until } from './until.ts'
 
 export interface ReviewWorld extends AsyncDisposable {
   readonly server: TestServer
