@@ -19,6 +19,8 @@ export interface ReviewWorld extends AsyncDisposable {
   readonly server: TestServer
   readonly path: string
   readonly projectId: string
+  /** Calls as the project's one runner. */
+  readonly runner: Client
   /** Calls as an administrator of this name, `admin <name>` in records. */
   as(name: string): Promise<Client>
   /** Makes a ticket, as `by` (the first admin unless given). */
@@ -68,7 +70,7 @@ export async function reviewWorld(place: TestDatabase, options: { settings?: Pro
     return work
   }
   const world: Omit<ReviewWorld, typeof Symbol.asyncDispose> = {
-    server, path, projectId: project.id,
+    server, path, projectId: project.id, runner,
     as: async (name) => server.as((await db.write((trx) => mintToken(trx, { kind: 'admin', subjectId: name }))).token),
     ticket: async (title, by = admin) => (await by.call(createTicket, { body: { projectId: project.id, repositoryId: repository.id, title, description: `Do it: ${title}.`, acceptance: ['it works'], agent: 'writer' } })).id,
     claim: attempt,
