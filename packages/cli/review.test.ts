@@ -1,5 +1,4 @@
 import { release } from '@swarm/contract/runner-protocol.ts'
-import { sqlitePlace } from '@swarm/server/db/testing.ts'
 import { reviewWorld } from '@swarm/testkit/platform/review-world.ts'
 import { expect, test } from 'vitest'
 import type { Command, Outcome } from './command.ts'
@@ -25,9 +24,8 @@ function desk(home: string, url: string) {
 }
 
 test('a change is commented and reviewed from the command line: drafted, sent at once, answered, resolved, approved by two', async () => {
-  await using place = await sqlitePlace()
-  await using world = await reviewWorld(place)
-  const { run, said } = desk(place.home, world.server.url)
+  await using world = await reviewWorld(null)
+  const { run, said } = desk(world.home, world.server.url)
   await run(projectSet, { name: 'p', reviewers: '2', notAuthor: 'no' })
   const ticketId = await world.ticket('Add')
   await world.handIn({ 'src/sum.js': 'export const sum = (a, b) => a - b\n' })
@@ -63,9 +61,8 @@ test('a change is commented and reviewed from the command line: drafted, sent at
 })
 
 test('a question is listed, shown with its options, and answered by one of them; who answered stays with it', async () => {
-  await using place = await sqlitePlace()
-  await using world = await reviewWorld(place)
-  const { run } = desk(place.home, world.server.url)
+  await using world = await reviewWorld(null)
+  const { run } = desk(world.home, world.server.url)
   const ticketId = await world.ticket('Write')
   const work = await world.claim()
   await world.runner.call(release, { body: { kind: 'attempt', id: work.attemptId, fence: work.fence, reason: 'question', wipSha: null, question: { text: 'Tabs or spaces?', options: ['Tabs', 'Spaces, two'], toolUseId: 'toolu_1', transcript: [] } } })

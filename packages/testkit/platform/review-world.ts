@@ -10,13 +10,14 @@ import { listReviews, type ReviewStanding } from '@swarm/contract/endpoints/revi
 import { createTicket, showTicket } from '@swarm/contract/endpoints/tickets.ts'
 import { claim, complete, registerRunner, type AttemptWork, type Work } from '@swarm/contract/runner-protocol.ts'
 import { git } from '@swarm/git/run.ts'
-import type { TestDatabase } from '@swarm/server/db/testing.ts'
+import { sqlitePlace, type TestDatabase } from '@swarm/server/db/testing.ts'
 import { mintToken } from '@swarm/server/http/tokens.ts'
 import { startTestServer, type TestServer } from '@swarm/server/testing.ts'
 import { until } from './until.ts'
 
 export interface ReviewWorld extends AsyncDisposable {
   readonly server: TestServer
+  readonly home: string
   readonly path: string
   readonly projectId: string
   /** Calls as the project's one runner. */
@@ -35,9 +36,11 @@ export interface ReviewWorld extends AsyncDisposable {
   until(condition: () => Promise<boolean>): Promise<void>
 }
 
-/** The whole server with a project whose repository holds these files; the test is runner, agent and people. */
-export async function reviewWorld(place: TestDatabase, options: { settings?: ProjectSettingsPatch; server?: Record<string, unknown>; files?: Readonly<Record<string, string>> } = {}): Promise<ReviewWorld> {
-  const server = await startTestServer(place, options.server === undefined ? {} : { settings: options.server })
+/** The whole server with a project whose repository holds these files; the test is runner, agent and people. @param given null: a place of its own */
+export async function reviewWorld(given: TestDatabase | null, options: { settings?: ProjectSettingsPatch; server?: Record<string, unknown>; files?: Readonly<Record<string, string>> } = {}): Promise<ReviewWorld> {
+  await using started = new AsyncDisposableStack()
+  const place = given ?? started.use(await sqlitePlace())
+  const server = started.use(await startTestServer(place, options.server === undefined ? {} : { settings: options.server }))
   const { admin } = server
   const { db } = server.context
   const project = await admin.call(createProject, { body: { slug: 'p', ...(options.settings ? { settings: options.settings } : {}) } })
@@ -70,7 +73,7 @@ export async function reviewWorld(place: TestDatabase, options: { settings?: Pro
     return work
   }
   const world: Omit<ReviewWorld, typeof Symbol.asyncDispose> = {
-    server, path, projectId: project.id, runner,
+    server, home: place.home, path, projectId: project.id, runner,
     as: async (name) => server.as((await db.write((trx) => mintToken(trx, { kind: 'admin', subjectId: name }))).token),
     ticket: async (title, by = admin) => (await by.call(createTicket, { body: { projectId: project.id, repositoryId: repository.id, title, description: `Do it: ${title}.`, acceptance: ['it works'], agent: 'writer' } })).id,
     claim: attempt,
@@ -98,5 +101,6 @@ export async function reviewWorld(place: TestDatabase, options: { settings?: Pro
     state: async (ticketId) => (await admin.call(showTicket, { params: { ticketId } })).state,
     until: (condition) => until(server.context, condition, 20_000),
   }
-  return { ...world, [Symbol.asyncDispose]: () => server[Symbol.asyncDispose]() }
+  const running = started.move()
+  return { ...world, [Symbol.asyncDispose]: () => running.disposeAsync() }
 }

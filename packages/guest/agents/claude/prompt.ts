@@ -40,7 +40,7 @@ export function firstMessage(task: AgentTask): string {
   const evidence = task.evidence.map(evidenceText)
   if (evidence.length === 0) return `Begin work on ${task.ticket.id}.`
   return [
-    `Earlier attempts at this ticket failed. Mend what they got wrong; do not repeat it.`,
+    `Earlier attempts at this ticket failed, or came back from review. Mend what they got wrong; do not repeat it.`,
     ...evidence,
     `Begin work on ${task.ticket.id}, and deal with each point above.`,
   ].join('\n\n')
@@ -52,7 +52,7 @@ function evidenceText(evidence: AttemptEvidence): string {
     return `${finding.severity} ${finding.code}${place}: ${finding.message}\n  Remedy: ${finding.remedy}`
   })
   return [
-    section(`Attempt ${evidence.number} (${evidence.attemptId}) failed: ${evidence.failureClass}`, evidence.reason),
+    section(`Attempt ${evidence.number} (${evidence.attemptId}) ${evidence.comments === undefined ? `failed: ${evidence.failureClass}` : 'came back from review'}`, evidence.reason),
     list('Findings', findings),
     evidence.checkOutput === '' ? '' : section('Output of the check that failed', fenced(evidence.checkOutput)),
     evidence.conflict === '' ? '' : section('Conflict with what was merged meanwhile, both sides', fenced(evidence.conflict)),

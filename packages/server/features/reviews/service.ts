@@ -140,4 +140,3 @@ export function createReviewService(deps: ReviewDependencies, comments: Comments
     },
   }
 }
-export type ReviewService = ReturnType<typeof createReviewService>
