@@ -156,6 +156,30 @@ eachDialect((_dialect, make) => {
   })
 })
 
+test('of a planned ticket the author is whoever started the build, by --yes too', async () => {
+  await using place = await sqlitePlace()
+  await using world = await reviewWorld(place, { settings: { review: { notAuthor: true } } })
+  const second = await world.as('second')
+  const { ticketId, params, headSha, payloadHash } = await inReview(world)
+  await world.server.context.db.write(async (trx) => {
+    const now = Date.now()
+    const { repository_id: repositoryId } = await trx.selectFrom('tickets').select('repository_id').where('id', '=', ticketId).executeTakeFirstOrThrow()
+    await trx.insertInto('design_sessions').values({
+      id: 'SES-1', project_id: world.projectId, repository_id: repositoryId, title: 's', state: 'cancelled', base_sha: headSha, spec_version: 1, plan: null, plan_hash: null, max_cost_micro_usd: null, token_cap: 4_000, model_label: 'rehearsal', failure: null,
+      correlation_id: 'test', created_at: now, updated_at: now,
+    }).execute()
+    await trx.insertInto('approvals').values({
+      id: 'APR-00000001', project_id: world.projectId, kind: 'build_start', subject_kind: 'session', subject_id: 'SES-1', requester: 'designer', payload: '{}', payload_hash: 'x', status: 'approved', decided_by: 'admin second (--yes)', decided_at: now,
+      decision_reason: '', yes_allowed: 1, used_at: now, expires_at: null, created_at: now,
+    }).execute()
+    await trx.updateTable('tickets').set({ session_id: 'SES-1', requested_by: null }).where('id', '=', ticketId).execute()
+  })
+  const approve = { verdict: 'approve' as const, headSha, payloadHash }
+  await expect(second.call(submitReview, { params, body: approve })).rejects.toMatchObject({ code: 'reviewer_is_author' })
+  await world.server.admin.call(submitReview, { params, body: approve })
+  await world.until(async () => (await world.state(ticketId)) === 'done')
+})
+
 test('what is wrong with a comment or a review is said, and changes nothing', async () => {
   await using place = await sqlitePlace()
   await using world = await reviewWorld(place, { files: BEFORE })
