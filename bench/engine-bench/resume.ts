@@ -1,3 +1,5 @@
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { decideApproval, listApprovals } from '@swarm/contract/endpoints/approvals.ts'
 import { showRepository } from '@swarm/contract/endpoints/repositories.ts'
 import { answerQuestion, createTicket, listQuestions } from '@swarm/contract/endpoints/tickets.ts'
@@ -76,9 +78,29 @@ export async function resuming({ quick, note }: Suite): Promise<Benchmark[]> {
     if (run >= 0) approved.push(next.at - decidedAt)
     await pass(next.check)
   }
-  note(`answered → resumed ${median(answered).toFixed(1)} ms, approved → merge begun ${median(approved).toFixed(1)} ms`)
+  const scheduled = schedulingMs(join(home.path, 'swarm.sqlite')).slice(-runs)
+  note(`answered → claimed ${median(scheduled)} ms of scheduling, answered → resumed ${median(answered).toFixed(1)} ms, approved → merge begun ${median(approved).toFixed(1)} ms`)
   return [
+    benchmark({ name: 'question answered → its attempt claimed (scheduling)', unit: 'ms', value: median(scheduled), runs, most: 50 }),
     benchmark({ name: 'question answered → its attempt resumed', unit: 'ms', value: median(answered), runs, most: 50 }),
     benchmark({ name: 'merge approved → its checks begun', unit: 'ms', value: median(approved), runs, most: 50 }),
   ]
+}
+
+/**
+ * From each answer to the claim that it led to, ms, in order, by the times of their events: what scheduling takes, without the
+ * way of the answer to the server and without what the runner is told then (git, the transcript).
+ */
+function schedulingMs(file: string): number[] {
+  using database = new DatabaseSync(file, { readOnly: true })
+  const rows = database.prepare('select subject_id as id, data, at from events where type = \'ticket:update\' order by seq').all() as unknown as { id: string; data: string; at: number }[]
+  const answeredAt = new Map<string, number>()
+  return rows.flatMap(({ id, data, at }) => {
+    const { to, reason } = JSON.parse(data) as { to: string; reason: string | null }
+    if (reason === 'answered') answeredAt.set(id, at)
+    const since = to === 'claimed' ? answeredAt.get(id) : undefined
+    if (since === undefined) return []
+    answeredAt.delete(id)
+    return [at - since]
+  })
 }

@@ -12,9 +12,13 @@ import { auditList } from './commands/audit/list.ts'
 import { backup } from './commands/backup.ts'
 import { budgetSet } from './commands/budget/set.ts'
 import { budgetShow } from './commands/budget/show.ts'
+import { changeComment } from './commands/change/comment.ts'
+import { changeComments } from './commands/change/comments.ts'
 import { changeDiff } from './commands/change/diff.ts'
 import { changeEvidence } from './commands/change/evidence.ts'
 import { changeList } from './commands/change/list.ts'
+import { changeResolve } from './commands/change/resolve.ts'
+import { changeReview } from './commands/change/review.ts'
 import { changeShow } from './commands/change/show.ts'
 import { check } from './commands/check.ts'
 import { configShow } from './commands/config/show.ts'
@@ -50,6 +54,7 @@ import { projectMembers } from './commands/project/members.ts'
 import { projectSet } from './commands/project/set.ts'
 import { questionAnswer } from './commands/question/answer.ts'
 import { questionList } from './commands/question/list.ts'
+import { questionShow } from './commands/question/show.ts'
 import { rehearsalInit } from './commands/rehearsal/init.ts'
 import { replay } from './commands/replay.ts'
 import { repositoryImport } from './commands/repository/import.ts'
@@ -96,8 +101,9 @@ const as = (name: string, given: Command): Command => ({ ...given, name, summary
 export const commands: readonly Command[] = [
   demo, run, up, start, stop, status, logs, doctor, check, sessionList, sessionRetry, sessionCancel, ticketList, ticketShow, ticketWhy, ticketLogs,
   ticketRetry, ticketHold, ticketCancel, approvalList, approvalShow, approvalApprove, approvalReject, approvalRevise,
-  as('approve', approvalApprove), as('reject', approvalReject), as('revise', approvalRevise), questionList,
-  questionAnswer, changeList, changeShow, changeDiff, changeEvidence, evidenceKeys, budgetShow, budgetSet, projectList, projectCreate, projectSet, projectMembers, policyList, policyShow, policySet, policyRemove, policyTry, policyExplain, auditList, repositoryList,
+  as('approve', approvalApprove), as('reject', approvalReject), as('revise', approvalRevise), questionList, questionShow,
+  questionAnswer, changeList, changeShow, changeDiff, changeComments, changeComment, changeResolve, changeReview, changeEvidence, evidenceKeys, budgetShow, budgetSet, projectList, projectCreate, projectSet, projectMembers,
+  policyList, policyShow, policySet, policyRemove, policyTry, policyExplain, auditList, repositoryList,
   repositoryImport, agentList, agentShow, agentCreate, agentEdit, vmList, vmShow, vmLogsCommand, vmExec, vmShell, vmPause, vmResume, vmFork, vmKill, runnerList,
   imageBuild, imageList, imageLogs, imagePrune, gate, verify, replay, rehearsalInit, configShow,
   login, logout, whoami, userList, userShow, userInvite, userSet, organizationList, organizationCreate, organizationMembers, organizationSetMember, keyList, keyCreate, keyRotate, keyRevoke,

@@ -78,10 +78,14 @@ test.each([
   expect(text.code).toBe(0)
 })
 
+/** What a command needs besides an id. */
+const WORDS: Readonly<Record<string, readonly string[]>> = {
+  'question answer': ['yes'], 'vm exec': ['--', 'true'], 'change comment': ['--reply', 'CMT-7Q2M9XKD', 'x'], 'change resolve': ['CMT-7Q2M9XKD'], 'change review': ['comment'],
+}
 test.each(commands.filter(({ arguments: given }) => given?.[0]?.name === 'id').map(({ name }) => [name]))('swarm %s of something that does not exist is answered with not_found', { timeout: 60_000 }, async (name) => {
   const command = commands.find((each) => each.name === name)!
   const options = command.options?.some(({ flags }) => flags.startsWith('--reason')) ? ['--reason', 'x'] : name === 'change evidence' ? ['--out', 'nowhere.json'] : []
-  const ran = await desk.swarm([...name.split(' '), 'XXX-7Q2M9XKD', ...(name === 'question answer' ? ['yes'] : name === 'vm exec' ? ['--', 'true'] : []), ...options, '--json'])
+  const ran = await desk.swarm([...name.split(' '), 'XXX-7Q2M9XKD', ...WORDS[name] ?? [], ...options, '--json'])
   expect(ran).toMatchObject({ code: 2, json: { error: { code: 'not_found', message: expect.stringContaining('XXX-7Q2M9XKD') as string } } })
 })
 

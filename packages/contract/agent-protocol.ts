@@ -26,6 +26,15 @@ export const AgentLimits = z.object({
 })
 export type AgentLimits = z.infer<typeof AgentLimits>
 
+/** What a reviewer said about lines of a change, for the agent that works on it next. */
+export const EvidenceComment = z.object({
+  id: z.string(), author: z.string(), path: z.string(), /** `old`: lines that the change takes away. */ side: z.enum(['old', 'new']), startLine: z.number().int(), line: z.number().int(),
+  /** The commit in which the lines have these numbers. */
+  headSha: z.string(), /** The lines as they were then. */ quoted: z.string(), body: z.string(),
+  replies: z.array(z.object({ author: z.string(), body: z.string() })),
+})
+export type EvidenceComment = z.infer<typeof EvidenceComment>
+
 /** What one earlier attempt left behind for the next one. */
 export const AttemptEvidence = z.object({
   attemptId: z.string(),
@@ -38,6 +47,8 @@ export const AttemptEvidence = z.object({
   checkOutput: z.string().default(''),
   /** For a conflict: the two sides per file, as unified text. */
   conflict: z.string().default(''),
+  /** Of a review: every comment that is not resolved, in one batch. */
+  comments: z.array(EvidenceComment).optional(),
 })
 export type AttemptEvidence = z.infer<typeof AttemptEvidence>
 

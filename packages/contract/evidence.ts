@@ -60,6 +60,13 @@ export const EvidenceApproval = z.strictObject({
   payloadHash: Hex256, payload: z.unknown().optional(),
   decidedBy: z.string().nullable(), decidedAt: Time.nullable(), reason: z.string().nullable(), /** Decided by --yes, not by a person's eyes. */ byYesFlag: z.boolean(), usedAt: Time.nullable(),
 })
+/** What a person, or the agent reviewer, said about the change. */
+export const EvidenceReview = z.strictObject({
+  id: z.string(), kind: z.enum(['person', 'agent']), reviewer: z.string(), verdict: z.string(), /** Towards the number of people who had to approve. */ counts: z.boolean(),
+  headSha: Sha, /** The merge approval that it was about; null for the agent reviewer, which comes before, and for words alone. */ approvalId: z.string().nullable(),
+  score: z.number().int().nullable(), summaryDigest: BlobDigest, at: Time,
+  comments: z.array(z.strictObject({ id: z.string(), path: z.string(), side: z.enum(['old', 'new']), startLine: z.number().int(), line: z.number().int(), bodyDigest: BlobDigest, resolvedBy: z.string().nullable() })),
+})
 
 export const EvidencePredicate = z.strictObject({
   swarmVersion: z.string(),
@@ -86,6 +93,8 @@ export const EvidencePredicate = z.strictObject({
     transcriptDigest: BlobDigest,
   }),
   approvals: z.array(EvidenceApproval),
+  /** In the order in which they were given; bundles from before there were reviews have none. */
+  reviews: z.array(EvidenceReview).optional(),
   sealedAt: Time,
 })
 export type EvidencePredicate = z.infer<typeof EvidencePredicate>
@@ -108,6 +117,7 @@ export function blobsOf({ predicate }: EvidenceStatement): string[] {
     ...predicate.attempts.flatMap(({ agent }) => agent.definitionDigest ?? []),
     ...predicate.checks.flatMap((check) => [`sha256:${check.planDigest}`, ...check.results.map(({ outputDigest }) => outputDigest)]),
     ...predicate.approvals.map(({ payloadHash }) => `sha256:${payloadHash}`),
+    ...(predicate.reviews ?? []).flatMap((review) => [review.summaryDigest, ...review.comments.map(({ bodyDigest }) => bodyDigest)]),
     ...predicate.model.exchanges.flatMap(({ requestDigest, responseDigest }) => [requestDigest ?? [], responseDigest ?? []].flat()),
   ])]
 }

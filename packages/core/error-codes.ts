@@ -145,6 +145,13 @@ already_decided: { status: 409, fault: 'user', message: '{kind} {id} was already
   push_too_large: { status: 413, fault: 'user', message: 'The push is larger than {limitBytes} bytes.', remedy: 'Leave large or generated files out of the commit.' },
   swarm_yml_invalid: { status: 422, fault: 'user', message: 'swarm.yml, line {line}: {problem}', remedy: 'Correct that line; docs/git.md shows the whole format.' },
   change_not_open: { status: 409, fault: 'user', message: 'Change {changeId} is not what was approved: it is {state} at {headSha}.', remedy: 'Look at the change as it is now and decide about that.' },
+  review_outdated: { status: 409, fault: 'user', message: 'Change {changeId} is at {currentSha} by now; this is about {givenSha}.', remedy: 'Look at what is new ("swarm change diff {changeId}") and review that; drafts are kept.' },
+  review_not_open: { status: 409, fault: 'user', message: 'Nobody is asked about change {changeId}: {state}.', remedy: 'Look at it with "swarm change comments {changeId}"; a review with the verdict "comment" is possible while the change is open.' },
+  reviewer_is_author: { status: 403, fault: 'user', message: '{reviewer} ordered the work on change {changeId}, and this project wants it approved by somebody else.', remedy: 'Ask another person to review it, or set review.notAuthor of the project to false.' },
+  review_answer_malformed: { status: 502, fault: 'ours', message: 'The agent reviewer answered step {step} twice with something that is not usable: {problem}', remedy: 'Nothing: people are asked without its opinion, and told so.' },
+  comment_place_unknown: { status: 422, fault: 'user', message: 'There are no lines {startLine} to {line} in a text file {path} on the {side} side of the change.', remedy: 'Name a file and lines as "swarm change diff" shows them; removed lines are on the old side.' },
+  comment_not_draft: { status: 409, fault: 'user', message: 'Comment {id} was sent already, or is not yours.', remedy: 'Answer it, or resolve it.' },
+  too_many_comments: { status: 409, fault: 'user', message: 'There are {limit} {what} already.', remedy: 'Send the review that you have, or take some away, first.' },
   queue_not_paused: { status: 409, fault: 'user', message: 'The merge queue of repository {repository} is not paused.', remedy: 'Nothing to do: it runs.' },
   // evidence and replays
   evidence_invalid: { status: 422, fault: 'user', message: 'The evidence is not valid: {problem}.', remedy: 'It was altered, damaged, or is no bundle of Swarm: export it again ("swarm change evidence"), and find out who had it in hands.' },

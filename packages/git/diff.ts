@@ -9,7 +9,8 @@ const BATCH_BYTES = 64 * 1024 * 1024
 const MAX_TOTAL_TEXT_BYTES = 512 * 1024 * 1024
 const BINARY_PROBE_BYTES = 8_000
 
-interface RawEntry {
+/** One file that differs between two trees, as `git diff-tree --raw` tells it. */
+export interface RawEntry {
   readonly oldMode: string
   readonly newMode: string
   readonly oldId: string
@@ -45,9 +46,7 @@ export async function resolveTree(repoPath: string, revision: string, options: G
  */
 export async function readChange(repoPath: string, base: string, head: string, options: GitOptions = {}): Promise<ChangeSet> {
   const [from, to] = await Promise.all([resolveTree(repoPath, base, options), resolveTree(repoPath, head, options)])
-  // -l bounds the inexact search; the exact renames are found whatever the number.
-  const raw = await git(repoPath, ['diff-tree', '-r', '-z', '--raw', '--no-abbrev', '-M', '-l4000', from, to], options)
-  const entries = parseRaw(raw.stdout)
+  const entries = await rawEntries(repoPath, from, to, options)
   const versions = await readVersions(repoPath, entries, options)
   const listed = await git(repoPath, ['ls-tree', '-r', '-d', '-z', '--name-only', from], options)
   const version = (id: string, mode: string): FileVersion | null => {
@@ -63,6 +62,17 @@ export async function readChange(repoPath: string, base: string, head: string, o
     after: version(entry.newId, entry.newMode),
   }))
   return { files, fromNothing: from === (await emptyTree(repoPath)), baseFolders: new Set(listed.stdout.split('\0').filter((path) => path !== '')) }
+}
+
+/** The files that differ between two revisions, renames paired. Errors: `invalid_revision`, `unknown_revision`, `not_a_repository`. */
+export async function readEntries(repoPath: string, base: string, head: string, options: GitOptions = {}): Promise<readonly RawEntry[]> {
+  const [from, to] = await Promise.all([resolveTree(repoPath, base, options), resolveTree(repoPath, head, options)])
+  return await rawEntries(repoPath, from, to, options)
+}
+
+async function rawEntries(repoPath: string, from: string, to: string, options: GitOptions): Promise<RawEntry[]> {
+  // -l bounds the inexact search; the exact renames are found whatever the number.
+  return parseRaw((await git(repoPath, ['diff-tree', '-r', '-z', '--raw', '--no-abbrev', '-M', '-l4000', from, to], options)).stdout)
 }
 
 /** The commit from which `head` went its own way, or `base` itself when they share no history (or base is a tree). */

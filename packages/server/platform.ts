@@ -38,6 +38,7 @@ import { registerPolicies } from './features/policies/policies.ts'
 import { registerProjects } from './features/projects/projects.ts'
 import { changeProject, requireProject } from './features/projects/service.ts'
 import { recorded, registerReplay } from './features/replay/replay.ts'
+import { createReviews } from './features/reviews/reviews.ts'
 import { createRepositories } from './features/repositories/repositories.ts'
 import { retentionDuty } from './features/retention/retention.ts'
 import { registerRunnerProtocol } from './features/runners/protocol.ts'
@@ -139,8 +140,18 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
     const repository = await repositories.find(id)
     return { id: repository.id, slug: repository.slug, projectId: repository.project_id, path: repositories.pathOf(repository), defaultBranch: repository.default_branch }
   }
+  const reviews = started.use(createReviews(http, {
+    db, now: clock, makeId: ids, tickets, approvals, locate, model: config.model.defaultModel, servedBy: provider.label,
+    ruleOf: async (read, projectId) => (await requireProject(read, projectId)).settings.review,
+    mayMerge: async (principal, projectId) => {
+      const project = await context.authorization.resolve('project:read', 'project', projectId)
+      return (await context.authorization.decide(db.read, principal, 'approval:decide', { ...project, kind: 'approval', id: '*', about: 'merge' })).outcome === 'allow'
+    },
+    callModel: async (request, { signal, ...about }) => (await gateway.callModel({ ...request }, { kind: 'server', role: 'reviewer', ...about }, signal)).message,
+    onError: (err, what) => { logger.error({ err }, what) },
+  }))
   const changes = createChanges(http, {
-    db, now: clock, makeId: ids, tickets, approvals, locate, batchSize: config.merge.batch,
+    db, now: clock, makeId: ids, tickets, approvals, reviews: reviews.commands, locate, batchSize: config.merge.batch,
     checks: { enqueue: checks.queue.enqueue, cancel: checks.queue.cancel, readPlan, sealPlan, readResults, failedOutput },
   })
 
@@ -219,7 +230,7 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
         return filesOfCommits(path, `refs/heads/${defaultBranch}`, commits)
       },
     }),
-    approvalTimes, ...vms.duties, ...checks.duties, ...changes.duties, completionDuty({ db, design }), ...accounts.duties, deadCallsDuty(gateway), evidence.duty,
+    approvalTimes, ...vms.duties, ...checks.duties, ...changes.duties, reviews.duty, completionDuty({ db, design }), ...accounts.duties, deadCallsDuty(gateway), evidence.duty,
     retentionDuty({
       db, blobs, now: clock, rules: config.retention, pathOf: ({ projectSlug, slug }) => repositories.pathOf({ project_slug: projectSlug, slug }),
       onRemoved: (removed) => { logger.info(removed, 'retention: removed what is old') },

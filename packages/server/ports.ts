@@ -1,4 +1,5 @@
-import type { AttemptEvidence } from '@swarm/contract/agent-protocol.ts'
+import type { AttemptEvidence, EvidenceComment } from '@swarm/contract/agent-protocol.ts'
+import type { MergePayload } from '@swarm/contract/endpoints/changes.ts'
 import type { CheckWork, FailureClass, Stop, Work, WorkKey } from '@swarm/contract/runner-protocol.ts'
 import type { Role } from '@swarm/core/policy/actions.ts'
 import type { PlannedFile } from '@swarm/core/checks/image.ts'
@@ -19,6 +20,8 @@ export interface PlannedTicket {
   readonly storyPoints: number; readonly wave: number
   /** Name of a registered agent. */
   readonly agent: string
+  /** Who ordered it, `<kind> <id>`; of those of a session whoever started its build. */
+  readonly requestedBy?: string
 }
 
 /** Offered by the tickets feature. */
@@ -41,6 +44,8 @@ export interface TicketCommands {
     /** Where the next attempt starts: the candidate on the new main after a red merge, main itself after a conflict. Default: the ticket's own head and base. */
     start?: { baseSha: string; startSha: string }
   }): Promise<void>
+  /** in_review → on_hold: a reviewer does not want its change. A retry offers the same head again. */
+  rejected(trx: Trx, input: { ticketId: string; reason: string; correlationId: string }): Promise<void>
   /** Tickets that wait for a person since their last attempt, one of these, failed in this class go back to work: its cause is gone. Returns their ids. */
   resumeHeld(trx: Trx, input: { attemptIds: readonly string[]; failureClass: FailureClass; reason: string; correlationId: string }): Promise<string[]>
 }
@@ -88,6 +93,8 @@ export interface ApprovalRequest {
 }
 /** What a feature does in the transaction of the decision. A throw undoes the decision. */
 export interface DecisionReaction {
+  /** For kinds that take the word of several people: notes this one's, before anything is decided. False leaves the approval open, since more people must say the same. */
+  heard?(trx: Trx, word: { id: string; projectId: string; payload: unknown; decision: 'approved' | 'rejected' | 'revision_requested'; reason: string; decidedBy: string; correlationId: string }): Promise<boolean>
   approved(trx: Trx, approval: { id: string; kind: string; subjectKind: string; subjectId: string; projectId: string; payload: unknown; payloadHash: string; decidedBy: string; correlationId: string }): Promise<void>
   rejected(trx: Trx, approval: { id: string; kind: string; subjectKind: string; subjectId: string; projectId: string; payload: unknown; status: 'rejected' | 'revision_requested'; reason: string; decidedBy: string; correlationId: string }): Promise<void>
   /** Nobody decided it in time: what it was about is put where it harms nothing and somebody can ask again. */
@@ -101,6 +108,18 @@ export interface ApprovalCommands {
   cancelFor(trx: Trx, subject: { kind: string; id: string }, reason: string, correlationId: string, kind?: string): Promise<void>
   /** Registered once at start by the feature that asks. */
   onDecision(kind: string, reaction: DecisionReaction): void
+}
+
+/** Offered by the reviews feature to that of changes. */
+export interface ReviewCommands {
+  /** Puts a published head before its reviewers: the agent reviewer first where the project has one, then people, who are asked for the merge. */
+  offer(trx: Trx, input: { projectId: string; payload: MergePayload; correlationId: string }): Promise<void>
+  /** Asks again for the merge of the same head, as it was asked before; false when nobody ever was. */
+  offerAgain(trx: Trx, input: { changeId: string; headSha: string; projectId: string; correlationId: string }): Promise<boolean>
+  /** A decision about a merge is a review (`DecisionReaction`). */
+  readonly heard: NonNullable<DecisionReaction['heard']>
+  /** What was said about lines of the change and is not resolved, for the next attempt. */
+  batch(trx: Trx, changeId: string): Promise<EvidenceComment[]>
 }
 
 /** One source of work behind /claim, /heartbeat, /complete, /fail, /release: attempts (tickets feature) and checks (checks feature). */

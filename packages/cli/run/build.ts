@@ -72,7 +72,7 @@ interface State { readonly session: DesignSessionDetail; readonly tickets: reado
 async function read(client: Client, { sessionId, projectId }: BuildOptions, signal: AbortSignal): Promise<State> {
   const [session, tickets, { items: approvals }, { items: questions }] = await Promise.all([
     client.call(showSession, { params: { sessionId } }, { signal }), ticketsOf(client, sessionId, signal),
-    client.call(listApprovals, { query: { projectId, status: 'pending', limit: 200 } }, { signal }), client.call(listQuestions, { query: { projectId, open: 'true' } }, { signal }),
+    client.call(listApprovals, { query: { projectId, status: 'pending', limit: 200 } }, { signal }), client.call(listQuestions, { query: { projectId, open: 'true', limit: 200 } }, { signal }),
   ])
   const ids = new Set([sessionId, ...tickets.flatMap((ticket) => [ticket.id, ...(ticket.changeId === null ? [] : [ticket.changeId])])])
   const about = z.looseObject({ ticketId: z.string().optional(), sessionId: z.string().optional(), id: z.string().optional() })
@@ -105,7 +105,13 @@ async function act(state: State, options: BuildOptions, said: Set<string>): Prom
   if (session.state === 'failed') return over(session.failure === null ? 'the design session failed' : `${session.failure.message} ${session.failure.remedy}`)
 
   const open: Approval[] = []
-  for (const approval of state.approvals) if (!await decide(approval, options)) open.push(approval)
+  for (const approval of state.approvals) {
+    // Whoever is here has approved, and it takes more people: not asked again.
+    const heard = `heard ${approval.id}`
+    if (!said.has(heard) && await decide(approval, options)) continue
+    if (io.interactive || options.yes) said.add(heard)
+    open.push(approval)
+  }
   let asking = 0
   for (const question of state.questions) {
     if (await answer(question, options.knownAnswer?.(question.text), options)) continue

@@ -9,7 +9,7 @@ import { ApiError } from '@swarm/contract/errors.ts'
 import { z } from 'zod'
 import { Interrupted } from '../errors.ts'
 import type { Io } from '../io.ts'
-import { money } from '../io.ts'
+import { money, plain } from '../io.ts'
 
 export interface Deciding { readonly client: Client; readonly io: Io; readonly yes: boolean; readonly signal: AbortSignal }
 
@@ -49,11 +49,12 @@ export function shownPayload(approval: Approval): string[] {
   }
   const merge = approval.kind === 'merge' ? MergePayload.safeParse(approval.payload) : undefined
   if (merge?.success) {
-    const { title, files, additions, deletions, checks, warnings, changeId } = merge.data
+    const { title, files, additions, deletions, checks, warnings, changeId, review } = merge.data
     return [
       `Merge of ${changeId} "${title}": ${files} files, +${additions} −${deletions}`,
       ...checks.map((check) => `  check ${check.name}: ${check.exitCode === 0 ? 'passed' : `exit ${String(check.exitCode)}`} (${check.command})`),
-      ...warnings.map((warning) => `  warning: ${warning}`), `  the diff: swarm change diff ${changeId}`,
+      ...(review?.score == null ? [] : [`  agent reviewer (${review.servedBy}): ${review.verdict === 'approve' ? 'would merge it' : 'asks for changes'}, score ${review.score} of 100`, ...review.reasons.map((reason) => `    - ${plain(reason)}`)]),
+      ...warnings.map((warning) => `  warning: ${plain(warning)}`), `  the diff: swarm change diff ${changeId}; what was said about it: swarm change comments ${changeId}`,
     ]
   }
   return [`${approval.kind} for ${approval.subject.kind} ${approval.subject.id}:`, ...JSON.stringify(approval.payload, null, 2).split('\n').map((line) => `  ${line}`)]
@@ -63,7 +64,11 @@ export function shownPayload(approval: Approval): string[] {
 export async function decide(approval: Approval, { client, io, yes, signal }: Deciding): Promise<boolean> {
   const send = async (decision: 'approved' | 'rejected' | 'revision_requested', by: 'person' | 'yes-flag', reason = ''): Promise<boolean> => {
     try {
-      await client.call(decideApproval, { params: { approvalId: approval.id }, body: { decision, payloadHash: approval.payloadHash, by, reason } }, { signal })
+      const { status } = await client.call(decideApproval, { params: { approvalId: approval.id }, body: { decision, payloadHash: approval.payloadHash, by, reason } }, { signal })
+      if (status === 'pending') {
+        io.say(`  ${subjectOf(approval)}: you approved; more people must, before it is decided`)
+        return false
+      }
       io.say(`${io.style('green', '✓')} ${subjectOf(approval)}: ${decision.replace('_', ' ')}${by === 'yes-flag' ? ' by --yes' : ''}`)
     } catch (error) {
       // Somebody else was faster, or it is about something else by now: the next look shows how things stand.
@@ -87,7 +92,7 @@ export async function decide(approval: Approval, { client, io, yes, signal }: De
 }
 
 /** Answers an agent's question by what is known, or by asking. @returns false when it stays open */
-export async function answer(question: z.output<typeof Question>, known: string | undefined, { client, io, signal }: Deciding): Promise<boolean> {
+export async function answer(question: Question, known: string | undefined, { client, io, signal }: Deciding): Promise<boolean> {
   const send = async (words: string): Promise<boolean> => {
     await client.call(answerQuestion, { params: { questionId: question.id }, body: { answer: words } }, { signal })
     io.say(`${io.style('green', '✓')} answered ${question.id}: ${words}`)

@@ -12,6 +12,16 @@ export const MergePayload = z.object({
   checks: z.array(z.object({ name: z.string(), command: z.string(), exitCode: z.number().int().nullable() })),
   /** The gate's warnings, and what else a person should know. */
   warnings: z.array(z.string()),
+  /** What the agent reviewer said, where the project has one. It is an opinion: it never approves. */
+  review: z.object({
+    /** Who answered: anthropic, rehearsal or compatible. */
+    servedBy: z.string(), minimumScore: z.number().int(),
+    score: z.number().int().nullable(), verdict: z.enum(['approve', 'request_changes']).nullable(), reasons: z.array(z.string()),
+    /** Files that it did not read, or not whole: the change is too large. */
+    unread: z.array(z.string()),
+    /** Why it could not review; score and verdict are null then. */
+    failed: z.string().nullable(),
+  }).optional(),
 })
 export type MergePayload = z.infer<typeof MergePayload>
 

@@ -21,15 +21,28 @@ const settings = {
   /** Who sees it: every member of its organisation, or only its own members and the organisation's administrators. */
   visibility: z.enum(['organization', 'members']),
 }
+/** How changes are reviewed (docs/review.md). */
+const review = {
+  /** Different people who must approve before a change is merged. */
+  people: z.number().int().min(1).max(10),
+  /** The agent reviewer: none; its opinion is shown to people; or it also sends changes back by itself, a few times. */
+  agent: z.enum(['off', 'advise', 'require']),
+  /** Score, of 100, below which the agent reviewer is not content. */
+  minimumScore: z.number().int().min(0).max(100),
+  /** Whoever ordered the work does not count among those who approve. */
+  notAuthor: z.boolean(),
+}
+export const ReviewSettings = z.object({ people: review.people.default(1), agent: review.agent.default('off'), minimumScore: review.minimumScore.default(70), notAuthor: review.notAuthor.default(false) })
 
 export const ProjectSettings = z.object({
   egressAllow: settings.egressAllow.default([]), concurrency: settings.concurrency.default(8),
   maxCostMicroUsd: Ceiling.default(null), maxTokens: Ceiling.default(null), ticketMaxCostMicroUsd: Ceiling.default(null), ticketMaxTokens: Ceiling.default(null),
   attemptMaxCostMicroUsd: Ceiling.default(null), attemptMaxTokens: Ceiling.default(null), vm: settings.vm.default({}), visibility: settings.visibility.default('organization'),
+  review: ReviewSettings.prefault({}),
 })
 export type ProjectSettings = z.infer<typeof ProjectSettings>
 /** Some of them, without defaults: what is not named stays as it is. */
-export const ProjectSettingsPatch = z.object(settings).partial()
+export const ProjectSettingsPatch = z.object({ ...settings, review: z.object(review).partial() }).partial()
 export type ProjectSettingsPatch = z.infer<typeof ProjectSettingsPatch>
 
 export const Project = z.object({ id: z.string(), organizationId: z.string(), slug: Slug, name: z.string(), settings: ProjectSettings, createdAt: Time })

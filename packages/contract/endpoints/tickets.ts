@@ -87,13 +87,20 @@ export const ticketActivity = endpoint({
 
 export const Question = z.object({
   id: z.string(), ticketId: z.string(), attemptId: z.string(), text: z.string(), options: z.array(z.string()),
-  answer: z.string().nullable(), createdAt: Time, answeredAt: Time.nullable(),
+  /** `moot`: nobody waits for an answer any more, since its ticket was retried or cancelled. A question never ends by itself: silence is no answer, and a parked attempt holds nothing. */
+  state: z.enum(['open', 'answered', 'moot']),
+  answer: z.string().nullable(), answeredBy: z.string().nullable(), createdAt: Time, answeredAt: Time.nullable(),
 })
+export type Question = z.infer<typeof Question>
 export const listQuestions = endpoint({
   method: 'GET', path: '/api/tickets/questions', access: ['person'], action: 'project:read', on: inQuery('project', 'projectId'), tag: 'tickets', summary: 'Questions that agents ask people, oldest first',
-  query: z.object({ open: z.enum(['true', 'false']).default('true'), projectId: z.string().optional() }), response: z.object({ items: z.array(Question) }),
+  query: PageQuery.extend({ open: z.enum(['true', 'false']).default('true'), projectId: z.string().optional(), ticketId: z.string().optional() }), response: pageOf(Question),
+})
+export const showQuestion = endpoint({
+  method: 'GET', path: '/api/tickets/questions/:questionId', access: ['person'], action: 'question:read', on: inParams('question', 'questionId'), tag: 'tickets', summary: 'Shows a question of an agent, with its answer and who gave it',
+  params: z.object({ questionId: z.string().max(40) }), response: Question,
 })
 export const answerQuestion = endpoint({
-  method: 'POST', path: '/api/tickets/questions/:questionId/answer', access: ['person'], action: 'ticket:answer', on: inParams('question', 'questionId'), tag: 'tickets', summary: 'Answers a question; the parked attempt goes on',
-  params: z.object({ questionId: z.string() }), body: z.object({ answer: z.string().min(1).max(20_000) }), response: Question,
+  method: 'POST', path: '/api/tickets/questions/:questionId/answer', access: ['person'], action: 'ticket:answer', on: inParams('question', 'questionId'), tag: 'tickets', summary: 'Answers a question; the parked attempt goes on. The first answer counts: the same one again is answered alike, another one is told who was first',
+  params: z.object({ questionId: z.string().max(40) }), body: z.object({ answer: z.string().trim().min(1).max(20_000) }), response: Question,
 })

@@ -13,6 +13,7 @@ interface Statement {
       readonly rehearsal: boolean; readonly providers: readonly string[]; readonly models: readonly string[]; readonly calls: number; readonly costMicroUsd: number; readonly transcriptDigest: string
       readonly exchanges: readonly Exchange[]
     }
+    readonly reviews?: readonly { readonly id: string; readonly kind: string; readonly verdict: string; readonly counts: boolean; readonly headSha: string; readonly approvalId: string | null }[] | undefined
     readonly approvals: readonly { readonly id: string; readonly kind: string; readonly subjectId: string; readonly status: string; readonly payload?: unknown; readonly payloadHash: string; readonly usedAt: number | null }[]
   }
 }
@@ -62,7 +63,13 @@ export function contradictions({ subject, predicate }: Statement, sha256: Sha256
   must(model.transcriptDigest === transcriptDigest(model.exchanges, sha256), 'the digest of the conversation is not that of its exchanges')
 
   for (const { id, payload, payloadHash } of approvals) must(payload === undefined || sha256(canonicalJson(payload)) === payloadHash, `the approval ${id} is about something else than what it shows`)
-  must(approvals.some((each) => each.kind === 'merge' && each.subjectId === change.id && each.status === 'approved' && each.usedAt !== null && headOf(each.payload) === commits.head), 'no approval of the merge of exactly this head was used')
+  const used = approvals.find((each) => each.kind === 'merge' && each.subjectId === change.id && each.status === 'approved' && each.usedAt !== null && headOf(each.payload) === commits.head)
+  must(used !== undefined, 'no approval of the merge of exactly this head was used')
+  const { reviews = [] } = predicate
+  must(reviews.every(({ kind, counts }) => kind === 'person' || !counts), 'the approval of an agent was counted')
+  // An approval from before there were reviews has none.
+  const under = reviews.filter(({ approvalId }) => approvalId !== null && approvalId === used?.id)
+  must(under.length === 0 || under.some(({ verdict, counts, headSha }) => verdict === 'approve' && counts && headSha === commits.head), 'nobody approved the merge that was made')
   return found
 }
 

@@ -109,6 +109,8 @@ export interface Facts {
   readonly tickets: readonly TicketFact[]; readonly dependencies: readonly DependencyFact[]
   readonly attempts: readonly AttemptFact[]; readonly steps: readonly StepFact[]; readonly questions: readonly QuestionFact[]
   readonly changes: readonly ChangeFact[]; readonly approvals: readonly ApprovalFact[]; readonly entries: readonly EntryFact[]; readonly batches: readonly BatchFact[]
+  /** Changes that an agent reviewer looks at before people are asked. */
+  readonly reviewing: readonly string[]
   readonly checks: readonly CheckFact[]; readonly calls: readonly CallFact[]; readonly vms: readonly VmFact[]; readonly runners: readonly RunnerFact[]
   readonly sessions: readonly SessionFact[]; readonly projects: readonly ProjectFact[]
   readonly repositories: readonly RepositoryFact[]

@@ -17,6 +17,7 @@ export function ticketsCanMove(facts: Facts): Finding[] {
   const checks = new Map(facts.checks.filter(({ purpose }) => purpose === 'attempt').map((check) => [check.attemptId ?? '', check]))
   const mergeChecks = new Map(facts.checks.map((check) => [check.id, check]))
   const asked = new Set(facts.approvals.filter(({ status }) => status === 'pending').map(({ subjectId }) => subjectId))
+  const reviewing = new Set(facts.reviewing)
   const findings: Finding[] = []
   for (const ticket of facts.tickets) {
     const stuck = (message: string, evidence: Record<string, unknown> = {}): void => {
@@ -44,7 +45,7 @@ export function ticketsCanMove(facts: Facts): Finding[] {
       }
       case 'in_review':
         if (change?.state !== 'open') stuck('it has no open change', { change: change?.state ?? null })
-        else if (!asked.has(change.id)) stuck('nobody is asked about its change', { changeId: change.id })
+        else if (!asked.has(change.id) && !reviewing.has(change.id)) stuck('nobody is asked about its change', { changeId: change.id })
         break
       case 'merging':
         if (entry?.state !== 'queued' && entry?.state !== 'checking') stuck('it has no place in the merge queue', { entry: entry?.state ?? null })

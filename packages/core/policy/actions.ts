@@ -37,6 +37,7 @@ export const ACTIONS = {
   'ticket:retry': { group: 'work', on: 'ticket', summary: 'send a ticket back to work' },
   'ticket:hold': { group: 'work', on: 'ticket', summary: 'hold a ticket' },
   'ticket:cancel': { group: 'work', on: 'ticket', summary: 'cancel a ticket' },
+  'question:read': { group: 'read', on: 'question', summary: 'see the question of an agent' },
   'ticket:answer': { group: 'work', on: 'question', summary: 'answer the question of an agent' },
 
   'approval:read': { group: 'read', on: 'approval', summary: 'see what was or is to be approved' },

@@ -37,6 +37,8 @@ describe('one line says why a ticket waits', () => {
     ['its checks, after a fault', { state: 'verifying', check: { ...check, retryInMs: 4_000, failure: 'vm_crashed' } }, 'the next try of its checks CHK-1 in 4 s (last: vm_crashed)'],
     ['its checks, under way', { state: 'verifying' }, null],
     ['review', { state: 'in_review', change: { id: 'CHG-1', approval: 'APR-2' } }, 'the decision about its change CHG-1: swarm approval show APR-2'],
+    ['its agent reviewer', { state: 'in_review', change: { id: 'CHG-1', approval: null, reviewer: '' } }, 'the agent reviewer of its change CHG-1'],
+    ['its agent reviewer, after a fault', { state: 'in_review', change: { id: 'CHG-1', approval: null, reviewer: 'its next try, after an overload' } }, 'the agent reviewer of its change CHG-1, which waits for its next try, after an overload'],
     ['its turn', { state: 'merging', merge: { position: 3, paused: null } }, 'its turn in the merge queue (2 before it)'],
     ['a paused queue', { state: 'merging', merge: { position: 1, paused: 'main itself does not pass its checks' } }, 'the merge queue, which is paused: main itself does not pass its checks'],
     ['the checks of its merge', { state: 'merging', merge: { position: 1, paused: null }, check }, 'a free runner for its checks CHK-1'],

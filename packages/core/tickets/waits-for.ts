@@ -22,7 +22,8 @@ export interface WaitFacts {
   readonly question: { readonly id: string; readonly text: string } | null
   /** The approval that the spending of its session or project waits for. */
   readonly budgetApproval: string | null
-  readonly change: { readonly id: string; readonly approval: string | null } | null
+  /** `reviewer`: what the agent reviewer that looks at it first waits for; '' when it reads. */
+  readonly change: { readonly id: string; readonly approval: string | null; readonly reviewer?: string | null } | null
   /** Its place in the merge queue (1 = at work), and why the queue stands still. */
   readonly merge: { readonly position: number; readonly paused: string | null } | null
   /** Its check run, while no runner has taken it. */
@@ -36,7 +37,7 @@ const NAMED = 4
 export function waitsFor(facts: WaitFacts): string | null {
   switch (facts.state) {
     case 'on_hold': return heldFor(facts)
-    case 'in_review': return facts.change === null ? 'the decision about its change' : `the decision about its change ${facts.change.id}${facts.change.approval === null ? '' : `: swarm approval show ${facts.change.approval}`}`
+    case 'in_review': return typeof facts.change?.reviewer === 'string' && facts.change.approval === null ? `the agent reviewer of its change ${facts.change.id}${facts.change.reviewer === '' ? '' : `, which waits for ${facts.change.reviewer}`}` : facts.change === null ? 'the decision about its change' : `the decision about its change ${facts.change.id}${facts.change.approval === null ? '' : `: swarm approval show ${facts.change.approval}`}`
     case 'merging': return mergeWait(facts)
     case 'verifying': return checkWait(facts)
     case 'ready': case 'changes_requested': return dispatchWait(facts)

@@ -65,6 +65,8 @@ export interface TicketsTable {
   evidence: string
   ready_at: number | null
   created_at: number; updated_at: number
+  /** Who ordered it outside of a design session, `<kind> <id>`. */
+  requested_by: string | null
 }
 export interface TicketDependenciesTable { ticket_id: string; depends_on_id: string }
 /** How often two files of a repository changed in one merged change; with itself: how often the file changed at all. */
@@ -167,6 +169,49 @@ export interface ChangesTable {
   evidence: string
   created_at: number; updated_at: number
 }
+/** What somebody said about a change as a whole, once; never changed. Features/reviews. */
+export interface ChangeReviewsTable {
+  id: string; change_id: string; project_id: string
+  /** The merge approval that it speaks about: an approving review counts for that one alone. Null when nobody was asked at that moment. */
+  approval_id: string | null
+  head_sha: string; reviewer: string
+  /** person | agent */
+  kind: string
+  /** Core/review/verdicts.ts. */
+  verdict: string
+  /** 1 when it counts towards the people who must approve. */
+  counts: number
+  summary: string; score: number | null
+  /** JSON string[]. */
+  reasons: string
+  /** 1 when the agent reviewer sent the change back with it. */
+  returned: number
+  correlation_id: string; created_at: number
+}
+/** Comments on lines (with a parent: an answer to one). A draft has no `sent_at`. */
+export interface ChangeCommentsTable {
+  id: string; change_id: string; project_id: string; review_id: string | null; parent_id: string | null; author: string
+  /** Commits in which the lines have these numbers: side `old` means base_sha, `new` head_sha. */
+  base_sha: string; head_sha: string; path: string; side: string; start_line: number; line: number
+  quoted: string; body: string
+  resolved_by: string | null; resolved_at: number | null; sent_at: number | null; created_at: number
+}
+/** A head that the agent reviewer is to look at before people are asked. `payload`: what they will be asked, without its opinion. */
+export interface AgentReviewsTable {
+  change_id: string; head_sha: string; project_id: string
+  /** pending | done */
+  state: string
+  payload: string
+  tries: number; retry_at: number | null
+  /** It met a ceiling: it goes on when this approval is decided. */
+  waits_approval_id: string | null
+  failure: string | null
+  /** The process that works on it, until its lease ends. */
+  owner: string | null; lease_expires_at: number | null
+  correlation_id: string; created_at: number
+}
+/** Answers of the model, so that none is paid twice. */
+export interface AgentReviewStepsTable { change_id: string; head_sha: string; step: string; request_digest: string; response: string; created_at: number }
 export interface CheckRunsTable {
   id: string; project_id: string; repository_id: string
   /** attempt | merge | base */
@@ -335,5 +380,6 @@ export interface Schema {
   project_members: ProjectMembersTable; policies: PoliciesTable; idempotency_keys: IdempotencyKeysTable; audit_entries: AuditEntriesTable; audit_outcomes: AuditOutcomesTable
   users: UsersTable; user_sessions: UserSessionsTable; user_credentials: UserCredentialsTable; verifications: VerificationsTable; two_factors: TwoFactorsTable; device_codes: DeviceCodesTable
   organizations: OrganizationsTable; members: MembersTable; invitations: InvitationsTable; guesses: GuessesTable; mails: MailsTable
+  change_reviews: ChangeReviewsTable; change_comments: ChangeCommentsTable; agent_reviews: AgentReviewsTable; agent_review_steps: AgentReviewStepsTable
   events: EventsTable; meta: MetaTable
 }

@@ -28,7 +28,7 @@ it('a starter script is written for a spec, is not overwritten, and can be serve
   const script = join(folder, 'play.yaml')
   await writeFile(spec, '# Counter\n## Counting\n- R1 It counts up.\n')
   expect(await run('init.ts', spec, '--out', script)).toMatchObject({ code: 0 })
-  expect((await readScript(script)).scenes).toHaveLength(3)
+  expect((await readScript(script)).scenes).toHaveLength(4)
   await writeFile(script, `${await readFile(script, 'utf8')}# mine\n`)
   expect(await run('init.ts', spec, '--out', script)).toMatchObject({ code: 1, stderr: expect.stringMatching(/exists already.*--force/) })
   expect(await readFile(script, 'utf8')).toMatch(/# mine/)

@@ -9,7 +9,7 @@ const REQUIREMENTS_PER_EPIC = 8
 
 /**
  * A commented script for a spec, valid as it is: the skeleton has one epic per heading with requirements (more where there are
- * many), each epic expands to one ticket, and each ticket's developer turns fail with a text that says what to fill in.
+ * many), each epic expands to one ticket, and each ticket's developer turns fail with a text that says what to fill in. A reviewer, if there is one, is content.
  * @param spec Markdown, read as the design agent reads it.
  * @throws DomainError spec_empty, spec_without_requirements and the others of parseSpec
  */
@@ -74,6 +74,13 @@ export function starterScript(spec: string): string {
       `      - finish: ${quote(group.title)}`,
     )
   }
+  lines.push(
+    '', '  # 4. The agent reviewer, where the project has one (swarm project set NAME --agent-review advise).',
+    '  - role: reviewer',
+    '    optional: true',
+    '    turns:',
+    '      - json: { score: 90, verdict: approve, reasons: [It does what the ticket asks.] }',
+  )
   return `${lines.join('\n')}\n`
 }
 

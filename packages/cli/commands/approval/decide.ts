@@ -9,5 +9,5 @@ export async function decideFromCommandLine(decision: 'approved' | 'rejected' | 
   const approval = await client.call(showApproval, { params: { approvalId: id } }, { signal })
   for (const line of shownPayload(approval)) io.say(line)
   const decided = await client.call(decideApproval, { params: { approvalId: id }, body: { decision, payloadHash: hash ?? approval.payloadHash, reason } }, { signal })
-  return { json: decided, text: `${decided.id} is ${decided.status.replace('_', ' ')}` }
+  return { json: decided, text: decided.status === 'pending' ? `You approved ${decided.id}; more people must, before it is decided` : `${decided.id} is ${decided.status.replace('_', ' ')}` }
 }

@@ -66,6 +66,16 @@ describe('the claude template', () => {
     for (const piece of ['ATT-00000000', 'error test_weakened at test/a.test.js:7: An assertion is gone.', 'Remedy: Put it back.', '````\nnot ok 3 ```\n````', '<<<<<<< ours']) expect(first).toContain(piece)
   })
 
+  test('puts the comments of a review into it, each with its file, its lines as they were, and what was answered', async () => {
+    const comment = { id: 'CMT-00000001', author: 'admin first', path: 'src/a.js', side: 'new' as const, startLine: 2, line: 3, headSha: 'c'.repeat(40), quoted: 'let a = ```\nlet b', body: 'Name these.', replies: [{ author: 'admin second', body: 'And test them.' }] }
+    const { server } = await play([finish], { evidence: [{ attemptId: 'ATT-00000000', number: 1, failureClass: 'policy', reason: 'Not yet.', comments: [comment, { ...comment, side: 'old', startLine: 3, quoted: '' }] }] })
+    const first = server.requests[0]?.body.messages[0]?.content[0]?.text ?? ''
+    for (const piece of [
+      'Attempt 1 (ATT-00000000) came back from review\nNot yet.', 'src/a.js, lines 2 to 3 (as of cccccccccccc), admin first:\n````\nlet a = ```\nlet b\n````\nName these.\nadmin second answers: And test them.',
+      'src/a.js, line 3 of what the change takes away (as of cccccccccccc), admin first:\nName these.',
+    ]) expect(first).toContain(piece)
+  })
+
   test('answers wrong inputs, unknown tools and failing tools as errors that the model can mend', async () => {
     const { run, server } = await play([
       say({ calls: [['read_file', { file: 'x' }], ['teleport', {}], ['read_file', { path: 'none.js' }], ['edit_file', { path: 'a.js', old_string: 'x', new_string: 'y' }], ['grep', { pattern: '(' }]] }),

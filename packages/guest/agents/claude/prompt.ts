@@ -1,4 +1,4 @@
-import type { AgentTask, AttemptEvidence } from '@swarm/contract/agent-protocol.ts'
+import type { AgentTask, AttemptEvidence, EvidenceComment } from '@swarm/contract/agent-protocol.ts'
 import type { TaskOf } from '../template.ts'
 
 /**
@@ -40,7 +40,7 @@ export function firstMessage(task: AgentTask): string {
   const evidence = task.evidence.map(evidenceText)
   if (evidence.length === 0) return `Begin work on ${task.ticket.id}.`
   return [
-    `Earlier attempts at this ticket failed. Mend what they got wrong; do not repeat it.`,
+    `Earlier attempts at this ticket failed, or came back from review. Mend what they got wrong; do not repeat it.`,
     ...evidence,
     `Begin work on ${task.ticket.id}, and deal with each point above.`,
   ].join('\n\n')
@@ -52,11 +52,19 @@ function evidenceText(evidence: AttemptEvidence): string {
     return `${finding.severity} ${finding.code}${place}: ${finding.message}\n  Remedy: ${finding.remedy}`
   })
   return [
-    section(`Attempt ${evidence.number} (${evidence.attemptId}) failed: ${evidence.failureClass}`, evidence.reason),
+    section(`Attempt ${evidence.number} (${evidence.attemptId}) ${evidence.comments === undefined ? `failed: ${evidence.failureClass}` : 'came back from review'}`, evidence.reason),
     list('Findings', findings),
     evidence.checkOutput === '' ? '' : section('Output of the check that failed', fenced(evidence.checkOutput)),
     evidence.conflict === '' ? '' : section('Conflict with what was merged meanwhile, both sides', fenced(evidence.conflict)),
+    evidence.comments === undefined || evidence.comments.length === 0 ? '' : section('Review comments: deal with each, in the code; your change stays on its branch', evidence.comments.map(commentText).join('\n\n')),
   ].filter((text) => text !== '').join('\n\n')
+}
+
+function commentText({ author, path, side, startLine, line, headSha, quoted, body, replies }: EvidenceComment): string {
+  const lines = startLine === line ? `line ${line}` : `lines ${startLine} to ${line}`
+  return [
+    `${path}, ${lines}${side === 'old' ? ' of what the change takes away' : ''} (as of ${headSha.slice(0, 12)}), ${author}:`, ...(quoted === '' ? [] : [fenced(quoted)]), body, ...replies.map((reply) => `${reply.author} answers: ${reply.body}`),
+  ].join('\n')
 }
 
 /** A fence longer than any run of backticks inside, so that the text cannot close it. */

@@ -3,7 +3,7 @@ import { APPROVAL_TIMES, type ApprovalKind, type ApprovalTimes, canonicalJson, P
 import { DomainError } from '@swarm/core/errors.ts'
 import type { Selectable } from 'kysely'
 import type { ApprovalsTable } from '../../db/schema.ts'
-import type { Trx } from '../../db/unit.ts'
+import { signal, type Trx } from '../../db/unit.ts'
 import { appendEvents } from '../../events/events.ts'
 import type { ApprovalCommands, ApprovalRequest, DecisionReaction } from '../../ports.ts'
 import { dueApproval, grantedApproval, insertApproval, lockedApproval, openApprovalsOf, patchTimes, settleApproval, useApproval } from './queries.ts'
@@ -48,6 +48,8 @@ export function createApprovals(deps: ApprovalDependencies): ApprovalService {
       type: 'approval:resolved', projectId: approval.project_id, subject: { kind: approval.subject_kind, id: approval.subject_id }, correlationId,
       data: { approvalId: approval.id, kind: approval.kind, status, decidedBy: by, reason },
     }])
+    // Work may wait for it (an agent review that met a ceiling).
+    signal(trx, 'work')
     return { ...approval, status, decided_by: by, decided_at: now, decision_reason: reason }
   }
 
@@ -135,15 +137,16 @@ export function createApprovals(deps: ApprovalDependencies): ApprovalService {
       if (isPolicyKind(approval.kind) && input.decision === 'approved' && approval.requester === input.decidedBy) throw new DomainError('own_request', { kind: approval.kind, id: approval.id })
       if (input.byYesFlag && approval.yes_allowed !== 1) throw new DomainError('not_for_yes', { kind: approval.kind, id: approval.id })
       const decidedBy = input.byYesFlag ? `${input.decidedBy} (--yes)` : input.decidedBy
-      const decided = await settle(trx, approval, input.decision, decidedBy, input.reason, input.correlationId)
       // Used when the request that it lets through comes again.
-      if (isPolicyKind(approval.kind)) return decided
+      if (isPolicyKind(approval.kind)) return settle(trx, approval, input.decision, decidedBy, input.reason, input.correlationId)
       const reaction = reactions.get(approval.kind)
       if (!reaction) throw new Error(`nobody reacts to approvals of kind ${approval.kind}`)
       const about = {
         id: approval.id, kind: approval.kind, subjectKind: approval.subject_kind, subjectId: approval.subject_id, projectId: approval.project_id,
         payload: JSON.parse(approval.payload) as unknown, decidedBy, correlationId: input.correlationId,
       }
+      if (reaction.heard && !await reaction.heard(trx, { ...about, decision: input.decision, reason: input.reason })) return approval
+      const decided = await settle(trx, approval, input.decision, decidedBy, input.reason, input.correlationId)
       if (input.decision !== 'approved') {
         await reaction.rejected(trx, { ...about, status: input.decision, reason: input.reason })
         return decided

@@ -15,6 +15,7 @@ import { evidence } from './verification.ts'
  */
 export function mergeDecisions(deps: ChangeDependencies): DecisionReaction {
   return {
+    heard: deps.reviews.heard,
     async approved(trx, approval) {
       const payload = MergePayload.parse(approval.payload)
       const change = await changeById(trx, payload.changeId)
@@ -39,7 +40,13 @@ export function mergeDecisions(deps: ChangeDependencies): DecisionReaction {
     async rejected(trx, approval) {
       const payload = MergePayload.parse(approval.payload)
       const reason = approval.reason === '' ? `${approval.status === 'rejected' ? 'rejected' : 'revision asked for'} by ${approval.decidedBy}` : approval.reason
-      await deps.tickets.returned(trx, { ticketId: payload.ticketId, failureClass: 'policy', reason, evidence: evidence('policy', reason, {}), correlationId: approval.correlationId })
+      const { ticketId } = payload
+      // Core/review/verdicts.ts: what is rejected waits for a person, what is to be changed goes back to the agent with every comment.
+      if (approval.status === 'rejected') await deps.tickets.rejected(trx, { ticketId, reason: `its change was rejected: ${reason}`, correlationId: approval.correlationId })
+      else {
+        const comments = await deps.reviews.batch(trx, payload.changeId)
+        await deps.tickets.returned(trx, { ticketId, failureClass: 'policy', reason, evidence: { ...evidence('policy', reason, {}), comments }, correlationId: approval.correlationId })
+      }
       signal(trx, 'work')
     },
   }

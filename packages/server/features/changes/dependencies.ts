@@ -1,7 +1,7 @@
 import type { CheckPlan } from '@swarm/core/checks/plan.ts'
 import type { Database } from '../../db/database.ts'
 import type { Trx } from '../../db/unit.ts'
-import type { ApprovalCommands, TicketCommands } from '../../ports.ts'
+import type { ApprovalCommands, ReviewCommands, TicketCommands } from '../../ports.ts'
 
 export interface SealedPlan { readonly text: string; readonly digest: string }
 export interface ScopedPlan extends CheckPlan { readonly scope: { readonly protect: readonly string[]; readonly generated: readonly string[] }; readonly source: string }
@@ -13,6 +13,7 @@ export interface ChangeDependencies {
   readonly makeId: (kind: 'change' | 'batch') => string
   readonly tickets: TicketCommands
   readonly approvals: ApprovalCommands
+  readonly reviews: ReviewCommands
   /** Most changes of a repository that are checked and merged together. */
   readonly batchSize: number
   /** Of the repositories feature. Errors: `not_found`. */

@@ -241,9 +241,9 @@ eachDialect((_, make) => {
     expect(events).toHaveLength(3)
   }, batchSize)
 
-  path('a rejected merge sends the ticket back with the reason, and an approval of an older head does nothing', NOT_BOTH, async (world) => {
+  path('a merge that is to be revised sends the ticket back with the reason, and an approval of an older head does nothing', NOT_BOTH, async (world) => {
     const id = await world.inReview('meh', { 'c.txt': 'c\n' })
-    await world.decide(id, 'rejected', 'name it better')
+    await world.decide(id, 'revision_requested', 'name it better')
     expect((await world.ticket(id)).state).toBe('changes_requested')
     expect(JSON.parse((await world.ticket(id)).evidence)).toMatchObject([{ failureClass: 'policy', reason: 'name it better' }])
     await world.attempt(id, { 'better.txt': 'c\n' })

@@ -12,7 +12,7 @@ eachDialect((_dialect, make) => {
     await using db = await place.open()
     const world = await mergePathOver(db, place.home, CHECKS)
     const deps = { now: () => world.clock.now++, random: () => 0, makeId: () => { throw new Error('not used here') } }
-    const offer = offerAgain({ db, now: deps.now, makeId: deps.makeId, tickets: world.tickets, approvals: world.approvals, locate: deps.makeId, batchSize: 8, checks: { enqueue: deps.makeId, cancel: deps.makeId, readPlan: deps.makeId, sealPlan: deps.makeId, readResults: deps.makeId, failedOutput: deps.makeId } })
+    const offer = offerAgain({ db, now: deps.now, makeId: deps.makeId, tickets: world.tickets, approvals: world.approvals, reviews: world.reviews.commands, locate: deps.makeId, batchSize: 8, checks: { enqueue: deps.makeId, cancel: deps.makeId, readPlan: deps.makeId, sealPlan: deps.makeId, readResults: deps.makeId, failedOutput: deps.makeId } })
     await run(world, {
       hold: (ticketId) => db.write((trx) => stopTicket(trx, deps, { ticketId, to: 'on_hold', reason: 'wait', correlationId: 'test' })),
       retry: (ticketId) => db.write((trx) => retryTicket(trx, deps, { ticketId, offerAgain: offer, correlationId: 'test' })),
@@ -61,7 +61,7 @@ eachDialect((_dialect, make) => {
 
   test('one that a person sent back for changes is worked on again, and its old head is not offered', () => over(async (world, act) => {
     const id = await world.inReview('a', { 'a.txt': 'a\n' })
-    await world.decide(id, 'rejected', 'call it b')
+    await world.decide(id, 'revision_requested', 'call it b')
     await act.hold(id)
     await act.retry(id)
     expect((await world.ticket(id)).state).toBe('ready')

@@ -1,5 +1,4 @@
 import type { MergePayload } from '@swarm/contract/endpoints/changes.ts'
-import { isCleanMerge } from '@swarm/core/approvals/approval.ts'
 import { mergeBase } from '@swarm/git/diff.ts'
 import { git } from '@swarm/git/run.ts'
 import type { Duty } from '../../coordinator/duty.ts'
@@ -37,8 +36,8 @@ export async function touchedPaths(path: string, from: string, to: string): Prom
 }
 
 /**
- * Publishes a verified attempt: one transaction records the head, makes or moves the ticket's one change, and asks for the
- * merge of exactly that head. The branch in git follows the database afterwards (`branchDuty` does what a crash left over).
+ * Publishes a verified attempt: one transaction records the head, makes or moves the ticket's one change, and puts exactly that
+ * head before its reviewers. The branch in git follows the database afterwards (`branchDuty` does what a crash left over).
  */
 export async function publish(deps: ChangeDependencies, attempt: AttemptRow, check: CheckRow): Promise<void> {
   const ticket = await ticketOf(deps.db.read, attempt.ticket_id)
@@ -75,7 +74,9 @@ export async function publish(deps: ChangeDependencies, attempt: AttemptRow, che
       type: 'change:created', projectId: ticket.project_id, subject: { kind: 'change', id: changeId }, correlationId: attempt.correlation_id,
       data: { ticketId: ticket.id, sessionId: ticket.session_id, title: ticket.title, headSha: head, baseSha: base, attemptId: attempt.id },
     }])
-    await deps.approvals.request(trx, { kind: 'merge', projectId: ticket.project_id, subject: { kind: 'change', id: changeId }, requester: 'swarm', payload, yesAllowed: isCleanMerge(payload), correlationId: attempt.correlation_id })
+    // What people were asked about an earlier head is void, whoever is asked first about this one.
+    await deps.approvals.cancelFor(trx, { kind: 'change', id: changeId }, 'what it was about has changed', attempt.correlation_id, 'merge')
+    await deps.reviews.offer(trx, { projectId: ticket.project_id, payload, correlationId: attempt.correlation_id })
     signal(trx, 'work')
   })
   await followRef(path, `refs/heads/${ticket.branch}`, head)

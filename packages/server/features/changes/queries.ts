@@ -63,11 +63,6 @@ export async function nextVerdict(db: Db, except: readonly string[]): Promise<{ 
 export async function attemptsOf(db: Db, ticketId: string): Promise<AttemptRow[]> {
   return await db.selectFrom('attempts').selectAll().where('ticket_id', '=', ticketId).orderBy('number').execute()
 }
-
-/** What people were shown about merges of this change, newest first. */
-export async function mergePayloads(db: Db, changeId: string): Promise<string[]> {
-  return (await db.selectFrom('approvals').select('payload').where('kind', '=', 'merge').where('subject_kind', '=', 'change').where('subject_id', '=', changeId).orderBy('created_at', 'desc').limit(20).execute()).map((row) => row.payload)
-}
 export async function checkById(db: Db, id: string): Promise<CheckRow | undefined> {
   return await db.selectFrom('check_runs').selectAll().where('id', '=', id).executeTakeFirst()
 }

@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import type { CheckResult } from '@swarm/contract/runner-protocol.ts'
+import type { ReviewRule } from '@swarm/core/review/verdicts.ts'
 import { git } from '@swarm/git/run.ts'
 import type { Database } from '../../db/database.ts'
 import { unheardRoutes } from '../../http/testing.ts'
@@ -14,6 +15,8 @@ import { readRepositoryPlan, sealPlan } from '../checks/plan.ts'
 import { createWorkInputs } from '../checks/work-inputs.ts'
 import { failedOutput, readResults } from '../checks/service.ts'
 import { createRepositories } from '../repositories/repositories.ts'
+import { createReviews } from '../reviews/reviews.ts'
+import type { ReviewDependencies } from '../reviews/dependencies.ts'
 import { createTicketCommands } from '../tickets/commands.ts'
 import { claimTicket } from '../tickets/claim.ts'
 import { completeAttempt } from '../tickets/reports.ts'
@@ -22,7 +25,7 @@ import { createChanges } from './changes.ts'
 const run = promisify(execFile)
 
 /** The merge path over a fresh database and a real repository: tickets, approvals, checks and changes as the server has them; the test is runner, agent and person. */
-export async function mergePathOver(db: Database, home: string, swarmYml: string, options: { batchSize?: number } = {}) {
+export async function mergePathOver(db: Database, home: string, swarmYml: string, options: { batchSize?: number; review?: Partial<ReviewRule>; callModel?: ReviewDependencies['callModel']; onReviewError?: () => void } = {}) {
   const http = unheardRoutes(db)
   const clock = { now: 1_700_000_000_000 }
   const now = () => clock.now++
@@ -39,8 +42,14 @@ export async function mergePathOver(db: Database, home: string, swarmYml: string
     place: async () => ({ projectSlug: 'p', repositorySlug: 'r', settings: { egressAllow: [], vm: {} } }),
     inputs: createWorkInputs({ place: async (id) => ({ path: (await locate(id)).path, main: (await repositories.head(id)).sha }) }),
   })
+  const reviewDeps: ReviewDependencies = {
+    db, now, makeId: newId, tickets, approvals, locate, model: 'reviewer-model', servedBy: 'rehearsal', mayMerge: async () => true,
+    ruleOf: async () => ({ people: 1, agent: 'off', minimumScore: 70, notAuthor: false, ...options.review }),
+    callModel: options.callModel ?? (async () => { throw new Error('no model here') }), onError: options.onReviewError ?? ((error) => { throw error }),
+  }
+  const reviews = createReviews(http, reviewDeps)
   const changeDeps = {
-    db, now, makeId: newId, tickets, approvals, locate, batchSize: options.batchSize ?? 8,
+    db, now, makeId: newId, tickets, approvals, reviews: reviews.commands, locate, batchSize: options.batchSize ?? 8,
     checks: { enqueue: checks.queue.enqueue, cancel: checks.queue.cancel, readPlan: readRepositoryPlan, sealPlan, readResults, failedOutput },
   }
   const make = (through: Database = db) => createChanges(unheardRoutes(db), { ...changeDeps, db: through, approvals: { ...approvals, onDecision: () => undefined } }).duties
@@ -57,10 +66,12 @@ export async function mergePathOver(db: Database, home: string, swarmYml: string
   const never = new AbortController().signal
 
   const world = {
-    db, path, repositoryId, projectId, runner, checks, tickets, approvals, repositories, app: http.app, clock, start: made.head,
+    db, path, repositoryId, projectId, runner, checks, tickets, approvals, reviews, repositories, app: http.app, clock, start: made.head,
     duties: changes.duties,
     /** The same duties again, as a second replica has them; `through` is the database as that one sees it. */
     replica: make,
+    /** The same for reviews. */
+    reviewReplica: (through: Database) => createReviews(unheardRoutes(db), { ...reviewDeps, db: through }),
     main: async () => (await readRef(path, 'refs/heads/main')) ?? '',
     /** A commit on `parent` with these files changed (null: removed), by anybody. */
     async commit(parent: string, files: Record<string, string | null>, message: string): Promise<string> {
@@ -159,7 +170,7 @@ export async function mergePathOver(db: Database, home: string, swarmYml: string
       const change = await world.change(ticketId)
       return await db.read.selectFrom('approvals').selectAll().where('subject_id', '=', change.id).orderBy('created_at', 'desc').executeTakeFirstOrThrow()
     },
-    async decide(ticketId: string, decision: 'approved' | 'rejected' = 'approved', reason = '', byYesFlag = false): Promise<void> {
+    async decide(ticketId: string, decision: 'approved' | 'rejected' | 'revision_requested' = 'approved', reason = '', byYesFlag = false): Promise<void> {
       const approval = await world.approval(ticketId)
       await db.write((trx) => approvals.decide(trx, { approvalId: approval.id, decision, payloadHash: approval.payload_hash, reason, decidedBy: 'admin admin', byYesFlag, correlationId: 'test-correlation' }))
     },

@@ -43,21 +43,3 @@ const TicketChange = z.object({
 })
 export const EpicRepairAnswer = z.object({ epics: z.array(EpicChange).max(200).default([]).superRefine(distinct), remove: Keys.default([]) })
 export const TicketRepairAnswer = z.object({ tickets: z.array(TicketChange).max(200).default([]).superRefine(distinct), remove: Keys.default([]) })
-
-/** The parts of a Messages API response that the designer reads. */
-export const ModelResponse = z.looseObject({
-  stop_reason: z.string().nullable(),
-  content: z.array(z.looseObject({ type: z.string() })),
-})
-export type ModelResponse = z.infer<typeof ModelResponse>
-
-/** The input of the `submit` call, or why there is none that can be used. */
-export function submitted<T extends z.ZodType>(response: unknown, schema: T): { ok: true; value: z.output<T> } | { ok: false; problem: string } {
-  const parsed = ModelResponse.safeParse(response)
-  if (!parsed.success) return { ok: false, problem: 'it is not a message of the Messages API.' }
-  if (parsed.data.stop_reason === 'max_tokens') return { ok: false, problem: 'it was cut at the token limit: be shorter.' }
-  const call = parsed.data.content.find((block) => block.type === 'tool_use' && block['name'] === 'submit')
-  if (!call) return { ok: false, problem: 'it did not call the tool submit.' }
-  const value = schema.safeParse(call['input'])
-  return value.success ? { ok: true, value: value.data } : { ok: false, problem: z.prettifyError(value.error) }
-}

@@ -40,6 +40,7 @@ eachDialect((_dialect, make) => {
       attempts: [{ state: 'succeeded', agent: { name: 'developer', version: 1 } }],
       model: { rehearsal: true, calls: 2, costMicroUsd: 80, models: ['claude-test'] },
       approvals: [{ kind: 'merge', status: 'approved', byYesFlag: true, decidedBy: 'admin admin (--yes)' }],
+      reviews: [{ kind: 'person', reviewer: 'admin admin', verdict: 'approve', counts: true, approvalId: statement.predicate.approvals[0]?.id, headSha: statement.predicate.commits.head, comments: [] }],
     })
     expect(statement.predicate.checks.flatMap(({ results }) => results.map(({ name, exitCode }) => [name, exitCode]))).toContainEqual(['test', 0])
     for (const digest of blobsOf(statement)) expect(await world.blobs.has(digest), digest).toBe(true)
@@ -190,6 +191,12 @@ test('a statement that contradicts itself is refused, even when it is signed rig
   expect(told({ model: { ...predicate.model, exchanges: [...others, exchange!] } })).toBe('evidence_invalid')
   expect(told({ model: { ...predicate.model, exchanges: others, calls: others.length, costMicroUsd: 40 } })).toBe('evidence_invalid')
   expect(told({ approvals: [] })).toBe('evidence_invalid')
+  const { reviews = [] } = predicate
+  expect(reviews).toHaveLength(1)
+  expect(told({ reviews: reviews.map((each) => ({ ...each, verdict: 'comment' })) })).toBe('evidence_invalid')
+  expect(told({ reviews: reviews.map((each) => ({ ...each, kind: 'agent' as const })) })).toBe('evidence_invalid')
+  // Sealed before there were reviews.
+  expect(told({ reviews: undefined })).toBe('accepted')
   expect(told({ approvals: predicate.approvals.map((each) => ({ ...each, payload: { headSha: predicate.commits.head } })) })).toBe('evidence_invalid')
   expect(told({ checks: predicate.checks.map((each) => ({ ...each, results: each.results.map((result) => ({ ...result, exitCode: 1 })) })) })).toBe('evidence_invalid')
   expect(told({ checks: [] })).toBe('evidence_invalid')

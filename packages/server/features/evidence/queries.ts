@@ -1,6 +1,6 @@
 import type { Selectable } from 'kysely'
 import type { Read } from '../../db/database.ts'
-import type { AgentVersionsTable, ApprovalsTable, AttemptsTable, ChangesTable, CheckRunsTable, EvidenceBundlesTable, EvidenceKeysTable, MergeEntriesTable, ModelCallsTable, TicketsTable, VmsTable } from '../../db/schema.ts'
+import type { AgentVersionsTable, ApprovalsTable, AttemptsTable, ChangeCommentsTable, ChangeReviewsTable, ChangesTable, CheckRunsTable, EvidenceBundlesTable, EvidenceKeysTable, MergeEntriesTable, ModelCallsTable, TicketsTable, VmsTable } from '../../db/schema.ts'
 import type { Trx } from '../../db/unit.ts'
 
 type Db = Read | Trx
@@ -39,7 +39,7 @@ export async function evidenceKeys(db: Db): Promise<Selectable<EvidenceKeysTable
 /** Everything about one ticket that its evidence is made of, read at one moment after its end. */
 export async function ticketFacts(db: Db, change: ChangeRow): Promise<{
   ticket: Selectable<TicketsTable>; attempts: Selectable<AttemptsTable>[]; entry: Selectable<MergeEntriesTable> | undefined; checks: CheckRow[]; calls: Selectable<ModelCallsTable>[]
-  approvals: Selectable<ApprovalsTable>[]; agents: Selectable<AgentVersionsTable>[]; runners: { id: string; name: string }[]
+  approvals: Selectable<ApprovalsTable>[]; agents: Selectable<AgentVersionsTable>[]; runners: { id: string; name: string }[]; reviews: Selectable<ChangeReviewsTable>[]; comments: Selectable<ChangeCommentsTable>[]
 }> {
   const ticket = await db.selectFrom('tickets').selectAll().where('id', '=', change.ticket_id).executeTakeFirstOrThrow()
   const attempts = await db.selectFrom('attempts').selectAll().where('ticket_id', '=', ticket.id).orderBy('number').execute()
@@ -52,7 +52,9 @@ export async function ticketFacts(db: Db, change: ChangeRow): Promise<{
     .orderBy('created_at').orderBy('id').execute()
   const agents = await db.selectFrom('agent_versions').selectAll().where('name', 'in', [...attempts.map((attempt) => attempt.agent_name), '']).execute()
   const runners = await db.selectFrom('runners').select(['id', 'name']).execute()
-  return { ticket, attempts, entry, checks, calls, approvals, agents, runners }
+  const reviews = await db.selectFrom('change_reviews').selectAll().where('change_id', '=', change.id).orderBy('created_at').orderBy('id').execute()
+  const comments = await db.selectFrom('change_comments').selectAll().where('change_id', '=', change.id).where('review_id', 'is not', null).orderBy('created_at').orderBy('id').execute()
+  return { ticket, attempts, entry, checks, calls, approvals, agents, runners, reviews, comments }
 }
 export async function checksById(db: Db, ids: readonly string[]): Promise<CheckRow[]> {
   return await db.selectFrom('check_runs').selectAll().where('id', 'in', [...ids, '']).orderBy('created_at').orderBy('id').execute()

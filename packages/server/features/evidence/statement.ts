@@ -22,7 +22,7 @@ export interface Collected { readonly statement: EvidenceStatement; readonly con
 /** Gathers the evidence of a merged change. Everything that it is about has ended, so that it may be gathered again at any time. */
 export async function collectStatement(deps: StatementDependencies, change: ChangeRow): Promise<Collected> {
   const { read } = deps
-  const { ticket, attempts, entry, checks: own, calls, approvals, agents, runners } = await ticketFacts(read, change)
+  const { ticket, attempts, entry, checks: own, calls, approvals, agents, runners, reviews, comments } = await ticketFacts(read, change)
   const [project, repository] = [await deps.project(change.project_id), await deps.repository(change.repository_id)]
   const merged = change.merged_sha ?? change.head_sha
   const tree = await deps.treeOf(repository.path, merged)
@@ -81,6 +81,13 @@ export async function collectStatement(deps: StatementDependencies, change: Chan
         decidedBy: row.decided_by, decidedAt: row.decided_at, reason: row.decision_reason, byYesFlag: row.decided_by?.endsWith('(--yes)') ?? false, usedAt: row.used_at,
       }
     }),
+    reviews: reviews.map((row) => ({
+      id: row.id, kind: row.kind as 'person' | 'agent', reviewer: row.reviewer, verdict: row.verdict, counts: row.counts === 1, headSha: row.head_sha, approvalId: row.approval_id, score: row.score,
+      summaryDigest: keep([row.summary, ...JSON.parse(row.reasons) as string[]].filter((text) => text !== '').join('\n')), at: row.created_at,
+      comments: comments.filter((comment) => comment.review_id === row.id).map((comment) => ({
+        id: comment.id, path: comment.path, side: comment.side as 'old' | 'new', startLine: comment.start_line, line: comment.line, bodyDigest: keep(comment.body), resolvedBy: comment.resolved_by,
+      })),
+    })),
     sealedAt: deps.now(),
   }
   const subject: EvidenceStatement['subject'] = [{ name: `${project.slug}/${repository.slug}@${repository.defaultBranch}`, digest: { gitCommit: merged } }, { name: `${project.slug}/${repository.slug} tree`, digest: { gitTree: tree } }]

@@ -32,6 +32,7 @@ export async function readRows(db: Read, ownerAlive: (owner: string) => boolean)
     'id', 'kind', 'subject_kind as subjectKind', 'subject_id as subjectId', 'status', 'payload', 'payload_hash as payloadHash', 'used_at as usedAt', 'created_at as createdAt',
   ]).orderBy('id').execute()).map((row) => ({ ...row, payload: parsed(row.payload), payloadDigest: createHash('sha256').update(row.payload).digest('hex') }))
   const entries = await db.selectFrom('merge_entries').select(['change_id as changeId', 'ticket_id as ticketId', 'state', 'head_sha as headSha', 'approval_id as approvalId', 'check_id as checkId', 'created_at as createdAt']).execute()
+  const reviewing = (await db.selectFrom('agent_reviews').innerJoin('changes', 'changes.id', 'agent_reviews.change_id').select('change_id').where('agent_reviews.state', '=', 'pending').whereRef('agent_reviews.head_sha', '=', 'changes.head_sha').execute()).map((row) => row.change_id)
   const batches = await db.selectFrom('merge_batches').select(['id', 'repository_id as repositoryId', 'state', 'head_sha as headSha', 'check_id as checkId']).orderBy('id').execute()
   const checks = (await db.selectFrom('check_runs').select([
     'id', 'repository_id as repositoryId', 'purpose', 'attempt_id as attemptId', 'tree_sha as treeSha', 'plan_digest as planDigest', 'state', 'results', 'lease_expires_at as leaseExpiresAt', 'ended_at as endedAt',
@@ -48,7 +49,7 @@ export async function readRows(db: Read, ownerAlive: (owner: string) => boolean)
   const last = await db.selectFrom('events').select('at').orderBy('seq', 'desc').limit(1).executeTakeFirst()
   const mark = await db.selectFrom('meta').select('value').where('key', '=', 'events_complete_since').executeTakeFirst()
   return {
-    tickets, dependencies, attempts, steps, questions, changes, approvals, entries, batches, checks, calls, vms, runners, sessions, projects, places,
+    tickets, dependencies, attempts, steps, questions, changes, approvals, entries, batches, reviewing, checks, calls, vms, runners, sessions, projects, places,
     completeSince: Number(mark?.value ?? 0), lastTraceAt: Math.max(last?.at ?? 0, ...runners.map(({ seenAt }) => seenAt ?? 0)),
   }
 }

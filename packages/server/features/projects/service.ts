@@ -29,7 +29,7 @@ export async function createProject(trx: Trx, input: { id: string; organizationI
 
 export async function changeProject(trx: Trx, idOrSlug: string, patch: { name?: string | undefined; settings?: ProjectSettingsPatch | undefined }, correlationId: string): Promise<Project> {
   const project = await requireProject(trx, idOrSlug)
-  const settings = ProjectSettings.parse({ ...project.settings, ...patch.settings })
+  const settings = ProjectSettings.parse({ ...project.settings, ...patch.settings, review: { ...project.settings.review, ...patch.settings?.review } })
   await updateProject(trx, project.id, { name: patch.name ?? project.name, settings: json(settings) })
   await appendEvents(trx, [{ type: 'project:changed', projectId: project.id, subject: { kind: 'project', id: project.id }, correlationId, data: { name: patch.name ?? project.name, from: project.settings, settings } }])
   if (settings.visibility !== project.settings.visibility) await rightsChanged(trx, { projectId: project.id, organizationId: project.organizationId })

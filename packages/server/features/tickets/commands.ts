@@ -77,7 +77,7 @@ export function createTicketCommands(deps: TicketDependencies): TicketCommands {
           requirements: JSON.stringify(planned.requirements), predicted_files: JSON.stringify(predictFiles(planned)), agent_name: planned.agent,
           state: 'ready', hold_reason: null, priority: 0, wave: planned.wave, story_points: planned.storyPoints, fence: 0, attempt_count: 0,
           failure_counts: '{}', retry_at: null, branch: `swarm/${id}`, head_sha: null, next_base_sha: null, next_start_sha: null, evidence: '[]',
-          ready_at: now, created_at: now, updated_at: now, open_dependencies: planned.dependsOn.filter((key) => ids.has(key) || unfinished.has(key)).length,
+          ready_at: now, created_at: now, updated_at: now, requested_by: planned.requestedBy ?? null, open_dependencies: planned.dependsOn.filter((key) => ids.has(key) || unfinished.has(key)).length,
         })
       }
       await insertDependencies(trx, tickets.flatMap((planned) => planned.dependsOn.map((key) => {
@@ -153,6 +153,10 @@ export function createTicketCommands(deps: TicketDependencies): TicketCommands {
       await moveTicket(trx, ticket, 'changes_requested', {
         patch: { ...patch, evidence: withEvidence(ticket, evidence), retry_at: null }, reason: input.reason, correlationId: input.correlationId, now: deps.now(), attemptId: last.id,
       })
+    },
+
+    async rejected(trx, input) {
+      await moveTicket(trx, await requireTicket(trx, input.ticketId), 'on_hold', { reason: input.reason, correlationId: input.correlationId, now: deps.now() })
     },
 
     async resumeHeld(trx, input) {

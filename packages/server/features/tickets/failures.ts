@@ -16,9 +16,10 @@ const OVERLOADED = 'the model API is overloaded'
 /** Failures since the last redrive; `overload`: how often in a row the model API was overloaded, until now. */
 export type FailureCounts = Partial<Record<FailureClass | 'overload', number>>
 
-/** The ticket's evidence with one more, oldest first. */
+/** The ticket's evidence with one more, oldest first. A batch of review comments holds all that are open: those before it are no longer needed. */
 export function withEvidence(ticket: TicketRow, evidence: AttemptEvidence): string {
-  const earlier = JSON.parse(ticket.evidence) as AttemptEvidence[]
+  const kept = JSON.parse(ticket.evidence) as AttemptEvidence[]
+  const earlier = evidence.comments === undefined ? kept : kept.map(({ comments: _, ...each }) => each)
   return JSON.stringify([...earlier, evidence].slice(-EVIDENCE_KEPT))
 }
 

@@ -1,6 +1,5 @@
 import type { AttemptEvidence } from '@swarm/contract/agent-protocol.ts'
 import type { Attempt, Question, Ticket } from '@swarm/contract/endpoints/tickets.ts'
-import type { z } from 'zod'
 import { ticketCan } from '@swarm/core/tickets/machine.ts'
 import type { TicketState } from '@swarm/core/tickets/machine.ts'
 import type { Kysely } from 'kysely'
@@ -8,7 +7,7 @@ import type { Schema } from '../../db/schema.ts'
 import { attemptsOf, dependenciesOf } from './queries.ts'
 import type { TicketRow } from './queries.ts'
 import { changeIds, costByAttempt, costByTicket, stepsOf, vmIdsOf } from './read-queries.ts'
-import type { QuestionRow } from './questions.ts'
+import type { AskedQuestion } from './questions.ts'
 import { waitsOf } from './waits.ts'
 import type { DispatchLimits } from './waits.ts'
 
@@ -43,6 +42,9 @@ export async function presentAttempts(db: Kysely<Schema>, ticketId: string): Pro
   }))
 }
 
-export function presentQuestion(row: QuestionRow): z.output<typeof Question> {
-  return { id: row.id, ticketId: row.ticket_id, attemptId: row.attempt_id, text: row.text, options: JSON.parse(row.options) as string[], answer: row.answer, createdAt: row.created_at, answeredAt: row.answered_at }
+export function presentQuestion(row: AskedQuestion): Question {
+  return {
+    id: row.id, ticketId: row.ticket_id, attemptId: row.attempt_id, text: row.text, options: JSON.parse(row.options) as string[], state: row.answer !== null ? 'answered' : row.attempt_state === 'parked' ? 'open' : 'moot',
+    answer: row.answer, answeredBy: row.answered_by, createdAt: row.created_at, answeredAt: row.answered_at,
+  }
 }

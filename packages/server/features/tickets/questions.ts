@@ -38,25 +38,39 @@ export async function openQuestionOf(db: Kysely<Schema>, attemptId: string): Pro
   return db.selectFrom('questions').selectAll().where('attempt_id', '=', attemptId).where('answer', 'is', null).executeTakeFirst()
 }
 
-/** `open`: those that a parked attempt still waits for. */
-export async function questions(db: Kysely<Schema>, filter: { open: boolean; projects: 'all' | readonly string[] }): Promise<QuestionRow[]> {
-  let query = db.selectFrom('questions').selectAll().orderBy('created_at').limit(500)
-  if (filter.open) {
-    query = query.where('answer', 'is', null)
-      .where((eb) => eb.exists(eb.selectFrom('attempts').select('attempts.id').whereRef('attempts.id', '=', 'questions.attempt_id').where('attempts.state', '=', 'parked')))
-  }
-  return inProjects(query, 'project_id', filter.projects).execute()
+/** A question with the state of the attempt that asked it. */
+export type AskedQuestion = QuestionRow & { readonly attempt_state: string }
+
+function asked(db: Kysely<Schema>) {
+  return db.selectFrom('questions').innerJoin('attempts', 'attempts.id', 'questions.attempt_id').selectAll('questions').select('attempts.state as attempt_state')
+}
+
+/** Oldest first; `open`: those that a parked attempt still waits for. `after` is the (created_at, id) of the last one seen. */
+export async function questions(db: Kysely<Schema>, filter: { open: boolean; projects: 'all' | readonly string[]; ticketId?: string | undefined }, after: { at: number; id: string } | null = null, limit = 200): Promise<AskedQuestion[]> {
+  let query = asked(db).orderBy('questions.created_at').orderBy('questions.id').limit(limit)
+  if (filter.open) query = query.where('questions.answer', 'is', null).where('attempts.state', '=', 'parked')
+  query = inProjects(query, 'questions.project_id', filter.projects)
+  if (filter.ticketId !== undefined) query = query.where('questions.ticket_id', '=', filter.ticketId)
+  if (after) query = query.where((where) => where.or([where('questions.created_at', '>', after.at), where.and([where('questions.created_at', '=', after.at), where('questions.id', '>', after.id)])]))
+  return query.execute()
+}
+
+/** @throws not_found */
+export async function requireQuestion(db: Kysely<Schema>, id: string): Promise<AskedQuestion> {
+  const question = await asked(db).where('questions.id', '=', id).executeTakeFirst()
+  if (!question) throw new DomainError('not_found', { kind: 'question', id })
+  return question
 }
 
 /** Records the answer once; the ticket becomes claimable and its parked attempt goes on. The same answer again is answered alike. */
-export async function answer(trx: Trx, deps: TicketDependencies, input: { questionId: string; answer: string; by: string; correlationId: string }): Promise<QuestionRow> {
-  const question = await trx.selectFrom('questions').selectAll().where('id', '=', input.questionId).executeTakeFirst()
-  if (!question) throw new DomainError('not_found', { kind: 'question', id: input.questionId })
+export async function answer(trx: Trx, deps: TicketDependencies, input: { questionId: string; answer: string; by: string; correlationId: string }): Promise<AskedQuestion> {
+  const ticket = await requireTicket(trx, (await requireQuestion(trx, input.questionId)).ticket_id)
+  // Read under the lock of its ticket: of two who answer at once the second sees what the first has said.
+  const question = await requireQuestion(trx, input.questionId)
   if (question.answer !== null) {
     if (question.answer === input.answer) return question
     throw new DomainError('already_decided', { kind: 'question', id: question.id, by: question.answered_by, decision: question.answer })
   }
-  const ticket = await requireTicket(trx, question.ticket_id)
   const attempt = await attemptById(trx, question.attempt_id)
   if (attempt?.state !== 'parked') throw new DomainError('question_moot', { id: question.id, state: attempt?.state ?? 'gone' })
   const now = deps.now()
@@ -64,7 +78,7 @@ export async function answer(trx: Trx, deps: TicketDependencies, input: { questi
   if (result.numUpdatedRows !== 1n) throw new DomainError('already_decided', { kind: 'question', id: question.id, by: 'someone else', decision: 'answered' })
   await appendEvents(trx, [{
     type: 'ticket:progress', projectId: question.project_id, subject: { kind: 'ticket', id: question.ticket_id }, correlationId: input.correlationId,
-    data: { questionId: question.id, attemptId: question.attempt_id, answered: true, answer: input.answer },
+    data: { questionId: question.id, attemptId: question.attempt_id, answered: true, answer: input.answer, by: input.by },
   }])
   if (ticket.state === 'on_hold') await moveTicket(trx, ticket, 'ready', { reason: 'answered', correlationId: input.correlationId, now, attemptId: question.attempt_id })
   return { ...question, answer: input.answer, answered_by: input.by, answered_at: now }

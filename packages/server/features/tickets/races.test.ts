@@ -109,6 +109,22 @@ eachDialect((dialect, make) => {
     expect(await engine.state(ticketId)).toBe('on_hold')
   })
 
+  test('of two who answer at once the first counts; the other is told who it was, and whoever said the same is answered alike', async () => {
+    await using place = await make()
+    await using db = await place.open()
+    const engine = await engineOver(db)
+    const { questionId, attempt } = await parked(db, engine)
+    const say = (words: string, by: string) => db.write((trx) => answer(trx, engine.deps, { questionId, answer: words, by, correlationId: 'test' }))
+    const [one, two] = await Promise.allSettled([say('This.', 'admin one'), say('That.', 'admin two')])
+    const [won, lost] = one.status === 'fulfilled' ? [one, two] : [two, one]
+    if (won.status !== 'fulfilled' || won.value.answered_by === null) throw new Error('nobody answered')
+    expect(lost).toMatchObject({ status: 'rejected', reason: { code: 'already_decided', details: { by: won.value.answered_by } } })
+    expect(await say(won.value.answer!, 'admin three')).toMatchObject({ answered_by: won.value.answered_by })
+    expect(await engine.claim()).toMatchObject({ id: attempt.id })
+    // It goes on already: still whoever comes late hears of the answer.
+    await expect(say('Other.', 'admin two')).rejects.toMatchObject({ code: 'already_decided' })
+  })
+
   test('an answer that was given survives a hold and a retry: the same attempt resumes', async () => {
     await using place = await make()
     await using db = await place.open()

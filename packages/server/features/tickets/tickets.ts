@@ -1,7 +1,8 @@
 import { AgentEvent } from '@swarm/contract/agent-protocol.ts'
-import { answerQuestion, cancelTicket, createTicket, holdTicket, listQuestions, listTickets, retryTicket, retryTickets, showTicket, ticketActivity } from '@swarm/contract/endpoints/tickets.ts'
+import { answerQuestion, cancelTicket, createTicket, holdTicket, listQuestions, listTickets, retryTicket, retryTickets, showQuestion, showTicket, ticketActivity } from '@swarm/contract/endpoints/tickets.ts'
 import { DomainError } from '@swarm/core/errors.ts'
 import type { Context } from '../../context.ts'
+import { byCreation, page, readPosition } from '../../http/pages.ts'
 import { register } from '../../http/register.ts'
 import type { TicketCommands } from '../../ports.ts'
 import type { TicketDependencies } from './commands.ts'
@@ -9,7 +10,7 @@ import * as people from './people.ts'
 import { presentAttempts, presentQuestion, presentTickets } from './present.ts'
 import { patchTicket, ticketById } from './queries.ts'
 import type { TicketRow } from './queries.ts'
-import { answer, questions } from './questions.ts'
+import { answer, questions, requireQuestion } from './questions.ts'
 import { activityPage, ticketPage } from './read-queries.ts'
 import { redrive } from './redrive.ts'
 import type { DispatchLimits } from './waits.ts'
@@ -30,7 +31,7 @@ export function registerTickets(context: Context, deps: TicketDependencies, comm
     return { items, nextCursor: rows.length > query.limit ? items.at(-1)!.id : null }
   })
 
-  register(http, createTicket, async ({ body, correlationId }) => {
+  register(http, createTicket, async ({ body, principal, correlationId }) => {
     await given.requireAgent(body.agent)
     const place = await given.requireProjectAndRepository(body.projectId, body.repositoryId)
     const row = await db.write(async (trx) => {
@@ -41,7 +42,7 @@ export function registerTickets(context: Context, deps: TicketDependencies, comm
       }))
       const ids = await commands.createMany(trx, {
         ...place, sessionId: null, correlationId,
-        tickets: [{ key: 'ticket', title: body.title, description: body.description, acceptance: body.acceptance, scope: body.scope, requirements: [], dependsOn: body.dependsOn, storyPoints: body.storyPoints, wave: 1 + Math.max(0, ...parents.map((parent) => parent.wave)), agent: body.agent }],
+        tickets: [{ key: 'ticket', title: body.title, description: body.description, acceptance: body.acceptance, scope: body.scope, requirements: [], dependsOn: body.dependsOn, storyPoints: body.storyPoints, wave: 1 + Math.max(0, ...parents.map((parent) => parent.wave)), agent: body.agent, requestedBy: `${principal.kind} ${principal.id}` }],
       })
       const id = ids.get('ticket')!
       await patchTicket(trx, id, { priority: body.priority })
@@ -79,11 +80,11 @@ export function registerTickets(context: Context, deps: TicketDependencies, comm
     return { items, nextCursor: rows.length > query.limit ? String(rows[query.limit - 1]!.seq) : null }
   })
 
-  register(http, listQuestions, async ({ query, projects }) => ({
-    items: (await questions(db.read, { open: query.open === 'true', projects: await projects() })).map(presentQuestion),
-  }))
+  register(http, listQuestions, async ({ query, projects }) =>
+    page(await questions(db.read, { ...query, open: query.open === 'true', projects: await projects() }, readPosition(query.cursor), query.limit + 1), query.limit, presentQuestion, byCreation))
+
+  register(http, showQuestion, async ({ params }) => presentQuestion(await requireQuestion(db.read, params.questionId)))
 
   register(http, answerQuestion, async ({ params, body, principal, correlationId }) =>
     presentQuestion(await db.write((trx) => answer(trx, deps, { questionId: params.questionId, answer: body.answer, by: `${principal.kind} ${principal.id}`, correlationId }))))
 }
-

@@ -27,11 +27,12 @@ export async function budgetApprovals(db: Db, rows: readonly TicketRow[]): Promi
   }))
 }
 
-export async function changesUnderReview(db: Db, ids: readonly string[]): Promise<Map<string, { id: string; approval: string | null }>> {
+export async function changesUnderReview(db: Db, ids: readonly string[]): Promise<Map<string, { id: string; approval: string | null; reviewer: string | null }>> {
   if (ids.length === 0) return new Map()
   const rows = await db.selectFrom('changes').leftJoin('approvals', (join) => join.onRef('approvals.subject_id', '=', 'changes.id').on('approvals.subject_kind', '=', 'change').on('approvals.status', '=', 'pending'))
-    .select(['changes.id', 'changes.ticket_id', 'approvals.id as approval']).where('changes.ticket_id', 'in', [...ids]).where('changes.state', '=', 'open').execute()
-  return new Map(rows.map(({ ticket_id, ...change }) => [ticket_id, change]))
+    .leftJoin('agent_reviews', (join) => join.onRef('agent_reviews.change_id', '=', 'changes.id').onRef('agent_reviews.head_sha', '=', 'changes.head_sha').on('agent_reviews.state', '=', 'pending'))
+    .select(['changes.id', 'changes.ticket_id', 'approvals.id as approval', 'agent_reviews.change_id as reviewing', 'agent_reviews.failure']).where('changes.ticket_id', 'in', [...ids]).where('changes.state', '=', 'open').execute()
+  return new Map(rows.map(({ ticket_id, reviewing, failure, ...change }) => [ticket_id, { ...change, reviewer: reviewing === null ? null : failure ?? '' }]))
 }
 
 /** Place in the merge queue of its repository, 1 for the entry at work, and why the queue is paused. */
