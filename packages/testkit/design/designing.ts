@@ -10,6 +10,6 @@ await using db = await openDatabase({ home, databaseUrl: databaseUrl === '-' ? u
 await using stage = designStage(db, repository, modelUrl)
 if (mode === 'create') {
   await seedProject(db)
-  await stage.design.create({ projectId: 'PRJ-1', repositoryId: 'REP-1', spec: longSpec(60), tokenCap: 4_000, correlationId: 'corr-12345678' })
+  await stage.design.create({ projectId: 'PRJ-1', repositoryId: 'REP-1', spec: longSpec(60), clarify: 'off', by: 'admin admin', tokenCap: 4_000, correlationId: 'corr-12345678' })
 } else await stage.design.resumeOpenSessions()
 await stage.design.idle()

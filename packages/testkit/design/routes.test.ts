@@ -32,7 +32,7 @@ eachDialect((_dialect, make) => {
     if (!stage) throw new Error('the feature was not made')
     return { server, design: stage.design, model, [Symbol.asyncDispose]: () => stack.disposeAsync() }
   }
-  const body = { projectId: 'PRJ-1', repositoryId: 'REP-1', spec: SPEC }
+  const body = { projectId: 'PRJ-1', repositoryId: 'REP-1', spec: SPEC, clarify: 'off' as const }
   const refusal = (promise: Promise<unknown>): Promise<{ status: number; code: string }> => promise.then(
     () => { throw new Error('it was accepted') },
     (error: unknown) => { if (error instanceof ApiError) return { status: error.status, code: error.code }; throw error },

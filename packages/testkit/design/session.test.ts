@@ -24,7 +24,7 @@ eachDialect((_dialect, make) => {
     const db = stack.use(await place.open({ slowUnitMs: 2_000 }))
     await seedProject(db)
     const stage = stack.use(designStage(db, bareRepository(folder, files), model.url))
-    const create = (spec = SPEC, tokenCap?: number) => stage.design.create({ projectId: 'PRJ-1', repositoryId: 'REP-1', spec, tokenCap, correlationId: 'corr-12345678' })
+    const create = (spec = SPEC, tokenCap?: number) => stage.design.create({ projectId: 'PRJ-1', repositoryId: 'REP-1', spec, clarify: 'off', by: 'admin admin', tokenCap, correlationId: 'corr-12345678' })
     const designed = async (spec?: string, tokenCap?: number) => {
       const { id } = await create(spec, tokenCap)
       await stage.design.idle()
@@ -153,12 +153,12 @@ eachDialect((_dialect, make) => {
   test('a cancelled session stops asking and takes its approval along', async () => {
     await using waiting = await stageWith(() => ({ hold: true }))
     const { id } = await waiting.create()
-    await waiting.design.cancel(id, 'corr-87654321')
+    await waiting.design.cancel({ sessionId: id, by: 'admin admin', correlationId: 'corr-87654321' })
     await waiting.design.idle()
     expect(await sessionOf(waiting.db, id)).toMatchObject({ state: 'cancelled', failure: null })
     await using stage = await stageWith(diligent)
     const session = await stage.designed()
-    await stage.design.cancel(session.id, 'corr-87654321')
+    await stage.design.cancel({ sessionId: session.id, by: 'admin admin', correlationId: 'corr-87654321' })
     expect((await stage.db.read.selectFrom('approvals').select('status').execute())).toEqual([{ status: 'cancelled' }])
   })
 
