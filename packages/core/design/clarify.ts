@@ -1,6 +1,6 @@
 import { analysisText } from './analysis.ts'
 import { takeChunk, type DesignRequest } from './chunks.ts'
-import { forcedSubmit, share, type DesignContext } from './requests.ts'
+import { forcedSubmit, share, widen, type DesignContext } from './requests.ts'
 import { shorten } from './text.ts'
 
 /** What a spec has to say something about, scored from 0 to 100 by the clarifier. */
@@ -86,14 +86,14 @@ export function clarifyRequest(wanted: Wanted, step: string, repeated: string | 
 /** One request about what is wanted; what does not fit under the cap is shortened, answers last. @throws DomainError token_cap_too_small */
 export function asking({ context, input, exchanges }: Wanted, step: string, rules: readonly string[], schema: Record<string, unknown>, answerTokens: number, description: string, note: string | null): DesignRequest {
   const build = (_: readonly never[], detail: number): DesignRequest => {
-    const each = Math.max(60, Math.floor(share(context, 0.35, Math.max(detail, 0.25)) / Math.max(1, exchanges.length)))
+    const each = Math.max(60, Math.floor(share(context, 0.35, Math.max(detail, 0.05)) / Math.max(1, exchanges.length)))
     return forcedSubmit(context.sessionId, step, rules, [
       `What is wanted:\n${shorten(input, Math.max(200, share(context, 0.3, detail)))}`,
       context.revisions.length > 0 ? `Asked for in review:\n${context.revisions.map((line) => `- ${shorten(line, Math.max(200, share(context, 0.1, detail)))}`).join('\n')}` : '',
       exchanges.length > 0 ? `Asked so far:\n${exchanges.map(({ number, question, answer }) => `${number}. ${shorten(question, Math.max(60, each >> 1))}\n   ${answer === null ? '(not answered)' : shorten(answer, each)}`).join('\n')}` : '',
       analysisText(context.analysis, share(context, 0.15, detail)),
       note ?? '',
-    ], schema, answerTokens, description)
+    ], schema, Math.min(answerTokens, Math.floor(context.cap * 0.4)), description)
   }
-  return takeChunk([], context.cap, build, { what: () => step }).request
+  return widen(takeChunk([], context.cap, build, { what: () => `step ${step}` }).request, context.cap)
 }

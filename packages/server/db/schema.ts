@@ -55,6 +55,8 @@ export interface ClarificationsTable {
   /** JSON Coverage when it was asked. */
   coverage: string
   answer: string | null; answered_by: string | null; answered_at: number | null
+  /** The version of the spec that the answer was given on: a later one has it in it. */
+  answered_version: number | null
   /** What the clarifier took from the answer, in its words. */
   acknowledgement: string | null
   created_at: number

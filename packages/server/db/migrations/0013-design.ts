@@ -18,6 +18,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .addColumn('answer', 'text')
     .addColumn('answered_by', 'text')
     .addColumn('answered_at', 'bigint')
+    .addColumn('answered_version', 'bigint')
     .addColumn('acknowledgement', 'text')
     .addColumn('created_at', 'bigint', (column) => column.notNull())
     .addPrimaryKeyConstraint('clarifications_pk', ['session_id', 'number'])

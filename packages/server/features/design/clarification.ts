@@ -60,7 +60,7 @@ async function end(trx: Trx, deps: ClarificationDependencies, session: SessionRo
   const number = asked + 1
   await insertClarification(trx, {
     session_id: session.id, number, question: question.text, area: question.area, options: json(question.options), files: json(step.files), coverage: json(step.coverage),
-    answer: null, answered_by: null, answered_at: null, acknowledgement: null, created_at: now,
+    answer: null, answered_by: null, answered_at: null, answered_version: null, acknowledgement: null, created_at: now,
   })
   await trx.updateTable('design_sessions').set({ coverage, updated_at: now }).where('id', '=', session.id).execute()
   await message(trx, current, { from: 'clarifier', number, text: question.text, options: question.options, files: step.files, acknowledgement: step.acknowledgement, coverage: step.coverage, done: false })
@@ -78,9 +78,16 @@ export async function answerQuestion(trx: Trx, deps: ClarificationDependencies, 
   if (row.answer === input.answer) return session
   const closed = (): DomainError => new DomainError('question_closed', { number: input.number, id: session.id, why: row.answer === null ? `it is ${session.state}` : `${row.answered_by ?? 'somebody'} has answered it` })
   if (session.state !== ('clarifying' satisfies SessionState) || row.answer !== null) throw closed()
-  if (!await answerClarification(trx, session.id, input.number, { answer: input.answer, answered_by: input.by, answered_at: deps.now() })) throw closed()
+  if (!await answerClarification(trx, session.id, input.number, { answer: input.answer, answered_by: input.by, answered_at: deps.now(), answered_version: session.spec_version })) throw closed()
   await message(trx, session, { from: input.by, number: input.number, text: input.answer }, input.correlationId)
   return session
+}
+
+/** A version that a person writes is the answer to what is open: the next question is asked on it. */
+export async function answerByVersion(trx: Trx, deps: ClarificationDependencies, session: SessionRow, input: { version: number; by: string; correlationId: string }): Promise<void> {
+  const open = (await clarificationsOf(trx, session.id)).find(({ answer }) => answer === null)
+  if (session.state !== 'clarifying' || open === undefined) return
+  await answerQuestion(trx, deps, { sessionId: session.id, number: open.number, answer: `See version ${input.version} of the spec.`, by: input.by, correlationId: input.correlationId })
 }
 
 /** The person has said enough. @throws DomainError not_found, illegal_transition */

@@ -8,7 +8,7 @@ import { appendEvents } from '../../events/events.ts'
 import { writeCard } from './card-step.ts'
 import { clarify, exchangesOf } from './clarification.ts'
 import { designPlan, replanPlan, type Designed } from './designer.ts'
-import { clarificationsOf, hasCard, type SessionRow } from './queries.ts'
+import { clarificationsOf, type SessionRow } from './queries.ts'
 import { baseOf } from './replanning.ts'
 import { analyseCommit } from './repository.ts'
 import type { DesignDependencies } from './service.ts'
@@ -53,12 +53,13 @@ async function materialOf(deps: DesignDependencies, session: SessionRow): Promis
   return { sessionId: session.id, spec: stored.spec, markdown: row.markdown, analysis, cap: session.token_cap, revisions: stored.revisions, agents: await deps.agents() }
 }
 
-/** Has the spec written where there is only an idea, or where answers are to be worked into it; once. */
+/** Has the spec written where there is only an idea, or where answers are to be worked into it. */
 async function withCard(deps: DesignDependencies, session: SessionRow, ask: Ask): Promise<SessionRow> {
   const { markdown, ...context } = await materialOf(deps, session)
   const rows = await clarificationsOf(deps.db.read, session.id)
-  const answered = rows.some(({ answer }) => answer !== null)
-  if (context.spec !== null && (!answered || await hasCard(deps.db.read, session.id))) return session
+  // Answers on an earlier version are in the one that was written since.
+  const answered = rows.some(({ answered_version }) => answered_version !== null && answered_version >= session.spec_version)
+  if (context.spec !== null && !answered) return session
   const made = await writeCard({ context, input: markdown, exchanges: exchangesOf(rows) }, ask)
   return deps.db.write(async (trx) => {
     const current = await lockSession(trx, session.id)

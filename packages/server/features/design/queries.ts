@@ -56,10 +56,6 @@ export async function specVersionPage(db: Db, sessionId: string, before: number 
   return query.execute()
 }
 
-export async function hasCard(db: Db, sessionId: string): Promise<boolean> {
-  return await db.selectFrom('spec_versions').select('version').where('session_id', '=', sessionId).where('card', 'is not', null).limit(1).executeTakeFirst() !== undefined
-}
-
 export async function clarificationsOf(db: Db, sessionId: string): Promise<ClarificationRow[]> {
   return db.selectFrom('clarifications').selectAll().where('session_id', '=', sessionId).orderBy('number').execute()
 }
@@ -73,7 +69,7 @@ export async function patchClarification(db: Db, sessionId: string, number: numb
 }
 
 /** Compare-and-set on there being no answer: false when somebody was first. */
-export async function answerClarification(db: Db, sessionId: string, number: number, answer: Pick<ClarificationRow, 'answer' | 'answered_by' | 'answered_at'>): Promise<boolean> {
+export async function answerClarification(db: Db, sessionId: string, number: number, answer: Pick<ClarificationRow, 'answer' | 'answered_by' | 'answered_at' | 'answered_version'>): Promise<boolean> {
   const result = await db.updateTable('clarifications').set(answer).where('session_id', '=', sessionId).where('number', '=', number).where('answer', 'is', null).executeTakeFirst()
   return result.numUpdatedRows === 1n
 }

@@ -8,7 +8,7 @@ import { fromJson, json } from '../../db/json.ts'
 import { afterCommit, type Trx } from '../../db/unit.ts'
 import { appendEvents } from '../../events/events.ts'
 import type { ApprovalCommands, TicketCommands, TicketReplan } from '../../ports.ts'
-import { answerQuestion, skipQuestions } from './clarification.ts'
+import { answerByVersion, answerQuestion, skipQuestions } from './clarification.ts'
 import { registerDecisions } from './decisions.ts'
 import { assertFits } from './designer.ts'
 import { drive } from './drive.ts'
@@ -173,6 +173,7 @@ export function createDesign(deps: DesignDependencies): DesignService {
         const version = session.spec_version + 1
         const now = deps.now()
         await addVersion(trx, { sessionId: session.id, version, markdown: input.spec, spec, revisions: stored.revisions, author: input.by, reason: input.reason, now })
+        await answerByVersion(trx, deps, session, { version, by: input.by, correlationId: input.correlationId })
         // Whoever writes the spec after its clarification failed has said what there is to say.
         const closed = session.state === 'failed' && session.clarify === 'open' ? { clarify: 'closed' } : {}
         const moved = await moveSession(trx, session, 'revise', {
