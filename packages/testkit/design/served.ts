@@ -11,7 +11,7 @@ import { registerApprovals } from '@swarm/server/features/approvals/approvals.ts
 import { registerDesignRoutes } from '@swarm/server/features/design/routes.ts'
 import type { DesignService } from '@swarm/server/features/design/service.ts'
 import { startTestServer } from '@swarm/server/testing.ts'
-import { startDesignerModel, type DesignerAnswer, type DesignerCall, type DesignerModel } from './designer-model.ts'
+import { diligent, startDesignerModel, type DesignerAnswer, type DesignerCall, type DesignerModel } from './designer-model.ts'
 import { bareRepository, designStage, type DesignStage, seedProject } from './stage.ts'
 
 export interface ServedDesign extends AsyncDisposable {
@@ -27,18 +27,19 @@ export interface ServedDesign extends AsyncDisposable {
   decide(kind: string, decision: 'approved' | 'rejected' | 'revision_requested', reason?: string): Promise<Approval>
 }
 
-/** The design and approvals features behind a real server, on a project with one repository, and a model that is a function. */
-export async function serveDesign(make: () => Promise<TestDatabase>, answer: (call: DesignerCall, servedBefore: number) => DesignerAnswer, files: Readonly<Record<string, string>> = { 'README.md': '# new\n' }): Promise<ServedDesign> {
+/** The design and approvals features behind a real server, on a project with one repository, and a model that is a function or serves at a URL. */
+export async function serveDesign(make: () => Promise<TestDatabase>, answer: ((call: DesignerCall, servedBefore: number) => DesignerAnswer) | { url: string }, files: Readonly<Record<string, string>> = { 'README.md': '# new\n' }): Promise<ServedDesign> {
   const stack = new AsyncDisposableStack()
   const folder = mkdtempSync(join(tmpdir(), 'swarm-design-'))
   stack.defer(() => rmSync(folder, { recursive: true, force: true }))
-  const model = stack.use(await startDesignerModel(answer))
+  const model = stack.use(await startDesignerModel(typeof answer === 'function' ? answer : diligent))
+  const url = typeof answer === 'function' ? model.url : answer.url
   const repository = bareRepository(folder, files)
   let stage: DesignStage | undefined
   const server = stack.use(await startTestServer(stack.use(await make()), {
     // The feature by itself, with a model of the test's own.
     shipped: [], features: [(context) => {
-      stage = designStage(context.db, repository, model.url)
+      stage = designStage(context.db, repository, url)
       registerApprovals(context, stage.approvals)
       registerDesignRoutes(context.http, { db: context.db, design: stage.design })
       return stage
