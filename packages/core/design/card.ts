@@ -41,14 +41,14 @@ export function renderCard(card: SpecCard): { markdown: string; ids: readonly st
   const ids = idsOf(card.requirements.map(({ id }) => id.trim()))
   const acceptance = [...card.requirements.flatMap((requirement, index) => requirement.acceptance.map((text) => `${ids[index] ?? ''}: ${line(text)}`)), ...card.acceptance.map(line)]
   const sections: readonly (readonly [title: string, lines: readonly string[]])[] = [
-    ['Users', card.users.map(line)], ['Requirements', card.requirements.map(({ text }, index) => `${ids[index] ?? ''} ${line(text)}`)],
+    ['Users', card.users.map(prose)], ['Requirements', card.requirements.map(({ text }, index) => `${ids[index] ?? ''} ${line(text)}`)],
     ['Technical notes', card.technical.map(line)], ['Constraints', card.constraints.map(line)], ['Acceptance', acceptance], ['Out of scope', card.outOfScope.map(line)],
   ]
   const body = sections.flatMap(([title, lines]) => {
     const filled = lines.filter((text) => text !== '')
     return filled.length === 0 ? [] : [`## ${title}\n${filled.map((text) => `- ${text}`).join('\n')}`]
   })
-  return { markdown: `${[`# ${line(card.title)}`, line(card.overview), ...body].filter((part) => part !== '').join('\n\n')}\n`, ids }
+  return { markdown: `${[`# ${line(card.title)}`, prose(card.overview), ...body].filter((part) => part !== '').join('\n\n')}\n`, ids }
 }
 
 /** Why a spec that was read from a card is not what the card says, or null. */
@@ -65,5 +65,11 @@ function idsOf(given: readonly string[]): string[] {
 
 /** One line, without marks at its start that Markdown would take for structure. */
 function line(text: string): string {
-  return text.replace(/\s+/g, ' ').replace(/<!--|-->/g, '').trim().replace(/^(?:[#>*+-]+|\d+[.)]|\||```+|~~~+)\s*/, '').trim()
+  return text.replace(/\s+/g, ' ').replace(/<!--|-->/g, '').trim().replace(/^(?:#{1,6}(?:\s+|$)|>\s*|[*+-](?:\s+|$)|\d+[.)](?:\s+|$)|\||`{3,}|~{3,})+/, '').trim()
+}
+
+/** The same where a line that opens like an id would be read as a requirement. */
+function prose(text: string): string {
+  const kept = line(text)
+  return /^\W*(?:[A-Za-z]+(?:-[A-Za-z]+)*[-_ ]?\d|\d+\.\d)/.test(kept) ? `About ${kept}` : kept
 }
