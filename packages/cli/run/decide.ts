@@ -31,7 +31,7 @@ export function shownPayload(approval: Approval): string[] {
     return [
       `The plan for "${title}": ${requirements.length} requirements → ${plan.tickets.length} tickets in ${plan.waves.length} waves`,
       ...plan.waves.flatMap((keys, wave) => keys.flatMap((key) => plan.tickets.filter((ticket) => ticket.key === key).map((ticket) => `  wave ${wave + 1}  ${key}: ${ticket.title}${ticket.dependsOn.length === 0 ? '' : ` (after ${ticket.dependsOn.join(', ')})`}`))),
-      ...(plan.change === null ? [] : [`  since version ${plan.change.sinceVersion}: kept ${plan.change.kept.join(', ') || 'none'}; added ${plan.change.added.join(', ') || 'none'}; dropped ${plan.change.dropped.join(', ') || 'none'}`]),
+      ...(plan.change === null ? [] : [`  since version ${plan.change.sinceVersion}: kept ${plan.change.kept.join(', ') || 'none'}; planned anew ${plan.change.added.join(', ') || 'none'}; dropped ${plan.change.dropped.join(', ') || 'none'}`]),
       ...plan.findings.map((finding) => `  warning: ${finding.message}`),
     ]
   }

@@ -12,7 +12,7 @@ export function buildLines(payload: unknown): string[] | null {
   return [
     `The build of "${build.title}" (version ${build.specVersion}): ${build.tickets} tickets in ${build.waves} waves, ${build.storyPoints} story points; model: ${build.modelLabel}; ceiling: ${build.maxCostMicroUsd === null ? 'none' : money(build.maxCostMicroUsd)}`,
     ...(change === null ? [] : [
-      `  a change since version ${change.sinceVersion}: ${change.kept.length} tickets kept (${change.started.length} of them started), ${change.added.length} added, ${change.dropped.length} dropped`,
+      `  a change since version ${change.sinceVersion}: ${change.kept.length} tickets kept (${change.started.length} of them started), ${change.added.length} planned anew, ${change.dropped.length} dropped`,
       ...change.added.map((key) => `    + ${key}`), ...change.dropped.map((key) => `    − ${key} (cancelled; if it is started by then it goes on, and what replaces it waits for it)`),
     ]),
     `  critical path ${criticalPath.storyPoints} story points: ${criticalPath.tickets.join(' → ')}`,

@@ -33,7 +33,9 @@ export const Plan = z.object({
   findings: z.array(PlanFinding),
   /** Of a plan that only what a new version of the spec touches was made anew of: ticket keys, and the version that it began with. */
   change: z.object({
-    sinceVersion: z.number().int(), kept: z.array(z.string()), added: z.array(z.string()), dropped: z.array(z.string()),
+    sinceVersion: z.number().int(), kept: z.array(z.string()),
+    /** Planned anew; before the build under the old key, where it has the same name. */
+    added: z.array(z.string()), dropped: z.array(z.string()),
     /** Kept since somebody works on them, or has: what changes about them are tickets among `added`. */
     started: z.array(z.string()),
   }).nullable().default(null),

@@ -29,7 +29,7 @@ function sessionLines(session: DesignSessionDetail): string[] {
     ...(question === undefined ? [] : ['', ...questionLines(question), `  to answer: swarm session answer ${session.id} "…"; or, to go on with what is known: swarm session skip ${session.id}`]),
     ...(session.requirements.length === 0 ? [] : ['', ...session.requirements.map(({ id, text }) => `${id}  ${plain(text)}`)]),
     ...(plan === null ? [] : ['', table(['wave', 'ticket', 'title', 'points', 'after'], plan.tickets.map((ticket) => [ticket.wave, ticket.key, plain(ticket.title), ticket.storyPoints, ticket.dependsOn.join(', ') || '-']))]),
-    ...(plan?.change ? ['', `since version ${plan.change.sinceVersion}: ${plan.change.kept.length} tickets kept, ${plan.change.added.length} added, ${plan.change.dropped.length} dropped`] : []),
+    ...(plan?.change ? ['', `since version ${plan.change.sinceVersion}: ${plan.change.kept.length} tickets kept, ${plan.change.added.length} planned anew, ${plan.change.dropped.length} dropped`] : []),
     ...(plan?.findings ?? []).map((finding) => `warning: ${plain(finding.message)}`), ...estimateLines(session),
   ]
 }

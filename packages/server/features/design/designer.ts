@@ -38,7 +38,7 @@ export async function designPlan(context: DesignContext, ask: Ask): Promise<Desi
  * again, epic by epic. Steps are named as in `designPlan`, with `@<version>` behind the name: `skeleton@3` for requirements that
  * are new, `expand:<epic>@3`, `repair@3:<round>`.
  */
-export async function replanPlan(context: DesignContext, { base, changes, version }: Replanning, ask: Ask): Promise<Designed & { readonly dropped: readonly string[] }> {
+export async function replanPlan(context: DesignContext, { base, changes, version }: Replanning, ask: Ask): Promise<Designed & { readonly kept: readonly string[]; readonly dropped: readonly string[] }> {
   const suffix = `@${version}`
   const touched = touchedBy(base, changes, context.spec.requirements.map(({ id }) => id))
   const fresh = new Set(changes.added.map(({ id }) => id))
@@ -60,7 +60,7 @@ export async function replanPlan(context: DesignContext, { base, changes, versio
   const tickets = joinedPlan(touched, joined.slice(before.length))
   const started = new Map(tickets.filter(({ key }) => base.started.includes(key)).map((ticket) => [ticket.key, ticket]))
   const plan = await settled(context, tickets, epics, ask, { suffix, started })
-  return { ...plan, findings: [...plan.findings, ...leftBehind(touched, changes)], dropped: touched.dropped.map(({ key }) => key).filter((key) => !plan.tickets.some((ticket) => ticket.key === key)) }
+  return { ...plan, findings: [...plan.findings, ...leftBehind(touched, changes)], kept: touched.kept.map(({ key }) => key), dropped: touched.dropped.map(({ key }) => key).filter((key) => !plan.tickets.some((ticket) => ticket.key === key)) }
 }
 
 /** Checks a plan and has it repaired until it is sound. Tickets that are started stay as they are, whatever a repair says. */

@@ -91,12 +91,10 @@ async function plan(deps: DesignDependencies, session: SessionRow, ask: Ask, sig
   if (stored.spec === null) throw new Error(`version ${base.plan.specVersion} of ${session.id} was planned without a spec`)
   const designed = await replanPlan(context, { base: { ...base.plan, started: base.started, taken: base.taken }, changes: specChanges(stored.spec, spec), version: session.spec_version }, ask)
   const before = new Set(base.plan.tickets.map(({ key }) => key))
+  const kept = new Set(designed.kept)
   const keys = designed.tickets.map(({ key }) => key)
-  // Before the build a ticket that is planned again may have its old name.
-  const same = new Map(base.plan.tickets.map((ticket) => [ticket.key, ticket]))
-  const kept = designed.tickets.filter((ticket) => before.has(ticket.key) && same.get(ticket.key)?.title === ticket.title && same.get(ticket.key)?.description === ticket.description).map(({ key }) => key)
   await finish(deps, session, context, designed, {
-    sinceVersion: base.plan.specVersion, kept, added: keys.filter((key) => !kept.includes(key)), dropped: [...designed.dropped], started: base.started.filter((key) => before.has(key)),
+    sinceVersion: base.plan.specVersion, kept: keys.filter((key) => kept.has(key)), added: keys.filter((key) => !kept.has(key)), dropped: [...designed.dropped], started: base.started.filter((key) => before.has(key)),
   }, signal)
 }
 
