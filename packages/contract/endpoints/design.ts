@@ -168,6 +168,8 @@ export const createSession = endpoint({
     input: z.string().trim().min(1).max(MAX_IDEA_CHARACTERS).optional(),
     /** `auto`: what a plan needs and the text does not say is asked; `off`: nothing is. */
     clarify: z.enum(['auto', 'off']).default('auto'),
+    /** A person has to approve `design_start` before anything is asked of the model. */
+    confirmStart: z.boolean().default(false),
     maxCostMicroUsd: z.number().int().positive().optional(),
     tokenCap: z.number().int().min(MIN_TOKEN_CAP).max(200_000).optional(),
   }).refine(({ spec, input }) => (spec === undefined) !== (input === undefined), { message: 'give either spec or input', path: ['spec'] }),

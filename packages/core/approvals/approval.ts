@@ -1,5 +1,5 @@
 /** Kinds of approval: the gates at which a person decides. */
-export const APPROVAL_KINDS = ['spec_approval', 'build_start', 'change_review', 'merge', 'delete', 'infrastructure', 'budget_breach', 'policy', 'protected_change'] as const
+export const APPROVAL_KINDS = ['design_start', 'spec_approval', 'build_start', 'change_review', 'merge', 'delete', 'infrastructure', 'budget_breach', 'policy', 'protected_change'] as const
 export type ApprovalKind = (typeof APPROVAL_KINDS)[number]
 
 export const APPROVAL_TRANSITIONS = {
@@ -12,7 +12,7 @@ export const APPROVAL_TRANSITIONS = {
 } as const satisfies Record<string, readonly string[]>
 
 /** Kinds that `--yes` may decide by itself, when what is shown needs no person's eyes: never budget, delete or infrastructure. */
-const YES_APPROVES = ['spec_approval', 'build_start', 'merge'] as const satisfies readonly ApprovalKind[]
+const YES_APPROVES = ['design_start', 'spec_approval', 'build_start', 'merge'] as const satisfies readonly ApprovalKind[]
 
 export function yesMayDecide(kind: string): boolean {
   return (YES_APPROVES as readonly string[]).includes(kind)

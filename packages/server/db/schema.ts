@@ -32,6 +32,8 @@ export interface DesignSessionsTable {
   failure: string | null
   /** Whether questions may still be asked: open | closed | off. */
   clarify: Generated<string>
+  /** 0 while its start waits for a person. */
+  may_start: Generated<number>
   /** JSON Coverage as the clarifier scored last. */
   coverage: string | null
   /** JSON StoredBase: the plan that a new version of the spec starts from; null where everything is planned. */

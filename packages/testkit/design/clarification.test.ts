@@ -100,6 +100,20 @@ eachDialect((_dialect, make) => {
     expect(place.model.served.map(({ step }) => step)).toEqual(['clarify:1', 'clarify:2', 'skeleton', 'expand:part-1'])
   })
 
+  test('a session that waits for leave to start asks nothing of the model, survives a restart so, and is begun or over by the decision', async () => {
+    await using place = await serveDesign(make, diligent)
+    const begin = () => place.admin.call(createSession, { body: { ...IDEA, clarify: 'off', confirmStart: true, maxCostMicroUsd: 7 } })
+    const { id } = await begin()
+    await place.design.resumeOpenSessions()
+    expect(await place.settled(id)).toMatchObject({ state: 'input' })
+    expect(place.model.served).toEqual([])
+    expect(await place.decide('design_start', 'approved')).toMatchObject({ requester: 'admin admin', payload: { wanted: IDEA.input, maxCostMicroUsd: 7, modelLabel: 'rehearsal' } })
+    expect(await place.settled(id)).toMatchObject({ state: 'reviewing' })
+    const { id: refused } = await begin()
+    await place.decide('design_start', 'rejected', 'not this')
+    expect(await place.settled(refused)).toMatchObject({ state: 'cancelled' })
+  })
+
   test('with questions off an idea becomes a card at once', async () => {
     await using place = await serveDesign(make, diligent)
     const { id } = await place.admin.call(createSession, { body: { ...IDEA, clarify: 'off' } })

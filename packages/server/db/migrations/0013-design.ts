@@ -4,6 +4,7 @@ import { sql, type Kysely } from 'kysely'
 export async function up(db: Kysely<unknown>): Promise<void> {
   // Sessions that exist already were begun with a whole spec.
   await db.schema.alterTable('design_sessions').addColumn('clarify', 'text', (column) => column.notNull().defaultTo('off')).execute()
+  await db.schema.alterTable('design_sessions').addColumn('may_start', 'integer', (column) => column.notNull().defaultTo(1)).execute()
   for (const column of ['coverage', 'base'] as const) await db.schema.alterTable('design_sessions').addColumn(column, 'text').execute()
   for (const column of ['author', 'reason'] as const) await db.schema.alterTable('spec_versions').addColumn(column, 'text', (made) => made.notNull().defaultTo('')).execute()
   await db.schema.alterTable('spec_versions').addColumn('card', 'text').execute()

@@ -1,4 +1,5 @@
 import { Plan } from '@swarm/contract/endpoints/design.ts'
+import { shorten } from '@swarm/core/design/text.ts'
 import { DomainError } from '@swarm/core/errors.ts'
 import { z } from 'zod'
 import { fromJson } from '../../db/json.ts'
@@ -9,8 +10,12 @@ import { buildPayload, keepEstimate } from './estimates.ts'
 import { baseFor, builtBase, takeBack } from './replanning.ts'
 import type { SessionRow } from './queries.ts'
 import type { DesignDependencies } from './service.ts'
+import { digestOf } from './stored.ts'
 import { lockSession, moveSession } from './transition.ts'
 import { addVersion, requireVersion } from './versions.ts'
+
+/** Of what is wanted, shown before the design begins. */
+const MAX_SHOWN_CHARACTERS = 20_000
 
 /** What both approvals carry: the plan that they are about. */
 const AboutPlan = z.looseObject({ planHash: z.string() })
@@ -50,6 +55,23 @@ export function registerDecisions(deps: DesignDependencies, start: (sessionId: s
     afterCommit(trx, () => start(session.id))
   }
 
+  deps.approvals.onDecision('design_start', {
+    async approved(trx, approval) {
+      const session = await lockSession(trx, approval.subjectId)
+      if (session.state !== 'input' || session.may_start !== 0) throw new DomainError('payload_changed', { id: approval.id })
+      await trx.updateTable('design_sessions').set({ may_start: 1, updated_at: deps.now() }).where('id', '=', session.id).execute()
+      await appendEvents(trx, [{
+        type: 'session:update', projectId: session.project_id, subject: { kind: 'session', id: session.id }, correlationId: approval.correlationId,
+        data: { sessionId: session.id, state: session.state, startApprovedBy: approval.decidedBy },
+      }])
+      afterCommit(trx, () => start(session.id))
+    },
+    // Nothing was designed that could be revised: what is not to be begun is over.
+    async rejected(trx, approval) {
+      await moveSession(trx, await lockSession(trx, approval.subjectId), 'cancel', { now: deps.now(), correlationId: approval.correlationId, reason: approval.reason })
+    },
+  })
+
   deps.approvals.onDecision('spec_approval', {
     async approved(trx, approval) {
       const { session, plan } = await shown(trx, approval)
@@ -80,6 +102,17 @@ export function registerDecisions(deps: DesignDependencies, start: (sessionId: s
       }])
     },
     rejected: refused,
+  })
+}
+
+/** Asks a person whether the design may begin, with what it may spend. */
+export async function askToStart(trx: Trx, deps: Pick<DesignDependencies, 'approvals'>, session: SessionRow, by: string, wanted: string): Promise<void> {
+  await deps.approvals.request(trx, {
+    kind: 'design_start', projectId: session.project_id, subject: { kind: 'session', id: session.id }, requester: by, correlationId: session.correlation_id,
+    payload: {
+      sessionId: session.id, title: session.title, specHash: digestOf({ wanted }), wanted: shorten(wanted, MAX_SHOWN_CHARACTERS), clarify: session.clarify === 'open', modelLabel: session.model_label,
+      maxCostMicroUsd: session.max_cost_micro_usd, tokenCap: session.token_cap,
+    },
   })
 }
 

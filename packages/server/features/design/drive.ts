@@ -27,6 +27,7 @@ export async function drive(deps: DesignDependencies, sessionId: string, signal:
   let session = await requireSession(deps.db.read, sessionId)
   await withCorrelationId(session.correlation_id, async () => {
     try {
+      if (session.may_start === 0) return
       if (session.state === 'input') session = await deps.db.write((trx) => moveSession(trx, session, session.clarify === 'open' ? 'clarify' : 'design', { now: deps.now(), correlationId: session.correlation_id }))
       const ask = (): Ask => journaledAsk(deps, session, signal)
       if (session.state === 'clarifying') {

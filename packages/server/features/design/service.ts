@@ -9,7 +9,7 @@ import { afterCommit, type Trx } from '../../db/unit.ts'
 import { appendEvents } from '../../events/events.ts'
 import type { ApprovalCommands, TicketCommands, TicketReplan } from '../../ports.ts'
 import { answerByVersion, answerQuestion, skipQuestions } from './clarification.ts'
-import { registerDecisions } from './decisions.ts'
+import { askToStart, registerDecisions } from './decisions.ts'
 import { assertFits } from './designer.ts'
 import { drive } from './drive.ts'
 import { compareEstimate } from './estimates.ts'
@@ -50,7 +50,7 @@ export interface DesignService extends AsyncDisposable {
    * @param input.by who starts it: `<kind> <id>`
    * @throws DomainError spec_…, token_cap_too_small, not_found, repository_without_commits
    */
-  create(input: { projectId: string; repositoryId: string; spec?: string | undefined; input?: string | undefined; clarify: 'auto' | 'off'; maxCostMicroUsd?: number | undefined; tokenCap?: number | undefined; by: string; correlationId: string }): Promise<SessionRow>
+  create(input: { projectId: string; repositoryId: string; spec?: string | undefined; input?: string | undefined; clarify: 'auto' | 'off'; confirmStart?: boolean; maxCostMicroUsd?: number | undefined; tokenCap?: number | undefined; by: string; correlationId: string }): Promise<SessionRow>
   /** @throws DomainError not_found, question_closed */
   answer(input: { sessionId: string; number: number; answer: string; by: string; correlationId: string }): Promise<SessionRow>
   /** Ends the questions. @throws DomainError not_found, illegal_transition */
@@ -127,7 +127,7 @@ export function createDesign(deps: DesignDependencies): DesignService {
       const row: SessionRow = {
         id: deps.makeId('session'), project_id: input.projectId, repository_id: input.repositoryId, title: spec?.title ?? shorten(markdown.split('\n')[0]?.trim() || 'Idea', 80), state: 'input' satisfies SessionState, base_sha: baseSha,
         spec_version: 1, plan: null, plan_hash: null, max_cost_micro_usd: input.maxCostMicroUsd ?? null, token_cap: input.tokenCap ?? DEFAULT_TOKEN_CAP,
-        model_label: deps.modelLabel, failure: null, clarify: input.clarify === 'auto' ? 'open' : 'off', coverage: null, base: null, correlation_id: input.correlationId, created_at: now, updated_at: now,
+        model_label: deps.modelLabel, failure: null, clarify: input.clarify === 'auto' ? 'open' : 'off', may_start: input.confirmStart === true ? 0 : 1, coverage: null, base: null, correlation_id: input.correlationId, created_at: now, updated_at: now,
       }
       if (spec !== null) await assertDesignable(row, repository.path, spec)
       await deps.db.write(async (trx) => {
@@ -137,7 +137,8 @@ export function createDesign(deps: DesignDependencies): DesignService {
           type: 'session:update', projectId: row.project_id, subject: { kind: 'session', id: row.id }, correlationId: row.correlation_id,
           data: { sessionId: row.id, from: null, state: 'input', title: row.title, requirements: spec?.requirements.length ?? 0 },
         }])
-        afterCommit(trx, () => start(row.id))
+        if (row.may_start === 1) afterCommit(trx, () => start(row.id))
+        else await askToStart(trx, deps, row, input.by, markdown)
       })
       return row
     },
