@@ -52,6 +52,14 @@ eachDialect((_dialect, make) => {
     expect(place.model.served.map(({ step }) => step)).toEqual(['clarify:1', 'skeleton', 'expand:part-1'])
   })
 
+  test('what is answered about a spec is worked into it, as the designer\'s version', async () => {
+    await using place = await serveDesign(make, asking([{ text: 'Are shares rounded?' }]))
+    const { id } = await place.admin.call(createSession, { body: { projectId: 'PRJ-1', repositoryId: 'REP-1', spec: SPEC } })
+    await place.design.idle()
+    await place.admin.call(answerSession, { params: { sessionId: id }, body: { number: 1, answer: 'Up.' } })
+    expect(await place.settled(id)).toMatchObject({ state: 'reviewing', specVersion: 2, requirements: [{ id: 'R1' }, { id: 'R2', text: 'Are shares rounded? Up.' }] })
+  })
+
   test('a question that was asked is given back once, and a second time nothing more is asked', async () => {
     const repeating = (call: { step: string }): DesignerAnswer | null => (call.step.startsWith('clarify') ? { submit: { coverage: scores(10), question: { text: call.step === 'clarify:2:again' ? 'Whom is it for?' : call.step === 'clarify:3:again' ? 'who uses it' : 'Who uses it?', area: 'users' } } } : null)
     await using place = await serveDesign(make, (call) => repeating(call) ?? diligent(call))

@@ -1,4 +1,4 @@
-import { showApproval } from '@swarm/contract/endpoints/approvals.ts'
+import { decideApproval, listApprovals, showApproval } from '@swarm/contract/endpoints/approvals.ts'
 import { BuildPayload, cancelSession, createSession, diffSpecVersions, editSpec, listSpecVersions, showSession, showSpecVersion } from '@swarm/contract/endpoints/design.ts'
 import type { Database } from '@swarm/server/db/database.ts'
 import { eachDialect } from '@swarm/server/db/testing.ts'
@@ -72,6 +72,19 @@ eachDialect((_dialect, make) => {
     await place.admin.call(cancelSession, { params: { sessionId: id } })
     expect(await refusal(edit(place, id, spec({ R1: 'x' })))).toEqual({ status: 409, code: 'illegal_transition' })
     expect((await place.admin.call(listSpecVersions, { params: { sessionId: id }, query: {} })).items).toHaveLength(1)
+  })
+
+  test('an edit voids the confirmation of a build at once: what it was about can no longer be started', async () => {
+    let hold = false
+    await using place = await serveDesign(make, (call) => (hold ? { hold: true } : diligent(call)), EXISTING)
+    const id = await begin(place)
+    await place.decide('spec_approval', 'approved')
+    const { items: [open] } = await place.admin.call(listApprovals, { query: { status: 'pending' } })
+    hold = true
+    await edit(place, id, spec({ R1: 'one' }))
+    expect(await refusal(place.admin.call(decideApproval, { params: { approvalId: open?.id ?? '' }, body: { decision: 'approved', payloadHash: open?.payloadHash ?? '' } }))).toEqual({ status: 409, code: 'already_decided' })
+    expect(await ticketRows(place.db)).toEqual({})
+    await place.admin.call(cancelSession, { params: { sessionId: id } })
   })
 
   test('an edit while the designer works is what is planned in the end', async () => {

@@ -26,9 +26,12 @@ export async function buildPayload(trx: Trx, session: SessionRow, plan: Plan, co
 
 /** Keeps what was expected of a build that is confirmed, so that it can be held against what came. */
 export async function keepEstimate(trx: Trx, session: SessionRow, payload: unknown, now: number): Promise<void> {
+  const estimate = BuildEstimate.safeParse(payload)
+  // Asked for by a version of Swarm that computed less: there is nothing to hold the build against.
+  if (!estimate.success) return
   await insertEstimate(trx, {
     session_id: session.id, spec_version: session.spec_version, project_id: session.project_id, model_label: session.model_label,
-    estimate: json(BuildEstimate.parse(payload)), spent_before: json(await spentOnTickets(trx, session.id)), comparison: null, confirmed_at: now, compared_at: null,
+    estimate: json(estimate.data), spent_before: json(await spentOnTickets(trx, session.id)), comparison: null, confirmed_at: now, compared_at: null,
   })
 }
 

@@ -55,7 +55,7 @@ export interface DesignService extends AsyncDisposable {
   answer(input: { sessionId: string; number: number; answer: string; by: string; correlationId: string }): Promise<SessionRow>
   /** Ends the questions. @throws DomainError not_found, illegal_transition */
   skip(input: { sessionId: string; by: string; correlationId: string }): Promise<SessionRow>
-  /** Writes a new version of the spec. @throws DomainError spec_…, token_cap_too_small, not_found, version_conflict, illegal_transition */
+  /** Writes a new version of the spec; the same text again is none. @throws DomainError spec_…, token_cap_too_small, not_found, version_conflict, illegal_transition */
   edit(input: { sessionId: string; spec: string; baseVersion: number; reason: string; by: string; correlationId: string }): Promise<SessionRow>
   /** Before the build the session is over; while it is built, the change that is being designed is taken back. @throws DomainError not_found, illegal_transition */
   cancel(input: { sessionId: string; by: string; correlationId: string }): Promise<SessionRow>
