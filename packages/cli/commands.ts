@@ -63,9 +63,17 @@ import { restore } from './commands/restore.ts'
 import { retentionRun } from './commands/retention/run.ts'
 import { run } from './commands/run.ts'
 import { runnerList } from './commands/runner/list.ts'
+import { sessionAnswer } from './commands/session/answer.ts'
 import { sessionCancel } from './commands/session/cancel.ts'
+import { sessionChat } from './commands/session/chat.ts'
+import { sessionDiff } from './commands/session/diff.ts'
+import { sessionEdit } from './commands/session/edit.ts'
 import { sessionList } from './commands/session/list.ts'
 import { sessionRetry } from './commands/session/retry.ts'
+import { sessionShow } from './commands/session/show.ts'
+import { sessionSkip } from './commands/session/skip.ts'
+import { sessionStart } from './commands/session/start.ts'
+import { sessionVersions } from './commands/session/versions.ts'
 import { start } from './commands/start.ts'
 import { status } from './commands/status.ts'
 import { stop } from './commands/stop.ts'
@@ -99,7 +107,8 @@ const as = (name: string, given: Command): Command => ({ ...given, name, summary
 
 /** Every command, in the order of the help. */
 export const commands: readonly Command[] = [
-  demo, run, up, start, stop, status, logs, doctor, check, sessionList, sessionRetry, sessionCancel, ticketList, ticketShow, ticketWhy, ticketLogs,
+  demo, run, up, start, stop, status, logs, doctor, check, sessionList, sessionStart, sessionShow, sessionChat, sessionAnswer,
+  sessionSkip, sessionEdit, sessionVersions, sessionDiff, sessionRetry, sessionCancel, ticketList, ticketShow, ticketWhy, ticketLogs,
   ticketRetry, ticketHold, ticketCancel, approvalList, approvalShow, approvalApprove, approvalReject, approvalRevise,
   as('approve', approvalApprove), as('reject', approvalReject), as('revise', approvalRevise), questionList, questionShow,
   questionAnswer, changeList, changeShow, changeDiff, changeComments, changeComment, changeResolve, changeReview, changeEvidence, evidenceKeys, budgetShow, budgetSet, projectList, projectCreate, projectSet, projectMembers,

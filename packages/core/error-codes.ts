@@ -50,6 +50,7 @@ export const ERROR_CODES = {
   runner_superseded: { status: 409, fault: 'user', message: 'A newer process of the runner {name} has taken its place.', remedy: 'Let this process end; if two hosts are meant to work, register a runner of another name for one of them.' },
 already_decided: { status: 409, fault: 'user', message: '{kind} {id} was already decided by {by}: {decision}.', remedy: 'Nothing is left to decide; look at it with "swarm {kind} show {id}".' },
   question_moot: { status: 409, fault: 'user', message: 'Nobody waits for an answer to question {id} any more: its attempt is {state}.', remedy: 'Look at the ticket; what is open now is in "swarm ticket show".' },
+  question_closed: { status: 409, fault: 'user', message: 'Question {number} of design session {id} cannot be answered any more: {why}.', remedy: 'Look at the session: "swarm session show {id}" shows what is open now.' },
   payload_changed: { status: 409, fault: 'user', message: 'Approval {id} is about something else than what you were shown.', remedy: 'Look at it again, then decide on what it shows now.' },
   policy_invalid: { status: 422, fault: 'user', message: 'Policy {id} is not valid: {problem}', remedy: 'Correct its text; docs/security.md shows what a policy may speak of.' },
   policy_locked: { status: 409, fault: 'user', message: 'Policy {id} keeps organisations or keys apart and cannot be switched off.', remedy: 'Write a policy of your own that narrows or widens what it leaves open.' },

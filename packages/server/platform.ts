@@ -46,6 +46,7 @@ import { registerRunners } from './features/runners/runners.ts'
 import { recordPause, recordVm, requireRunner, silentRunnersDuty } from './features/runners/service.ts'
 import { createAttemptSource } from './features/tickets/attempt-source.ts'
 import { createTicketCommands } from './features/tickets/commands.ts'
+import { createReplan } from './features/tickets/replan.ts'
 import { fileHistoryDuty } from './features/tickets/history-duty.ts'
 import { leaseExpiryDuty, nextRetryAt, stalledAgentsDuty } from './features/tickets/lease-expiry.ts'
 import { attemptReports } from './features/tickets/reports.ts'
@@ -160,7 +161,8 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
   })
 
   const design = started.use(createDesign({
-    db, now: clock, makeId: ids, model: config.model.defaultModel, modelLabel: provider.label, approvals, tickets, defaultAgent: 'developer',
+    db, now: clock, makeId: ids, model: config.model.defaultModel, modelLabel: provider.label, approvals, tickets: { createMany: tickets.createMany, replan: createReplan(ticketDeps, tickets.createMany) }, defaultAgent: 'developer',
+    concurrency: async (trx, projectId) => (await requireProject(trx, projectId)).settings.concurrency,
     callModel: async (request, about) => {
       const caller = { kind: 'server' as const, projectId: about.projectId, sessionId: about.sessionId, role: about.role, step: about.step, correlationId: about.correlationId }
       return (await gateway.callModel({ ...request }, caller, about.signal)).message

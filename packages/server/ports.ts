@@ -24,6 +24,15 @@ export interface PlannedTicket {
   readonly requestedBy?: string
 }
 
+/**
+ * Offered by the tickets feature: changes the tickets of a session that is being built (features/tickets/replan.ts). Everything is
+ * named by its key in the plan; `order` says what tickets that stay and are not started wait for now.
+ */
+export type TicketReplan = (trx: Trx, input: {
+  projectId: string; repositoryId: string; sessionId: string; correlationId: string
+  drop: readonly string[]; tickets: readonly PlannedTicket[]; order: ReadonlyMap<string, readonly string[]>
+}) => Promise<{ /** Ids of the new ones by key. */ made: Map<string, string>; cancelled: readonly string[]; /** Dropped, but started meanwhile: they go on. */ left: readonly string[] }>
+
 /** Offered by the tickets feature. */
 export interface TicketCommands {
   /** Creates tickets and dependencies; those without unfinished dependencies are dispatched. Returns ids by key. */

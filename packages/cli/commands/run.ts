@@ -28,11 +28,12 @@ export const run = command({
     { flags: '--max-cost <usd>', description: 'ceiling of model calls in dollars (5 unless the settings say otherwise)' },
     { flags: '--model <name>', description: 'model of design and of new agents' },
     { flags: '--allow-dirty', description: 'work on the last commit although there are uncommitted changes' },
+    { flags: '--clarify', description: 'let the designer ask about what the spec leaves open' },
     { flags: '--fresh', description: 'start a new session even if an earlier one of this spec is unfinished' },
   ],
   input: z.object({
     spec: z.string({ error: 'give the Markdown file that says what is wanted' }), repo: z.string().optional(), new: z.string().optional(), rehearsal: z.string().optional(), yes: z.boolean().default(false),
-    push: z.boolean().default(false), maxCost: MaxCost, model: z.string().min(1).optional(), allowDirty: z.boolean().default(false), fresh: z.boolean().default(false),
+    push: z.boolean().default(false), maxCost: MaxCost, model: z.string().min(1).optional(), allowDirty: z.boolean().default(false), fresh: z.boolean().default(false), clarify: z.boolean().default(false),
   }),
   async run({ spec: specFile, repo, new: fresh, rehearsal, maxCost, allowDirty, model, ...flags }, { io, signal, settings }) {
     if ((repo === undefined) === (fresh === undefined)) throw new UserError('misuse', 'Give either --repo with an existing repository, or --new with the name of a new one.', '"swarm run --help" shows how it is used.')

@@ -8,6 +8,8 @@ import { z } from 'zod'
 import { UserError } from '../errors.ts'
 import { EXIT } from '../exit-codes.ts'
 import { isAway } from '../platform/patient-fetch.ts'
+import { plain } from '../io.ts'
+import { answerQuestion, openQuestion } from './clarify.ts'
 import { answer, decide, subjectOf, type Deciding } from './decide.ts'
 import { follow, inBatches } from './live.ts'
 import { createProgress } from './progress.ts'
@@ -30,7 +32,7 @@ export interface BuildEnd {
 }
 
 /** After these events somebody may have something to decide, or it may be over. */
-const WORTH_A_LOOK: ReadonlySet<LiveEvent['type']> = new Set(['approval:requested', 'approval:resolved', 'session:update', 'spec:generated', 'tickets:generated', 'build:progress', 'ticket:update', 'ticket:progress', 'change:created', 'change:returned', 'queue:paused'])
+const WORTH_A_LOOK: ReadonlySet<LiveEvent['type']> = new Set(['approval:requested', 'approval:resolved', 'session:update', 'session:message', 'spec:generated', 'tickets:generated', 'build:progress', 'ticket:update', 'ticket:progress', 'change:created', 'change:returned', 'queue:paused'])
 
 /**
  * Follows a design session to its end: says what happens, has gates and questions decided, and returns when the session is
@@ -98,7 +100,7 @@ export async function ticketsOf(client: Client, sessionId: string, signal?: Abor
 
 async function act(state: State, options: BuildOptions, said: Set<string>): Promise<BuildEnd | null> {
   const { session, tickets } = state
-  const { io } = options
+  const { io, sessionId } = options
   const over = (stuck: string | null): BuildEnd => ({ session, tickets, stuck })
   if (session.state === 'completed') return over(null)
   if (session.state === 'cancelled') return over('the design session was cancelled')
@@ -118,6 +120,14 @@ async function act(state: State, options: BuildOptions, said: Set<string>): Prom
     asking++
     if (!said.has(question.id)) io.say(`  to answer: swarm question answer ${question.id} "…"${question.options.length === 0 ? '' : `   (${question.options.join(' | ')})`}`)
     said.add(question.id)
+  }
+  const question = openQuestion(session)
+  if (question !== undefined) {
+    if (io.interactive) {
+      await answerQuestion(sessionId, question, options)
+      return null
+    }
+    throw new UserError('decision_needed', `The designer asks: ${plain(question.question)}`, `Answer with "swarm session answer ${sessionId} …", or go on with what is known by "swarm session skip ${sessionId}", while the platform runs ("swarm start"); the same command then goes on where it is.`, EXIT.person)
   }
   if (open.length < state.approvals.length || asking < state.questions.length) return null // what was decided comes back as events
 

@@ -10,14 +10,12 @@ import { z } from 'zod'
 import { Interrupted } from '../errors.ts'
 import type { Io } from '../io.ts'
 import { money, plain } from '../io.ts'
+import { buildLines } from './shown-build.ts'
 
 export interface Deciding { readonly client: Client; readonly io: Io; readonly yes: boolean; readonly signal: AbortSignal }
 
 const SpecPayload = z.object({ title: z.string(), requirements: z.array(z.object({ id: z.string(), text: z.string() })), plan: Plan })
 const BreachPayload = z.object({ ceiling: z.string(), id: z.string(), unit: z.enum(BUDGET_UNITS), cap: z.number(), proposedCap: z.number(), approve: z.string(), reject: z.string() })
-const BuildPayload = z.object({
-  tickets: z.number(), waves: z.number(), storyPoints: z.number(), modelLabel: z.string(), maxCostMicroUsd: z.number().nullable(), vms: z.object({ least: z.number(), atOnce: z.number() }),
-})
 
 /** One line: what an approval is about. */
 export function subjectOf(approval: Approval): string {
@@ -33,14 +31,12 @@ export function shownPayload(approval: Approval): string[] {
     return [
       `The plan for "${title}": ${requirements.length} requirements → ${plan.tickets.length} tickets in ${plan.waves.length} waves`,
       ...plan.waves.flatMap((keys, wave) => keys.flatMap((key) => plan.tickets.filter((ticket) => ticket.key === key).map((ticket) => `  wave ${wave + 1}  ${key}: ${ticket.title}${ticket.dependsOn.length === 0 ? '' : ` (after ${ticket.dependsOn.join(', ')})`}`))),
+      ...(plan.change === null ? [] : [`  since version ${plan.change.sinceVersion}: kept ${plan.change.kept.join(', ') || 'none'}; planned anew ${plan.change.added.join(', ') || 'none'}; dropped ${plan.change.dropped.join(', ') || 'none'}`]),
       ...plan.findings.map((finding) => `  warning: ${finding.message}`),
     ]
   }
-  const build = approval.kind === 'build_start' ? BuildPayload.safeParse(approval.payload) : undefined
-  if (build?.success) {
-    const { tickets, waves, storyPoints, vms, modelLabel, maxCostMicroUsd } = build.data
-    return [`The build: ${tickets} tickets in ${waves} waves, ${storyPoints} story points, at least ${vms.least} microVMs, up to ${vms.atOnce} at once; model: ${modelLabel}; ceiling: ${maxCostMicroUsd === null ? 'none' : money(maxCostMicroUsd)}`]
-  }
+  const build = approval.kind === 'build_start' ? buildLines(approval.payload) : null
+  if (build !== null) return build
   const breach = approval.kind === 'budget_breach' ? BreachPayload.safeParse(approval.payload) : undefined
   if (breach?.success) {
     const { ceiling, id, unit, cap, proposedCap, approve, reject } = breach.data

@@ -33,6 +33,8 @@ export interface RunRequest {
   readonly push: boolean
   /** Start a new session even if an unfinished one of this spec exists. */
   readonly fresh: boolean
+  /** Ask about what the spec leaves open. */
+  readonly clarify?: boolean
   readonly maxCostMicroUsd: number
   readonly env?: Readonly<Record<string, string | undefined>>
   /** The platform is this run's own even when one runs on this home; 0 = any free port. */

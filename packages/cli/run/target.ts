@@ -49,7 +49,7 @@ export function sessionMark(spec: Spec): SessionMark {
  * The session of this spec on this repository: the unfinished one of an earlier run that was cut off, else a new one. Asked
  * again by the same run, it gives the one that was made.
  */
-export async function openSession(client: Client, target: Target, mark: SessionMark, spec: Spec, options: { fresh: boolean; maxCostMicroUsd: number; io: Io; signal: AbortSignal }): Promise<{ session: DesignSession; resumed: boolean }> {
+export async function openSession(client: Client, target: Target, mark: SessionMark, spec: Spec, options: { fresh: boolean; clarify?: boolean; maxCostMicroUsd: number; io: Io; signal: AbortSignal }): Promise<{ session: DesignSession; resumed: boolean }> {
   const { signal, io } = options
   const sessions = await all((cursor) => client.call(listSessions, { query: { projectId: target.projectId, limit: 200, ...cursor } }, { signal }))
   const made = sessions.find(({ correlationId }) => correlationId === mark.ofRun)
@@ -70,7 +70,7 @@ export async function openSession(client: Client, target: Target, mark: SessionM
     }
   }
   const session = await client.call(createSession, {
-    body: { projectId: target.projectId, repositoryId: target.repository.id, spec: spec.markdown, ...(options.maxCostMicroUsd > 0 ? { maxCostMicroUsd: options.maxCostMicroUsd } : {}) },
+    body: { projectId: target.projectId, repositoryId: target.repository.id, spec: spec.markdown, clarify: options.clarify ? 'auto' : 'off', ...(options.maxCostMicroUsd > 0 ? { maxCostMicroUsd: options.maxCostMicroUsd } : {}) },
   }, { signal, correlationId: mark.ofRun })
   return { session, resumed: false }
 }

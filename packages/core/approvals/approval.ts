@@ -1,5 +1,5 @@
 /** Kinds of approval: the gates at which a person decides. */
-export const APPROVAL_KINDS = ['spec_approval', 'build_start', 'change_review', 'merge', 'delete', 'infrastructure', 'budget_breach', 'policy', 'protected_change'] as const
+export const APPROVAL_KINDS = ['design_start', 'spec_approval', 'build_start', 'change_review', 'merge', 'delete', 'infrastructure', 'budget_breach', 'policy', 'protected_change'] as const
 export type ApprovalKind = (typeof APPROVAL_KINDS)[number]
 
 const HOUR_MS = 3_600_000
@@ -15,7 +15,7 @@ const URGENT: ApprovalTimes = { remindMs: HOUR_MS, escalateMs: 4 * HOUR_MS, expi
 
 /** How long each kind waits. Silence is never consent: what lapses is not done, and what it was about waits in a safe state. */
 export const APPROVAL_TIMES: Readonly<Record<ApprovalKind, ApprovalTimes>> = {
-  spec_approval: PLANNED, build_start: PLANNED, change_review: PLANNED, merge: PLANNED, protected_change: PLANNED,
+  design_start: PLANNED, spec_approval: PLANNED, build_start: PLANNED, change_review: PLANNED, merge: PLANNED, protected_change: PLANNED,
   budget_breach: { ...URGENT, expireMs: 72 * HOUR_MS }, delete: URGENT, infrastructure: URGENT, policy: URGENT,
 }
 
@@ -32,7 +32,7 @@ export const APPROVAL_TRANSITIONS = {
 } as const satisfies Record<string, readonly string[]>
 
 /** Kinds that `--yes` may decide by itself, when what is shown needs no person's eyes: never budget, delete or infrastructure. */
-const YES_APPROVES = ['spec_approval', 'build_start', 'merge'] as const satisfies readonly ApprovalKind[]
+const YES_APPROVES = ['design_start', 'spec_approval', 'build_start', 'merge'] as const satisfies readonly ApprovalKind[]
 
 export function yesMayDecide(kind: string): boolean {
   return (YES_APPROVES as readonly string[]).includes(kind)

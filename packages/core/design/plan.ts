@@ -39,7 +39,7 @@ export interface PlanFinding {
 export type PlanFindingCode =
   | 'plan_empty' | 'plan_too_large' | 'duplicate_key' | 'self_dependency' | 'unknown_dependency' | 'dependency_cycle'
   | 'requirement_uncovered' | 'unknown_requirement' | 'ticket_without_acceptance' | 'ticket_without_scope' | 'scope_invalid'
-  | 'ticket_oversize' | 'unknown_agent' | 'epic_ordered' | 'skeleton_ordered' | 'overlap_ordered'
+  | 'ticket_oversize' | 'unknown_agent' | 'epic_ordered' | 'skeleton_ordered' | 'overlap_ordered' | 'removed_but_started'
 
 /** Story points above which a ticket has to be split: the next step on the usual scale after 13 is "do not start this". */
 export const MAX_STORY_POINTS = 13

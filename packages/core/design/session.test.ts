@@ -17,6 +17,11 @@ describe('a design session', () => {
       }
     }
   })
+  it('can be edited at every state but the first and the ends, and goes back to the build when a change is taken back', () => {
+    expect(SESSION_STATES.filter((state) => !sessionCan.revise({ state }))).toEqual(['input', 'completed', 'cancelled'])
+    expect(sessionNext('clarifying', 'revise')).toBe('clarifying')
+    for (const state of ['ready_for_docs', 'reviewing', 'approved', 'failed'] as const) expect(sessionNext(state, 'keep')).toBe('building')
+  })
   it('leaves completed and cancelled for good, and can be given up anywhere before the build', () => {
     expect(SESSION_ACTIONS.filter((action) => sessionCan[action]({ state: 'completed' }) || sessionCan[action]({ state: 'cancelled' }))).toEqual([])
     expect(SESSION_STATES.filter((state) => !sessionCan.cancel({ state }))).toEqual(['building', 'completed', 'cancelled'])

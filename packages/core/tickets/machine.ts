@@ -32,6 +32,11 @@ export function mayBecome(from: TicketState, to: TicketState): boolean {
   return (TICKET_TRANSITIONS[from] as readonly TicketState[]).includes(to)
 }
 
+/** Whether nobody has begun with the ticket, so that it can be taken back without losing work. */
+export function notStarted(ticket: { readonly state: TicketState; readonly attempts: number }): boolean {
+  return ticket.attempts === 0 && (ticket.state === 'draft' || ticket.state === 'ready' || ticket.state === 'on_hold')
+}
+
 /** What a person may do with a ticket in this state. */
 export const ticketCan = {
   retry: (state: TicketState): boolean => state === 'on_hold' || state === 'failed',

@@ -31,10 +31,50 @@ export interface DesignSessionsTable {
   /** Label of the model provider that serves it: anthropic | rehearsal | compatible. */
   model_label: string
   failure: string | null
+  /** Whether questions may still be asked: open | closed | off. */
+  clarify: Generated<string>
+  /** 0 while its start waits for a person. */
+  may_start: Generated<number>
+  /** JSON Coverage as the clarifier scored last. */
+  coverage: string | null
+  /** JSON StoredBase: the plan that a new version of the spec starts from; null where everything is planned. */
+  base: string | null
   correlation_id: string
   created_at: number; updated_at: number
 }
-export interface SpecVersionsTable { session_id: string; version: number; markdown: string; parsed: string; hash: string; created_at: number }
+export interface SpecVersionsTable {
+  session_id: string; version: number; markdown: string; parsed: string; hash: string
+  /** `<kind> <id>` of the person, or `designer`; and why the version was made. */
+  author: Generated<string>; reason: Generated<string>
+  /** JSON SpecCard, of a version that the designer wrote. */
+  card: string | null
+  created_at: number
+}
+/** What a person was asked about a spec, one question at a time, and answered. */
+export interface ClarificationsTable {
+  session_id: string; number: number; question: string; area: string
+  /** JSON string[]: likely answers; paths of the repository that it is about. */
+  options: string; files: string
+  /** JSON Coverage when it was asked. */
+  coverage: string
+  answer: string | null; answered_by: string | null; answered_at: number | null
+  /** The version of the spec that the answer was given on: a later one has it in it. */
+  answered_version: number | null
+  /** What the clarifier took from the answer, in its words. */
+  acknowledgement: string | null
+  created_at: number
+}
+/** What was expected when a build was confirmed and, once it is complete, what it took. */
+export interface BuildEstimatesTable {
+  session_id: string; spec_version: number; project_id: string; model_label: string
+  /** JSON Estimate. */
+  estimate: string
+  /** JSON {tokens, microUsd}: what the session's tickets had taken before. */
+  spent_before: string
+  /** JSON Comparison. */
+  comparison: string | null
+  confirmed_at: number; compared_at: number | null
+}
 export interface DesignStepsTable {
   session_id: string; step: string; request_digest: string; response: string
   cost_micro_usd: number; created_at: number
@@ -369,7 +409,7 @@ export interface MetaTable { key: string; value: string }
 
 export interface Schema {
   projects: ProjectsTable; repositories: RepositoriesTable
-  design_sessions: DesignSessionsTable; spec_versions: SpecVersionsTable; design_steps: DesignStepsTable
+  design_sessions: DesignSessionsTable; spec_versions: SpecVersionsTable; design_steps: DesignStepsTable; clarifications: ClarificationsTable; build_estimates: BuildEstimatesTable
   tickets: TicketsTable; ticket_dependencies: TicketDependenciesTable; file_pairs: FilePairsTable
   attempts: AttemptsTable; attempt_steps: AttemptStepsTable; questions: QuestionsTable
   runners: RunnersTable; runner_boots: RunnerBootsTable; vms: VmsTable; vm_usage: VmUsageTable; vm_samples: VmSamplesTable; vm_operations: VmOperationsTable; agents: AgentsTable; agent_versions: AgentVersionsTable

@@ -124,7 +124,7 @@ export function startPeople(options: { client: Client; seed: number; inFlight: n
     const session = planSession(options.seed, wave)
     if (session !== null) {
       const { repository, spec, maxCostMicroUsd } = session
-      await attempt(() => client.call(createSession, { body: { projectId, repositoryId: options.repositories[repository], spec, maxCostMicroUsd } }, { signal }))
+      await attempt(() => client.call(createSession, { body: { projectId, repositoryId: options.repositories[repository], spec, clarify: 'off', maxCostMicroUsd } }, { signal }))
     }
     const ids: string[] = []
     for (const planned of planWave(options.seed, wave++, WAVE)) {

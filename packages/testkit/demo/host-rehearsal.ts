@@ -189,7 +189,7 @@ async function designed(spec: string, repositoryPath: string, modelUrl: string):
   await using db = await place.open({ slowUnitMs: 2_000 })
   await seedProject(db)
   await using stage = designStage(db, repositoryPath, modelUrl)
-  const { id } = await stage.design.create({ projectId: 'PRJ-1', repositoryId: 'REP-1', spec, tokenCap: undefined, correlationId: 'corr-12345678' })
+  const { id } = await stage.design.create({ projectId: 'PRJ-1', repositoryId: 'REP-1', spec, clarify: 'off', by: 'admin admin', tokenCap: undefined, correlationId: 'corr-12345678' })
   await stage.design.idle()
   const session = await db.read.selectFrom('design_sessions').selectAll().where('id', '=', id).executeTakeFirstOrThrow()
   if (session.plan === null) throw new Error(`the design session is ${session.state}: ${session.failure ?? ''}`)

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { createServer, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { COVERAGE_AREAS } from '@swarm/core/design/clarify.ts'
 import { z } from 'zod'
 
 const Request = z.looseObject({ model: z.string(), max_tokens: z.number(), system: z.string(), messages: z.array(z.object({ role: z.string(), content: z.string() })) })
@@ -61,11 +62,38 @@ export async function startDesignerModel(answer: (call: DesignerCall, servedBefo
 
 /** A designer that does what it is asked: an epic per ten requirements, a ticket per requirement. */
 export function diligent(call: DesignerCall): DesignerAnswer {
+  if (call.step.startsWith('clarify')) return { submit: { coverage: scores(90), acknowledgement: '', question: null } }
+  if (call.step.startsWith('card')) return { submit: cardOf(call) }
   if (call.step.startsWith('skeleton')) {
     const groups = Map.groupBy(call.requirements, ({ id }) => `part-${Math.floor((Number(id.replace(/\D/g, '')) - 1) / 10) + 1}`)
     return { submit: { epics: [...groups].map(([key, requirements]) => ({ key, title: `Part ${key}`, requirements: requirements.map(({ id }) => id), dependsOn: key === 'part-1' ? [] : ['part-1'] })) } }
   }
   return { submit: { tickets: call.requirements.map(({ id, text }) => ({ key: `do-${id}`, title: text.slice(0, 60), description: `Build ${id}.`, acceptance: [`A test shows ${id}.`], requirements: [id], scope: [`src/${id}.js`, 'test/**'], storyPoints: 2 })) } }
+}
+
+/** The same score for every area. */
+export function scores(score: number): Record<string, number> {
+  return Object.fromEntries(COVERAGE_AREAS.map((area) => [area, score]))
+}
+
+/** A clarifier that asks these questions one after the other, and is content then. */
+export function asking(questions: readonly { text: string; options?: readonly string[]; files?: readonly string[] }[]): (call: DesignerCall) => DesignerAnswer {
+  return (call) => {
+    const number = Number(/^clarify:(\d+)/.exec(call.step)?.[1] ?? 0)
+    if (number === 0) return diligent(call)
+    const question = questions[number - 1]
+    return { submit: { coverage: scores(question ? 20 + 10 * number : 85), acknowledgement: number === 1 ? '' : `I noted answer ${number - 1}.`, question: question ? { ...question, area: 'features' } : null } }
+  }
+}
+
+/** A card with a requirement for the idea and one for each answer. */
+function cardOf({ content }: DesignerCall): Record<string, unknown> {
+  const answers = [...content.matchAll(/^\d+\. (.*)\n {3}(.*)$/gm)].filter((match) => match[2] !== '(not answered)')
+  const idea = /^What is wanted:\n(.*)$/m.exec(content)?.[1] ?? ''
+  return {
+    title: 'Card', overview: idea, users: ['Everybody.'], technical: [], constraints: ['No framework.'], outOfScope: [],
+    requirements: [idea, ...answers.map((match) => `${match[1] ?? ''} ${match[2] ?? ''}`)].map((text, index) => ({ id: `R${index + 1}`, text, acceptance: [`A test shows ${index + 1}.`] })),
+  }
 }
 
 function requirementsIn(content: string): { id: string; text: string }[] {

@@ -1,46 +1,18 @@
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { ApiError } from '@swarm/contract/errors.ts'
 import { cancelSession, createSession, listSessions, retrySession, showSession } from '@swarm/contract/endpoints/design.ts'
 import { eachDialect } from '@swarm/server/db/testing.ts'
-import { registerDesignRoutes } from '@swarm/server/features/design/routes.ts'
-import { startTestServer } from '@swarm/server/testing.ts'
 import { expect, test } from 'vitest'
-import { diligent, startDesignerModel } from './designer-model.ts'
-import { bareRepository, designStage, type DesignStage, seedProject } from './stage.ts'
+import { diligent } from './designer-model.ts'
+import { refusal, serveDesign } from './served.ts'
 
 const SPEC = '# Tips\n\n## Requirements\n- R1 Tips are whole cents.\n- R2 The total is shown.\n'
 
 eachDialect((_dialect, make) => {
-  async function served() {
-    const stack = new AsyncDisposableStack()
-    const folder = mkdtempSync(join(tmpdir(), 'swarm-design-'))
-    stack.defer(() => rmSync(folder, { recursive: true, force: true }))
-    const model = stack.use(await startDesignerModel(diligent))
-    const repository = bareRepository(folder, { 'README.md': '# new\n' })
-    let stage: DesignStage | undefined
-    const server = stack.use(await startTestServer(stack.use(await make()), {
-      // The feature by itself, with a model of the test's own.
-      shipped: [], features: [(context) => {
-        stage = designStage(context.db, repository, model.url)
-        registerDesignRoutes(context.http, { db: context.db, design: stage.design })
-        return stage
-      }],
-    }))
-    await seedProject(server.context.db)
-    if (!stage) throw new Error('the feature was not made')
-    return { server, design: stage.design, model, [Symbol.asyncDispose]: () => stack.disposeAsync() }
-  }
-  const body = { projectId: 'PRJ-1', repositoryId: 'REP-1', spec: SPEC }
-  const refusal = (promise: Promise<unknown>): Promise<{ status: number; code: string }> => promise.then(
-    () => { throw new Error('it was accepted') },
-    (error: unknown) => { if (error instanceof ApiError) return { status: error.status, code: error.code }; throw error },
-  )
+  const served = () => serveDesign(make, diligent)
+  const body = { projectId: 'PRJ-1', repositoryId: 'REP-1', spec: SPEC, clarify: 'off' as const }
 
   test('a session is started, shown with plan and steps, listed and cancelled over HTTP', async () => {
     await using place = await served()
-    const { admin } = place.server
+    const { admin } = place
     const made = await admin.call(createSession, { body: { ...body, maxCostMicroUsd: 5_000_000 } })
     expect(made).toMatchObject({ state: 'input', title: 'Tips', maxCostMicroUsd: 5_000_000, tokenCap: 32_000, modelLabel: 'rehearsal', failure: null })
     await place.design.idle()
@@ -59,8 +31,8 @@ eachDialect((_dialect, make) => {
 
   test('what is not possible is refused with 401, 400, 404, 409, 413 or 422, and nothing is stored', async () => {
     await using place = await served()
-    const { admin } = place.server
-    expect(await refusal(place.server.as().call(createSession, { body }))).toEqual({ status: 401, code: 'unauthenticated' })
+    const { admin } = place
+    expect(await refusal(place.stranger.call(createSession, { body }))).toEqual({ status: 401, code: 'unauthenticated' })
     expect(await refusal(admin.call(createSession, { body: { ...body, spec: '' } }))).toEqual({ status: 422, code: 'spec_empty' })
     expect(await refusal(admin.call(createSession, { body: { ...body, spec: '# T\n\nNothing to do.' } }))).toEqual({ status: 422, code: 'spec_without_requirements' })
     expect(await refusal(admin.call(createSession, { body: { ...body, spec: `${SPEC}${'x'.repeat(1024 * 1024)}` } }))).toEqual({ status: 413, code: 'spec_too_large' })

@@ -8,7 +8,7 @@ import { Plan } from '@swarm/contract/endpoints/design.ts'
 import type { Database } from '@swarm/server/db/database.ts'
 import { eachDialect } from '@swarm/server/db/testing.ts'
 import { expect, test } from 'vitest'
-import { type DesignerAnswer, type DesignerCall, diligent, startDesignerModel } from './designer-model.ts'
+import { asking, type DesignerAnswer, type DesignerCall, diligent, startDesignerModel } from './designer-model.ts'
 import { bareRepository, designStage, longSpec, seedProject } from './stage.ts'
 
 const SPEC = '# Tips\n\n## Requirements\n- R1 Tips are whole cents.\n- R2 The total is shown.\n\n## Acceptance\n- `node --test` passes.\n'
@@ -24,7 +24,7 @@ eachDialect((_dialect, make) => {
     const db = stack.use(await place.open({ slowUnitMs: 2_000 }))
     await seedProject(db)
     const stage = stack.use(designStage(db, bareRepository(folder, files), model.url))
-    const create = (spec = SPEC, tokenCap?: number) => stage.design.create({ projectId: 'PRJ-1', repositoryId: 'REP-1', spec, tokenCap, correlationId: 'corr-12345678' })
+    const create = (spec = SPEC, tokenCap?: number) => stage.design.create({ projectId: 'PRJ-1', repositoryId: 'REP-1', spec, clarify: 'off', by: 'admin admin', tokenCap, correlationId: 'corr-12345678' })
     const designed = async (spec?: string, tokenCap?: number) => {
       const { id } = await create(spec, tokenCap)
       await stage.design.idle()
@@ -153,12 +153,12 @@ eachDialect((_dialect, make) => {
   test('a cancelled session stops asking and takes its approval along', async () => {
     await using waiting = await stageWith(() => ({ hold: true }))
     const { id } = await waiting.create()
-    await waiting.design.cancel(id, 'corr-87654321')
+    await waiting.design.cancel({ sessionId: id, by: 'admin admin', correlationId: 'corr-87654321' })
     await waiting.design.idle()
     expect(await sessionOf(waiting.db, id)).toMatchObject({ state: 'cancelled', failure: null })
     await using stage = await stageWith(diligent)
     const session = await stage.designed()
-    await stage.design.cancel(session.id, 'corr-87654321')
+    await stage.design.cancel({ sessionId: session.id, by: 'admin admin', correlationId: 'corr-87654321' })
     expect((await stage.db.read.selectFrom('approvals').select('status').execute())).toEqual([{ status: 'cancelled' }])
   })
 
@@ -176,37 +176,46 @@ eachDialect((_dialect, make) => {
     expect((await sessionOf(stage.db, id)).state).toBe('completed')
   })
 
-  test('killed midway, again and again, it goes on where it was, and no request is answered twice', async () => {
+  /** Starts it in a process of its own, kills that while each of these answers is on its way, and has it end at last. */
+  async function killed(mode: string, answer: (call: DesignerCall) => DesignerAnswer, at: readonly number[]) {
     const folder = mkdtempSync(join(tmpdir(), 'swarm-design-'))
     await using stack = new AsyncDisposableStack()
     stack.defer(() => rmSync(folder, { recursive: true, force: true }))
     await using place = await make()
-    let killAt = 2
+    let run = 0
     let child: ReturnType<typeof spawn> | null = null
     await using model = await startDesignerModel((call, before) => {
-      if (before < killAt) return diligent(call)
+      if (before < (at[run] ?? Number.POSITIVE_INFINITY)) return answer(call)
       child?.kill('SIGKILL')
       return { hold: true }
     })
     const repository = bareRepository(folder, { 'README.md': '# new\n' })
-    const run = async (mode: string): Promise<string | number> => {
-      child = spawn(process.execPath, [fileURLToPath(new URL('./designing.ts', import.meta.url)), mode, place.home, place.databaseUrl ?? '-', repository, model.url], { stdio: ['ignore', 'ignore', 'inherit'] })
+    const ends: (string | number)[] = []
+    for (; run <= at.length; run++) {
+      child = spawn(process.execPath, [fileURLToPath(new URL('./designing.ts', import.meta.url)), run === 0 ? mode : 'resume', place.home, place.databaseUrl ?? '-', repository, model.url], { stdio: ['ignore', 'ignore', 'inherit'] })
       const [code, killedBy] = await once(child, 'exit') as [number | null, string | null]
-      return killedBy ?? code ?? -1
+      ends.push(killedBy ?? code ?? -1)
     }
-    const ends = [await run('create')]
-    while (ends.at(-1) === 'SIGKILL' && ends.length < 6) {
-      killAt = ends.length < 4 ? killAt + 3 : Number.POSITIVE_INFINITY
-      ends.push(await run('resume'))
-    }
-    expect(ends).toEqual(['SIGKILL', 'SIGKILL', 'SIGKILL', 'SIGKILL', 0])
+    expect(ends).toEqual([...at.map(() => 'SIGKILL'), 0])
     await using db = await place.open()
     const session = await db.read.selectFrom('design_sessions').selectAll().executeTakeFirstOrThrow()
     expect(session).toMatchObject({ state: 'reviewing', failure: null })
     const steps = await db.read.selectFrom('design_steps').select('request_digest').execute()
-    expect(model.served.length).toBeGreaterThan(11)
     expect(new Set(model.served.map(({ digest }) => digest)).size).toBe(model.served.length)
     expect(steps).toHaveLength(model.served.length)
+    return { session, served: model.served.map(({ step }) => step), questions: await db.read.selectFrom('clarifications').select(['number', 'answer', 'acknowledgement']).orderBy('number').execute() }
+  }
+
+  test('killed midway, again and again, it goes on where it was, and no request is answered twice', async () => {
+    const { served } = await killed('create', diligent, [2, 5, 8, 11])
+    expect(served.length).toBeGreaterThan(11)
+  }, 60_000)
+
+  test('killed while it asks, writes the card or plans, it asks nothing twice, and writes one card', async () => {
+    const { session, served, questions } = await killed('idea', asking([{ text: 'Who uses it?' }, { text: 'What is rounded?' }]), [0, 2, 3, 5])
+    expect(served).toEqual(['clarify:1', 'clarify:2', 'clarify:3', 'card', 'skeleton', 'expand:part-1'])
+    expect(session).toMatchObject({ spec_version: 2, clarify: 'closed' })
+    expect(questions).toEqual([{ number: 1, answer: 'Answer 1.', acknowledgement: 'I noted answer 1.' }, { number: 2, answer: 'Answer 2.', acknowledgement: 'I noted answer 2.' }])
   }, 60_000)
 })
 

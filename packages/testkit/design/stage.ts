@@ -6,6 +6,7 @@ import type { Database } from '@swarm/server/db/database.ts'
 import { createApprovals, type ApprovalService } from '@swarm/server/features/approvals/service.ts'
 import { createDesign, type DesignService } from '@swarm/server/features/design/service.ts'
 import { createTicketCommands } from '@swarm/server/features/tickets/commands.ts'
+import { createReplan } from '@swarm/server/features/tickets/replan.ts'
 import { newId } from '@swarm/server/ids.ts'
 
 export interface DesignStage extends AsyncDisposable { readonly design: DesignService; readonly approvals: ApprovalService; readonly errors: unknown[] }
@@ -14,9 +15,10 @@ export interface DesignStage extends AsyncDisposable { readonly design: DesignSe
 export function designStage(db: Database, repositoryPath: string, modelUrl: string): DesignStage {
   const errors: unknown[] = []
   const approvals = createApprovals({ now: Date.now, makeId: newId })
+  const tickets = createTicketCommands({ now: Date.now, random: Math.random, makeId: newId })
   const design = createDesign({
     db, now: Date.now, makeId: newId, model: 'designer-model', modelLabel: 'rehearsal', approvals, defaultAgent: 'coder', agents: async () => ['coder'],
-    tickets: createTicketCommands({ now: Date.now, random: Math.random, makeId: newId }),
+    tickets: { createMany: tickets.createMany, replan: createReplan({ now: Date.now }, tickets.createMany) }, concurrency: async () => 8,
     repository: async () => ({ path: repositoryPath, slug: 'app', projectId: 'PRJ-1', defaultBranch: 'main' }),
     checks: async () => [{ name: 'test', command: 'node --test' }],
     callModel: async (request, { signal }) => {

@@ -42,7 +42,7 @@ eachDialect((_dialect, make) => {
     const { admin, context } = platform.server
     const project = await admin.call(createProject, { body: { slug: 'greeter' } })
     const repository = await admin.call(createRepository, { body: { projectId: project.id, slug: 'greeter', swarmYml: 'checks: { test: "true" }\n' } })
-    const session = await admin.call(createSession, { body: { projectId: project.id, repositoryId: repository.id, spec: SPEC, maxCostMicroUsd: 10_000 } })
+    const session = await admin.call(createSession, { body: { projectId: project.id, repositoryId: repository.id, spec: SPEC, clarify: 'off', maxCostMicroUsd: 10_000 } })
     const setCeiling = (to: number) => admin.call(setBudget, { params: { kind: 'session', id: session.id }, body: { maxCostMicroUsd: to } })
     const asked = async () => (await admin.call(listApprovals, { query: { status: 'pending' } })).items.filter(({ kind }) => kind === 'budget_breach')
     const state = async () => (await admin.call(showSession, { params: { sessionId: session.id } })).state

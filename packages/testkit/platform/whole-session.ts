@@ -82,7 +82,7 @@ export async function wholeSession(options: Pick<NonNullable<Parameters<typeof s
   const { admin, context } = platform.server
   const project = await admin.call(createProject, { body: { slug: 'greeter' } })
   const repository = await admin.call(createRepository, { body: { projectId: project.id, slug: 'greeter', swarmYml: 'checks: { test: node --test }\n' } })
-  const session = await admin.call(createSession, { body: { projectId: project.id, repositoryId: repository.id, spec: SPEC } })
+  const session = await admin.call(createSession, { body: { projectId: project.id, repositoryId: repository.id, spec: SPEC, clarify: 'off' } })
 
   const step = async (): Promise<boolean> => {
     for (const approval of (await admin.call(listApprovals, { query: { status: 'pending' } })).items) {

@@ -1,3 +1,4 @@
+import { COVERAGE_AREAS } from '@swarm/core/design/clarify.ts'
 import { LiteralText, type Expectation, type Scene, type Script, type Turn } from './script.ts'
 import { stableId, type AnswerBlock, type Asking, type MessagesRequest } from './call.ts'
 
@@ -28,10 +29,15 @@ function fits(scene: Scene, asking: Asking): boolean {
     && (scene.step === undefined || (typeof scene.step === 'string' ? scene.step === asking.step : new RegExp(scene.step.matches).test(asking.step)))
 }
 
+/** What a script that says nothing about clarification answers to it: everything is clear, so nothing is asked. Scripts are about specs that are whole. */
+const CONTENT_TURN: Turn = { tools: [], expect: [], delay: 0, json: { coverage: Object.fromEntries(COVERAGE_AREAS.map((area) => [area, 100])), acknowledgement: '', question: null } }
+const CONTENT: Scene = { expect: [], turns: [CONTENT_TURN], optional: true }
+
 /** The first scene in file order that fits the call, and its turn for this point of the conversation. */
 export function findTurn(script: Script, asking: Asking): Found | NotFound {
   const sceneIndex = script.scenes.findIndex((scene) => fits(scene, asking))
   const scene = script.scenes[sceneIndex]
+  if (!scene && asking.role === 'designer' && /^clarify:\d+$/.test(asking.step)) return { sceneIndex, scene: CONTENT, turn: CONTENT_TURN, place: `built in, ${asking.step}` }
   if (!scene) {
     return { reason: `no scene answers ${describeAsking(asking)}. Add one under "scenes:", e.g.\n${exampleScene(asking)}` }
   }

@@ -5,7 +5,7 @@ import { connect } from '../../platform/connect.ts'
 
 export const sessionCancel = command({
   name: 'session cancel',
-  summary: 'Cancels a design session before its build has begun',
+  summary: 'Cancels a design session before its build has begun, or takes a change of its build back',
   examples: [['swarm session cancel SES-7Q2M9XKD', 'nothing was built yet']],
   arguments: [{ name: 'id', description: 'the design session' }],
   input: z.object({ id: z.string() }),

@@ -1,3 +1,5 @@
+import { Coverage } from '@swarm/contract/endpoints/design.ts'
+import { COVERAGE_AREAS } from '@swarm/core/design/clarify.ts'
 import { normalKey } from '@swarm/core/design/merge.ts'
 import { z } from 'zod'
 
@@ -43,3 +45,18 @@ const TicketChange = z.object({
 })
 export const EpicRepairAnswer = z.object({ epics: z.array(EpicChange).max(200).default([]).superRefine(distinct), remove: Keys.default([]) })
 export const TicketRepairAnswer = z.object({ tickets: z.array(TicketChange).max(200).default([]).superRefine(distinct), remove: Keys.default([]) })
+
+const Score = z.number().min(0).max(100).transform((score) => Math.round(score))
+export const ClarifyAnswer = z.object({
+  coverage: z.object(Object.fromEntries(COVERAGE_AREAS.map((area) => [area, Score])) as Record<(typeof COVERAGE_AREAS)[number], typeof Score>).pipe(Coverage),
+  acknowledgement: z.string().max(2_000).default('').transform((text) => text.trim()),
+  question: z.object({
+    text: z.string().trim().min(1).max(1_000), options: Lines.default([]).transform((lines) => lines.slice(0, 8).map((line) => line.slice(0, 300))),
+    area: z.enum(COVERAGE_AREAS), files: z.array(z.string().max(1_000)).max(50).default([]),
+  }).nullable().default(null),
+})
+export const CardAnswer = z.object({
+  title: Title, overview: z.string().max(10_000).default(''), users: Lines.default([]),
+  requirements: z.array(z.object({ id: z.string().max(40).default(''), text: z.string().trim().min(1).max(4_000), acceptance: Lines.default([]) })).min(1).max(200),
+  technical: Lines.default([]), constraints: Lines.default([]), acceptance: Lines.default([]), outOfScope: Lines.default([]),
+})

@@ -1,13 +1,14 @@
-import { TERMINAL } from '@swarm/core/tickets/machine.ts'
+import { notStarted, TERMINAL, type TicketState } from '@swarm/core/tickets/machine.ts'
 import type { SessionState } from '@swarm/core/design/session.ts'
 import type { Kysely, Selectable, Updateable } from 'kysely'
 import { forUpdate } from '../../db/dialect.ts'
 import { inProjects } from '../../db/projects.ts'
-import type { DesignSessionsTable, DesignStepsTable, Schema, SpecVersionsTable } from '../../db/schema.ts'
+import type { ClarificationsTable, DesignSessionsTable, DesignStepsTable, Schema, SpecVersionsTable } from '../../db/schema.ts'
 
 export type SessionRow = Selectable<DesignSessionsTable>
 export type StepRow = Selectable<DesignStepsTable>
 export type SpecVersionRow = Selectable<SpecVersionsTable>
+export type ClarificationRow = Selectable<ClarificationsTable>
 type Db = Kysely<Schema>
 
 export async function sessionById(db: Db, id: string): Promise<SessionRow | undefined> {
@@ -49,6 +50,31 @@ export async function specVersion(db: Db, sessionId: string, version: number): P
   return db.selectFrom('spec_versions').selectAll().where('session_id', '=', sessionId).where('version', '=', version).executeTakeFirst()
 }
 
+/** Newest first; `before` is the number of the last one seen. */
+export async function specVersionPage(db: Db, sessionId: string, before: number | null, limit: number): Promise<SpecVersionRow[]> {
+  let query = db.selectFrom('spec_versions').selectAll().where('session_id', '=', sessionId).orderBy('version', 'desc').limit(limit)
+  if (before !== null) query = query.where('version', '<', before)
+  return query.execute()
+}
+
+export async function clarificationsOf(db: Db, sessionId: string): Promise<ClarificationRow[]> {
+  return db.selectFrom('clarifications').selectAll().where('session_id', '=', sessionId).orderBy('number').execute()
+}
+
+export async function insertClarification(db: Db, row: ClarificationRow): Promise<void> {
+  await db.insertInto('clarifications').values(row).execute()
+}
+
+export async function patchClarification(db: Db, sessionId: string, number: number, patch: Updateable<ClarificationsTable>): Promise<void> {
+  await db.updateTable('clarifications').set(patch).where('session_id', '=', sessionId).where('number', '=', number).execute()
+}
+
+/** Compare-and-set on there being no answer: false when somebody was first. */
+export async function answerClarification(db: Db, sessionId: string, number: number, answer: Pick<ClarificationRow, 'answer' | 'answered_by' | 'answered_at' | 'answered_version'>): Promise<boolean> {
+  const result = await db.updateTable('clarifications').set(answer).where('session_id', '=', sessionId).where('number', '=', number).where('answer', 'is', null).executeTakeFirst()
+  return result.numUpdatedRows === 1n
+}
+
 export async function stepAnswer(db: Db, sessionId: string, step: string, requestDigest: string): Promise<StepRow | undefined> {
   return db.selectFrom('design_steps').selectAll().where('session_id', '=', sessionId).where('step', '=', step).where('request_digest', '=', requestDigest).executeTakeFirst()
 }
@@ -77,6 +103,12 @@ export async function unbookedStepCost(db: Db, sessionId: string, step: string):
 export async function ticketStates(db: Db, sessionId: string): Promise<{ state: string; count: number }[]> {
   const rows = await db.selectFrom('tickets').select(['state', ({ fn }) => fn.countAll<number | string>().as('count')]).where('session_id', '=', sessionId).groupBy('state').execute()
   return rows.map((row) => ({ state: row.state, count: Number(row.count) }))
+}
+
+/** Keys of the session's tickets, and which of them nobody has started. */
+export async function ticketKeys(db: Db, sessionId: string): Promise<{ key: string; started: boolean }[]> {
+  const rows = await db.selectFrom('tickets').select(['key', 'state', 'attempt_count']).where('session_id', '=', sessionId).orderBy('key').execute()
+  return rows.map(({ key, state, attempt_count }) => ({ key, started: !notStarted({ state: state as TicketState, attempts: attempt_count }) }))
 }
 
 /** A session that is being built and whose tickets are all over. */

@@ -1,22 +1,25 @@
-import { type Plan } from '@swarm/contract/endpoints/design.ts'
 import { DEFAULT_TOKEN_CAP } from '@swarm/core/design/chunks.ts'
-import type { DesignContext } from '@swarm/core/design/requests.ts'
 import { DESIGNING_STATES, sessionCan, type SessionState } from '@swarm/core/design/session.ts'
-import { parseSpec } from '@swarm/core/design/spec.ts'
+import { parseSpec, type Spec } from '@swarm/core/design/spec.ts'
+import { shorten } from '@swarm/core/design/text.ts'
 import { DomainError } from '@swarm/core/errors.ts'
-import { withCorrelationId } from '../../correlation.ts'
 import type { Database } from '../../db/database.ts'
 import { fromJson, json } from '../../db/json.ts'
 import { afterCommit, type Trx } from '../../db/unit.ts'
 import { appendEvents } from '../../events/events.ts'
-import type { ApprovalCommands, TicketCommands } from '../../ports.ts'
-import { registerDecisions } from './decisions.ts'
-import { assertFits, designPlan, type Designed } from './designer.ts'
-import { deleteSteps, insertSession, insertSpecVersion, sessionIdsIn, specVersion, stepsOf, ticketStates, type SessionRow } from './queries.ts'
+import type { ApprovalCommands, TicketCommands, TicketReplan } from '../../ports.ts'
+import { answerByVersion, answerQuestion, skipQuestions } from './clarification.ts'
+import { askToStart, registerDecisions } from './decisions.ts'
+import { assertFits } from './designer.ts'
+import { drive } from './drive.ts'
+import { compareEstimate } from './estimates.ts'
+import { deleteSteps, insertSession, sessionIdsIn, stepsOf, ticketStates, type SessionRow } from './queries.ts'
+import { baseFor, baseOf, builtBase, takeBack } from './replanning.ts'
 import { analyseCommit, baseCommit } from './repository.ts'
-import { journaledAsk, type CallModel } from './steps.ts'
-import { digestOf, StoredAnswer, StoredFailure, StoredSpec } from './stored.ts'
+import type { CallModel } from './steps.ts'
+import { StoredAnswer, StoredFailure } from './stored.ts'
 import { lockSession, moveSession, requireSession } from './transition.ts'
+import { addVersion, requireVersion } from './versions.ts'
 
 export interface DesignDependencies {
   readonly db: Database
@@ -35,15 +38,27 @@ export interface DesignDependencies {
   /** For tickets that ask for none. */
   readonly defaultAgent: string
   readonly approvals: ApprovalCommands
-  readonly tickets: Pick<TicketCommands, 'createMany'>
+  readonly tickets: Pick<TicketCommands, 'createMany'> & { readonly replan: TicketReplan }
+  /** Tickets of a project that may be worked on at once. */
+  readonly concurrency: (trx: Trx, projectId: string) => Promise<number>
   readonly onError: (error: unknown, what: string) => void
 }
 
 export interface DesignService extends AsyncDisposable {
-  /** @throws DomainError spec_…, token_cap_too_small, not_found, repository_without_commits */
-  create(input: { projectId: string; repositoryId: string; spec: string; maxCostMicroUsd?: number | undefined; tokenCap?: number | undefined; correlationId: string }): Promise<SessionRow>
-  /** @throws DomainError not_found, illegal_transition */
-  cancel(sessionId: string, correlationId: string): Promise<SessionRow>
+  /**
+   * @param input.spec Markdown with requirements; or `input.input`: an idea, of which the designer writes one
+   * @param input.by who starts it: `<kind> <id>`
+   * @throws DomainError spec_…, token_cap_too_small, not_found, repository_without_commits
+   */
+  create(input: { projectId: string; repositoryId: string; spec?: string | undefined; input?: string | undefined; clarify: 'auto' | 'off'; confirmStart?: boolean; maxCostMicroUsd?: number | undefined; tokenCap?: number | undefined; by: string; correlationId: string }): Promise<SessionRow>
+  /** @throws DomainError not_found, question_closed */
+  answer(input: { sessionId: string; number: number; answer: string; by: string; correlationId: string }): Promise<SessionRow>
+  /** Ends the questions. @throws DomainError not_found, illegal_transition */
+  skip(input: { sessionId: string; by: string; correlationId: string }): Promise<SessionRow>
+  /** Writes a new version of the spec; the same text again is none. @throws DomainError spec_…, token_cap_too_small, not_found, version_conflict, illegal_transition */
+  edit(input: { sessionId: string; spec: string; baseVersion: number; reason: string; by: string; correlationId: string }): Promise<SessionRow>
+  /** Before the build the session is over; while it is built, the change that is being designed is taken back. @throws DomainError not_found, illegal_transition */
+  cancel(input: { sessionId: string; by: string; correlationId: string }): Promise<SessionRow>
   /** @throws DomainError not_found, illegal_transition */
   retry(sessionId: string, correlationId: string): Promise<SessionRow>
   /** Takes up a session that failed with this error, whose cause is gone; any other is left as it is. True if it did. */
@@ -66,87 +81,36 @@ export function createDesign(deps: DesignDependencies): DesignService {
     const before = running.get(sessionId)
     const abort = new AbortController()
     // A run that is being cancelled or was sent back ends before the next one begins.
-    const done = (before?.done ?? Promise.resolve()).then(() => drive(sessionId, abort.signal)).catch((error: unknown) => deps.onError(error, `designing ${sessionId}`)).finally(() => {
+    const done = (before?.done ?? Promise.resolve()).then(() => drive(deps, sessionId, abort.signal)).catch((error: unknown) => deps.onError(error, `designing ${sessionId}`)).finally(() => {
       if (running.get(sessionId)?.abort === abort) running.delete(sessionId)
     })
     running.set(sessionId, { abort, done })
   }
 
-  async function drive(sessionId: string, signal: AbortSignal): Promise<void> {
-    let session = await requireSession(deps.db.read, sessionId)
-    await withCorrelationId(session.correlation_id, async () => {
-      try {
-        if (session.state === 'input') session = await deps.db.write((trx) => moveSession(trx, session, 'design', { now: deps.now(), correlationId: session.correlation_id }))
-        if (session.state !== 'ready_for_docs') return
-        const context = await contextOf(session)
-        const designed = await designPlan(context, journaledAsk(deps, session, signal))
-        signal.throwIfAborted()
-        await finish(session, context, designed)
-      } catch (error) {
-        // Stopped or cancelled: the state says what comes next, and the journal keeps what is paid.
-        if (signal.aborted) return
-        await fail(session, error)
-      }
-    })
+  /** What runs is about something else by now: it ends, what it paid stays in the journal, and the session is taken up anew. */
+  function restart(sessionId: string, why: string): void {
+    running.get(sessionId)?.abort.abort(new Error(why))
+    start(sessionId)
   }
 
-  async function contextOf(session: SessionRow): Promise<DesignContext> {
-    const version = await specVersion(deps.db.read, session.id, session.spec_version)
-    if (!version) throw new Error(`session ${session.id} has no spec version ${session.spec_version}`)
-    const { spec, revisions } = fromJson(StoredSpec, version.parsed)
-    const repository = await deps.repository(session.repository_id)
-    const analysis = await analyseCommit(repository.path, session.base_sha, await deps.checks(session.repository_id, session.base_sha))
-    return { sessionId: session.id, spec, analysis, cap: session.token_cap, revisions, agents: await deps.agents() }
-  }
-
-  async function finish(session: SessionRow, context: DesignContext, designed: Designed): Promise<void> {
-    const wave = new Map(designed.waves.flatMap((keys, index) => keys.map((key) => [key, index + 1] as const)))
-    const plan: Plan = {
-      specVersion: session.spec_version, baseSha: session.base_sha, greenfield: context.analysis.greenfield,
-      epics: designed.epics.map((epic) => ({ key: epic.key, title: epic.title, requirements: [...epic.requirements], dependsOn: [...epic.dependsOn] })),
-      tickets: designed.tickets.map((ticket) => ({
-        key: ticket.key, epic: ticket.epic, title: ticket.title, description: ticket.description, acceptance: [...ticket.acceptance], requirements: [...ticket.requirements],
-        scope: [...ticket.scope], dependsOn: [...ticket.dependsOn], storyPoints: ticket.storyPoints, agent: ticket.agent === '' ? deps.defaultAgent : ticket.agent, wave: wave.get(ticket.key) ?? 1,
-      })),
-      waves: designed.waves.map((keys) => [...keys]),
-      findings: designed.findings.map((finding) => ({ ...finding, place: [...finding.place] })),
-    }
-    const planHash = digestOf(plan)
-    await deps.db.write(async (trx) => {
-      await moveSession(trx, session, 'review', { patch: { plan: json(plan), plan_hash: planHash, failure: null }, now: deps.now(), correlationId: session.correlation_id })
-      await appendEvents(trx, [{
-        type: 'spec:generated', projectId: session.project_id, subject: { kind: 'session', id: session.id }, correlationId: session.correlation_id,
-        data: { sessionId: session.id, planHash, tickets: plan.tickets.length, waves: plan.waves.length, warnings: plan.findings.length },
-      }])
-      await deps.approvals.request(trx, {
-        kind: 'spec_approval', projectId: session.project_id, subject: { kind: 'session', id: session.id }, requester: 'designer', correlationId: session.correlation_id,
-        payload: { sessionId: session.id, title: session.title, planHash, requirements: context.spec.requirements.map(({ id, text }) => ({ id, text })), plan },
-      })
-    })
-  }
-
-  async function fail(session: SessionRow, error: unknown): Promise<void> {
-    const failure: StoredFailure = error instanceof DomainError
-      ? { code: error.code, message: error.message, remedy: error.remedy }
-      : { code: 'internal', message: error instanceof Error ? error.message : String(error), remedy: 'Look in the server log, then try again with "retry" on the design session.' }
-    if (!(error instanceof DomainError) || error.fault === 'ours') deps.onError(error, `designing ${session.id}`)
-    await deps.db.write(async (trx) => {
-      const current = await lockSession(trx, session.id)
-      if (current.state !== 'input' && current.state !== 'ready_for_docs') return
-      await moveSession(trx, current, 'fail', { patch: { failure: json(failure) }, reason: failure.message, now: deps.now(), correlationId: session.correlation_id })
-    })
+  /** @throws DomainError token_cap_too_small */
+  async function assertDesignable(session: SessionRow, path: string, spec: Spec): Promise<void> {
+    assertFits({ sessionId: session.id, spec, analysis: await analyseCommit(path, session.base_sha), cap: session.token_cap, revisions: [], agents: await deps.agents() })
   }
 
   async function retryIn(trx: Trx, session: SessionRow, correlationId: string): Promise<SessionRow> {
     const built = (await ticketStates(trx, session.id)).length > 0
     if (!sessionCan.retry({ state: session.state as SessionState })) throw new DomainError('illegal_transition', { kind: 'session', id: session.id, from: session.state, to: 'retry' })
-    const moved = await moveSession(trx, session, built ? 'resume' : 'retry', { patch: { failure: null }, now: deps.now(), correlationId })
-    if (built) {
+    // Of a build it is the build that goes on, unless what failed was the design of a change to it.
+    const resume = built && baseOf(session) === null
+    const action = resume ? 'resume' : session.clarify === 'open' ? 'reclarify' : 'retry'
+    const moved = await moveSession(trx, session, action, { patch: { failure: null }, now: deps.now(), correlationId })
+    if (resume) {
       await service.completeIfDone(trx, session.id, correlationId)
       return lockSession(trx, session.id)
     }
     // Answers that led nowhere are asked for anew; all others stay paid.
-    const ledNowhere = (await stepsOf(trx, session.id)).filter((step) => step.step.startsWith('repair:') || !fromJson(StoredAnswer, step.response).usable)
+    const ledNowhere = (await stepsOf(trx, session.id)).filter((step) => /^(?:repair[:@]|card)/.test(step.step) || !fromJson(StoredAnswer, step.response).usable)
     await deleteSteps(trx, session.id, ledNowhere.map((step) => step.request_digest))
     afterCommit(trx, () => start(session.id))
     return moved
@@ -154,38 +118,85 @@ export function createDesign(deps: DesignDependencies): DesignService {
 
   const service: DesignService = {
     async create(input) {
-      const spec = parseSpec(input.spec)
+      const spec = input.spec === undefined ? null : parseSpec(input.spec)
+      const markdown = input.spec ?? input.input ?? ''
       const repository = await deps.repository(input.repositoryId)
       if (repository.projectId !== input.projectId) throw new DomainError('not_found', { kind: 'repository', id: input.repositoryId })
       const baseSha = await baseCommit(repository)
       const now = deps.now()
       const row: SessionRow = {
-        id: deps.makeId('session'), project_id: input.projectId, repository_id: input.repositoryId, title: spec.title, state: 'input' satisfies SessionState, base_sha: baseSha,
+        id: deps.makeId('session'), project_id: input.projectId, repository_id: input.repositoryId, title: spec?.title ?? shorten(markdown.split('\n')[0]?.trim() || 'Idea', 80), state: 'input' satisfies SessionState, base_sha: baseSha,
         spec_version: 1, plan: null, plan_hash: null, max_cost_micro_usd: input.maxCostMicroUsd ?? null, token_cap: input.tokenCap ?? DEFAULT_TOKEN_CAP,
-        model_label: deps.modelLabel, failure: null, correlation_id: input.correlationId, created_at: now, updated_at: now,
+        model_label: deps.modelLabel, failure: null, clarify: input.clarify === 'auto' ? 'open' : 'off', may_start: input.confirmStart === true ? 0 : 1, coverage: null, base: null, correlation_id: input.correlationId, created_at: now, updated_at: now,
       }
-      assertFits({ sessionId: row.id, spec, analysis: await analyseCommit(repository.path, baseSha), cap: row.token_cap, revisions: [], agents: await deps.agents() })
-      const stored: StoredSpec = { spec: StoredSpec.shape.spec.parse(spec), revisions: [] }
+      if (spec !== null) await assertDesignable(row, repository.path, spec)
       await deps.db.write(async (trx) => {
         await insertSession(trx, row)
-        await insertSpecVersion(trx, { session_id: row.id, version: 1, markdown: input.spec, parsed: json(stored), hash: digestOf({ markdown: input.spec, revisions: [] }), created_at: now })
+        await addVersion(trx, { sessionId: row.id, version: 1, markdown, spec, revisions: [], author: input.by, reason: spec === null ? 'the idea' : 'the spec that was handed in', now })
         await appendEvents(trx, [{
           type: 'session:update', projectId: row.project_id, subject: { kind: 'session', id: row.id }, correlationId: row.correlation_id,
-          data: { sessionId: row.id, from: null, state: 'input', title: row.title, requirements: spec.requirements.length },
+          data: { sessionId: row.id, from: null, state: 'input', title: row.title, requirements: spec?.requirements.length ?? 0 },
         }])
-        afterCommit(trx, () => start(row.id))
+        if (row.may_start === 1) afterCommit(trx, () => start(row.id))
+        else await askToStart(trx, deps, row, input.by, markdown)
       })
       return row
     },
 
-    async cancel(sessionId, correlationId) {
-      const row = await deps.db.write(async (trx) => {
-        const moved = await moveSession(trx, await lockSession(trx, sessionId), 'cancel', { now: deps.now(), correlationId })
-        await deps.approvals.cancelFor(trx, { kind: 'session', id: sessionId }, 'the design session was cancelled', correlationId)
+    async answer(input) {
+      return deps.db.write(async (trx) => {
+        const session = await answerQuestion(trx, deps, input)
+        afterCommit(trx, () => start(session.id))
+        return session
+      })
+    },
+
+    async skip(input) {
+      return deps.db.write(async (trx) => {
+        const session = await skipQuestions(trx, deps, input)
+        afterCommit(trx, () => restart(session.id, 'the questions were ended'))
+        return session
+      })
+    },
+
+    async edit(input) {
+      const spec = parseSpec(input.spec)
+      const seen = await requireSession(deps.db.read, input.sessionId)
+      const repository = await deps.repository(seen.repository_id)
+      // What is changed while it is built is grounded in what was merged so far.
+      const baseSha = (await ticketStates(deps.db.read, seen.id)).length > 0 ? await baseCommit(repository) : seen.base_sha
+      await assertDesignable({ ...seen, base_sha: baseSha }, repository.path, spec)
+      return deps.db.write(async (trx) => {
+        const session = await lockSession(trx, input.sessionId)
+        if (session.spec_version !== input.baseVersion) throw new DomainError('version_conflict', { kind: 'the spec of', id: session.id, current: session.spec_version, given: input.baseVersion })
+        const { row, stored } = await requireVersion(trx, session, session.spec_version)
+        if (row.markdown === input.spec) return session
+        const version = session.spec_version + 1
+        const now = deps.now()
+        await addVersion(trx, { sessionId: session.id, version, markdown: input.spec, spec, revisions: stored.revisions, author: input.by, reason: input.reason, now })
+        await answerByVersion(trx, deps, session, { version, by: input.by, correlationId: input.correlationId })
+        // Whoever writes the spec after its clarification failed has said what there is to say.
+        const closed = session.state === 'failed' && session.clarify === 'open' ? { clarify: 'closed' } : {}
+        const moved = await moveSession(trx, session, 'revise', {
+          patch: { spec_version: version, title: spec.title, plan: null, plan_hash: null, failure: null, base_sha: baseSha, ...closed, ...await baseFor(trx, session) }, reason: `version ${version} by ${input.by}`, now, correlationId: input.correlationId,
+        })
+        await deps.approvals.cancelFor(trx, { kind: 'session', id: session.id }, `the spec was edited: it is at version ${version} now`, input.correlationId)
+        afterCommit(trx, () => restart(session.id, 'the spec was edited'))
         return moved
       })
-      running.get(sessionId)?.abort.abort(new Error('the design session was cancelled'))
-      return row
+    },
+
+    async cancel({ sessionId, by, correlationId }) {
+      return deps.db.write(async (trx) => {
+        const session = await lockSession(trx, sessionId)
+        const base = builtBase(session)
+        const moved = base === null
+          ? await moveSession(trx, session, 'cancel', { now: deps.now(), correlationId })
+          : await takeBack(trx, session, base, { author: by, reason: '', now: deps.now(), correlationId })
+        await deps.approvals.cancelFor(trx, { kind: 'session', id: sessionId }, base === null ? 'the design session was cancelled' : 'the change was taken back', correlationId)
+        afterCommit(trx, () => running.get(sessionId)?.abort.abort(new Error('the design session was cancelled')))
+        return moved
+      })
     },
 
     async retry(sessionId, correlationId) {
@@ -224,6 +235,7 @@ export function createDesign(deps: DesignDependencies): DesignService {
       const complete = count('failed') === 0 && count('done') > 0
       const unfinished = new DomainError('build_incomplete', { failed: count('failed'), cancelled: count('cancelled'), total })
       const failure: StoredFailure = { code: unfinished.code, message: unfinished.message, remedy: unfinished.remedy }
+      if (complete) await compareEstimate(trx, session, deps.now())
       await moveSession(trx, session, complete ? 'complete' : 'fail', { now: deps.now(), correlationId, ...(complete ? {} : { patch: { failure: json(failure) }, reason: failure.message }) })
       return true
     },

@@ -6,9 +6,11 @@ import type { Database } from '../../db/database.ts'
 import { fromJson, json } from '../../db/json.ts'
 import { appendEvents } from '../../events/events.ts'
 import { submitted } from '../../model-answer.ts'
-import type { Ask } from './designer.ts'
 import { insertStep, type SessionRow, stepAnswer, unbookedStepCost } from './queries.ts'
 import { digestOf, StoredAnswer } from './stored.ts'
+
+/** Asks the model, or the journal when this very request was answered before. */
+export type Ask = <T extends z.ZodType>(step: string, request: DesignRequest, schema: T) => Promise<z.output<T>>
 
 /** A Messages API request, without streaming. */
 export type MessagesRequest = DesignRequest & { readonly model: string }

@@ -38,6 +38,15 @@ export async function insertDependencies(db: Db, pairs: { ticket_id: string; dep
   if (pairs.length > 0) await db.insertInto('ticket_dependencies').values(pairs).execute()
 }
 
+export async function replaceDependencies(db: Db, ticketId: string, parentIds: readonly string[]): Promise<void> {
+  await db.deleteFrom('ticket_dependencies').where('ticket_id', '=', ticketId).execute()
+  await insertDependencies(db, [...new Set(parentIds)].map((id) => ({ ticket_id: ticketId, depends_on_id: id })))
+}
+
+export async function ticketKeysOf(db: Db, sessionId: string): Promise<{ id: string; key: string }[]> {
+  return db.selectFrom('tickets').select(['id', 'key']).where('session_id', '=', sessionId).orderBy('id').execute()
+}
+
 /** The compare-and-set behind every transition: false when the ticket is no longer in `from`. */
 export async function moveTicketRow(db: Db, id: string, from: TicketState, to: TicketState, patch: Updateable<TicketsTable>): Promise<boolean> {
   const result = await db.updateTable('tickets').set({ ...patch, state: to }).where('id', '=', id).where('state', '=', from).executeTakeFirst()
