@@ -54,6 +54,8 @@ eachDialect((_dialect, make) => {
     await expect(developer.call(showMe)).rejects.toMatchObject({ status: 401 })
     await expect(signedIn(server, 'dev@example.org')).rejects.toMatchObject({ status: 403, code: 'account_disabled' })
     await expect(admin.call(updateUser, { params: { userId: 'first@example.org' }, body: { superAdmin: false } })).rejects.toMatchObject({ status: 409, code: 'last_admin' })
+    const found = async (search: string): Promise<string[]> => (await admin.call(listUsers, { query: { search } })).items.map(({ email }) => email)
+    expect([await found('DEV@'), await found('_'), await found('example.org')]).toEqual([['dev@example.org'], [], ['dev@example.org', 'first@example.org']])
     await admin.call(updateUser, { params: { userId: 'dev@example.org' }, body: { disabled: false, superAdmin: true } })
     const second = await signedIn(server, 'dev@example.org')
     const demoted = [admin.call(updateUser, { params: { userId: 'dev@example.org' }, body: { superAdmin: false } }), second.call(updateUser, { params: { userId: 'first@example.org' }, body: { superAdmin: false } })]
