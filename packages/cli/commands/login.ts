@@ -1,3 +1,4 @@
+import { hostname } from 'node:os'
 import { setTimeout as delay } from 'node:timers/promises'
 import { createClient, type Client } from '@swarm/contract/client.ts'
 import { DEVICE_CLIENT, redeemDeviceCode, requestDeviceCode, showMe } from '@swarm/contract/endpoints/accounts.ts'
@@ -38,7 +39,7 @@ async function waitForApproval(client: Client, code: { deviceCode: string; inter
   for (let intervalMs = code.intervalMs; ;) {
     await delay(intervalMs, undefined, { signal }).catch(() => { throw signal.reason })
     try {
-      return await client.call(redeemDeviceCode, { body: { clientId: DEVICE_CLIENT, deviceCode: code.deviceCode } }, { signal })
+      return await client.call(redeemDeviceCode, { body: { clientId: DEVICE_CLIENT, deviceCode: code.deviceCode } }, { signal, headers: { 'user-agent': `swarm-cli on ${hostname()}` } })
     } catch (error) {
       if (!(error instanceof ApiError) || !['device_pending', 'device_slow_down'].includes(error.code)) throw error
       if (error.code === 'device_slow_down') intervalMs += SLOW_DOWN_MS

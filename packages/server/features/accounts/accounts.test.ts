@@ -1,5 +1,6 @@
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
+import { createKey } from '@swarm/contract/endpoints/api-keys.ts'
 import { changePassword, forgotPassword, listLogins, listUsers, redeemInvitation, register, resetPassword, revokeLogin, revokeOtherLogins, showInvitation, showMe, showUser, signIn, signOut, updateMe, updateUser } from '@swarm/contract/endpoints/accounts.ts'
 import { createProject, listProjects } from '@swarm/contract/endpoints/projects.ts'
 import { createLiveTicket } from '@swarm/contract/endpoints/system.ts'
@@ -50,11 +51,16 @@ eachDialect((_dialect, make) => {
     await using server = await startTestServer(place)
     const admin = await firstAdmin(server)
     const developer = await member(server, admin, 'dev@example.org')
+    const { token } = await developer.call(createKey, { body: { name: 'ci', scopes: ['*'] } })
     expect(await admin.call(updateUser, { params: { userId: 'dev@example.org' }, body: { disabled: true } })).toMatchObject({ disabled: true })
     await expect(developer.call(showMe)).rejects.toMatchObject({ status: 401 })
     await expect(signedIn(server, 'dev@example.org')).rejects.toMatchObject({ status: 403, code: 'account_disabled' })
     await expect(admin.call(updateUser, { params: { userId: 'first@example.org' }, body: { superAdmin: false } })).rejects.toMatchObject({ status: 409, code: 'last_admin' })
+    const found = async (search: string): Promise<string[]> => (await admin.call(listUsers, { query: { search } })).items.map(({ email }) => email)
+    expect([await found('DEV@'), await found('_'), await found('example.org')]).toEqual([['dev@example.org'], [], ['dev@example.org', 'first@example.org']])
     await admin.call(updateUser, { params: { userId: 'dev@example.org' }, body: { disabled: false, superAdmin: true } })
+    // A key that was in a disabled account's hands does not come back with it.
+    await expect(server.as(token).call(showMe)).rejects.toMatchObject({ status: 401 })
     const second = await signedIn(server, 'dev@example.org')
     const demoted = [admin.call(updateUser, { params: { userId: 'dev@example.org' }, body: { superAdmin: false } }), second.call(updateUser, { params: { userId: 'first@example.org' }, body: { superAdmin: false } })]
     expect((await codes(demoted)).filter((code) => code === 'done')).toHaveLength(1)

@@ -186,6 +186,8 @@ test('organisations: their members see them and nobody else, their admins invite
   const withdrawn = (await mailTo(place.home, 'new@example.org', /Invitation/)).token
   await developer.call(revokeInvitation, { params: { organizationId: 'acme', invitationId: open.id } })
   await expect(server.as().call(redeemInvitation, { body: { token: withdrawn, name: 'x', password: PASSWORD } })).rejects.toMatchObject({ status: 410, code: 'link_invalid' })
+  const accepted = (await developer.call(listInvitations, { params: { organizationId: 'acme' } })).items.find(({ state }) => state === 'accepted')!
+  await expect(developer.call(revokeInvitation, { params: { organizationId: 'acme', invitationId: accepted.id } })).rejects.toMatchObject({ status: 410, code: 'link_invalid' })
   expect((await developer.call(listInvitations, { params: { organizationId: 'acme' } })).items.map(({ state }) => state)).toEqual(['revoked', 'accepted'])
 
   expect(await admin.call(createProject, { body: { slug: 'shop', organizationId: 'acme' } })).toMatchObject({ organizationId: acme.id })
