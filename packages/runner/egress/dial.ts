@@ -14,7 +14,7 @@ export interface DialSettings {
   policy: EgressPolicy
   lookup?: Lookup
   upstreamProxy?: UpstreamProxy
-  /** PEM certificates trusted in addition to the system's, for the upstream proxy. */
+  /** PEM certificates trusted in addition to the system's, for the upstream proxy and hosts that get secrets. */
   ca?: string
   connectTimeoutMs: number
 }
@@ -93,7 +93,8 @@ async function dialProxy(route: Extract<Route, { via: 'proxy' }>, settings: Dial
   }
 }
 
-function opened<Socket extends net.Socket>(socket: Socket, event: 'connect' | 'secureConnect', timeoutMs: number): Promise<Socket> {
+/** The socket once it is open; destroyed when that takes too long. */
+export function opened<Socket extends net.Socket>(socket: Socket, event: 'connect' | 'secureConnect', timeoutMs: number): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => socket.destroy(new Error(`no connection after ${timeoutMs} ms`)), timeoutMs)
     const fail = (error: Error): void => {

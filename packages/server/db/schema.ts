@@ -238,6 +238,22 @@ export interface TokensTable {
   id: string; kind: string; subject_id: string; hash: string; fence: number | null
   expires_at: number | null; revoked_at: number | null; created_at: number
 }
+export interface SecretsTable {
+  id: string; organization_id: string
+  /** Null: it is the organisation's, for each of its projects. */
+  project_id: string | null
+  /** Which of the two has it, in one word: names are unique in it. */
+  scope: string
+  name: string
+  /** JSON Injection (core/secrets/injection.ts). */
+  injection: string
+  version: number
+  /** base64: the value under a key of its own, and that key under the installation's, which `key_id` names (envelope.ts). */
+  sealed: string; wrapped_key: string; key_id: string
+  created_at: number; created_by: string; updated_at: number; updated_by: string
+  last_used_at: number | null
+}
+export interface SecretHostsTable { secret_id: string; scope: string; host: string; header: string }
 export interface EventsTable {
   seq: Generated<number>; type: string; project_id: string | null; subject_kind: string; subject_id: string
   data: string; correlation_id: string; at: number
@@ -254,5 +270,6 @@ export interface Schema {
   merge_entries: MergeEntriesTable; merge_batches: MergeBatchesTable; merge_queues: MergeQueuesTable
   model_calls: ModelCallsTable; tokens: TokensTable; budget_ceilings: BudgetCeilingsTable; budget_thresholds: BudgetThresholdsTable
   evidence_bundles: EvidenceBundlesTable; evidence_keys: EvidenceKeysTable; attempt_recordings: AttemptRecordingsTable
+  secrets: SecretsTable; secret_hosts: SecretHostsTable
   events: EventsTable; meta: MetaTable
 }

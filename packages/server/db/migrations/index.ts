@@ -10,6 +10,7 @@ import * as evidence from './0007-evidence.ts'
 import * as stopCode from './0008-stop-code.ts'
 import * as runnerRoom from './0009-runner-room.ts'
 import * as vmUsage from './0010-vm-usage.ts'
+import * as secrets from './0012-secrets.ts'
 
 /** Every migration, by name. A static list: what ships is one bundle, where there is no folder to scan. Never edit one that was released. */
 export const MIGRATIONS: Record<string, Migration> = {
@@ -24,4 +25,5 @@ export const MIGRATIONS: Record<string, Migration> = {
   '0008-stop-code': stopCode,
   '0009-runner-room': runnerRoom,
   '0010-vm-usage': vmUsage,
+  '0012-secrets': secrets,
 }
