@@ -40,6 +40,10 @@ import { restore } from './commands/restore.ts'
 import { retentionRun } from './commands/retention/run.ts'
 import { run } from './commands/run.ts'
 import { runnerList } from './commands/runner/list.ts'
+import { secretList } from './commands/secret/list.ts'
+import { secretRemove } from './commands/secret/remove.ts'
+import { secretRotateKeys } from './commands/secret/rotate-keys.ts'
+import { secretSet } from './commands/secret/set.ts'
 import { sessionCancel } from './commands/session/cancel.ts'
 import { sessionList } from './commands/session/list.ts'
 import { sessionRetry } from './commands/session/retry.ts'
@@ -70,7 +74,7 @@ import { vmShow } from './commands/vm/show.ts'
 export const commands: readonly Command[] = [
   demo, run, up, start, stop, status, logs, doctor, check, sessionList, sessionRetry, sessionCancel, ticketList, ticketShow, ticketWhy, ticketLogs,
   ticketRetry, ticketHold, ticketCancel, approvalList, approvalShow, approvalApprove, approvalReject, approvalRevise, questionList,
-  questionAnswer, changeList, changeShow, changeDiff, changeEvidence, evidenceKeys, budgetShow, budgetSet, projectList, projectCreate, projectSet, repositoryList,
+  questionAnswer, changeList, changeShow, changeDiff, changeEvidence, evidenceKeys, budgetShow, budgetSet, projectList, projectCreate, projectSet, secretSet, secretList, secretRemove, secretRotateKeys, repositoryList,
   repositoryImport, agentList, agentShow, agentCreate, agentEdit, vmList, vmShow, vmLogsCommand, vmExec, vmShell, vmPause, vmResume, vmFork, vmKill, runnerList,
   imageBuild, imageList, imageLogs, imagePrune, gate, verify, replay, rehearsalInit, configShow,
   backup, restore, retentionRun, link, uninstall,
