@@ -72,7 +72,7 @@ async function dialPinned(route: Extract<Route, { via: 'direct' }>, settings: Di
   let problem = 'no address'
   for (const address of route.addresses) {
     try {
-      return await opened(net.connect({ host: address, port: route.target.port }), 'connect', settings.connectTimeoutMs)
+      return await opened(net.connect({ host: address, port: route.target.port, noDelay: true }), 'connect', settings.connectTimeoutMs)
     } catch (error) {
       problem = error instanceof Error ? error.message : String(error)
     }
@@ -85,7 +85,7 @@ async function dialProxy(route: Extract<Route, { via: 'proxy' }>, settings: Dial
   const host = route.proxy.hostname.replace(/^\[|\]$/g, '')
   const port = route.proxy.port === '' ? (secure ? 443 : 80) : Number(route.proxy.port)
   try {
-    if (!secure) return await opened(net.connect({ host, port }), 'connect', settings.connectTimeoutMs)
+    if (!secure) return await opened(net.connect({ host, port, noDelay: true }), 'connect', settings.connectTimeoutMs)
     const ca = settings.ca === undefined ? undefined : [...tls.getCACertificates('default'), settings.ca]
     return await opened(tls.connect({ host, port, servername: net.isIP(host) === 0 ? host : '', ca }), 'secureConnect', settings.connectTimeoutMs)
   } catch (error) {
