@@ -24,8 +24,7 @@ test('nothing opens that was altered by one bit, or is said to be of another sec
     const bytes = Buffer.from(envelope[part as 'sealed'], 'base64')
     bytes[at % bytes.length]! ^= 1 << bit
     expect(() => open({ ...envelope, [part]: bytes.toString('base64') }, of, by)).toThrow()
-    const differs = (Object.keys(of) as (keyof About)[]).some((name) => of[name] !== other[name])
-    if (differs) expect(() => open(envelope, other, by)).toThrow()
+    for (const name of Object.keys(of) as (keyof About)[]) if (of[name] !== other[name]) expect(() => open(envelope, { ...of, [name]: other[name] }, by)).toThrow()
   }), { numRuns: 200 })
 })
 
