@@ -63,6 +63,10 @@ import { restore } from './commands/restore.ts'
 import { retentionRun } from './commands/retention/run.ts'
 import { run } from './commands/run.ts'
 import { runnerList } from './commands/runner/list.ts'
+import { secretList } from './commands/secret/list.ts'
+import { secretRemove } from './commands/secret/remove.ts'
+import { secretRotateKeys } from './commands/secret/rotate-keys.ts'
+import { secretSet } from './commands/secret/set.ts'
 import { sessionAnswer } from './commands/session/answer.ts'
 import { sessionCancel } from './commands/session/cancel.ts'
 import { sessionChat } from './commands/session/chat.ts'
@@ -112,7 +116,7 @@ export const commands: readonly Command[] = [
   ticketRetry, ticketHold, ticketCancel, approvalList, approvalShow, approvalApprove, approvalReject, approvalRevise,
   as('approve', approvalApprove), as('reject', approvalReject), as('revise', approvalRevise), questionList, questionShow,
   questionAnswer, changeList, changeShow, changeDiff, changeComments, changeComment, changeResolve, changeReview, changeEvidence, evidenceKeys, budgetShow, budgetSet, projectList, projectCreate, projectSet, projectMembers,
-  policyList, policyShow, policySet, policyRemove, policyTry, policyExplain, auditList, repositoryList,
+  policyList, policyShow, policySet, policyRemove, policyTry, policyExplain, auditList, secretSet, secretList, secretRemove, secretRotateKeys, repositoryList,
   repositoryImport, agentList, agentShow, agentCreate, agentEdit, vmList, vmShow, vmLogsCommand, vmExec, vmShell, vmPause, vmResume, vmFork, vmKill, runnerList,
   imageBuild, imageList, imageLogs, imagePrune, gate, verify, replay, rehearsalInit, configShow,
   login, logout, whoami, userList, userShow, userInvite, userSet, organizationList, organizationCreate, organizationMembers, organizationSetMember, keyList, keyCreate, keyRotate, keyRevoke,

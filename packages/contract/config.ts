@@ -90,6 +90,10 @@ export const Settings = z.strictObject({
   egress: z.strictObject({
     exemptions: setting(z.array(z.strictObject({ host: z.string().min(1), cidr: Cidr })).default([]), 'SWARM_EGRESS_EXEMPTIONS', 'Exact hosts that may resolve into a private range: [{"host","cidr"}]', json),
   }).prefault({}),
+  secrets: z.strictObject({
+    keys: setting(secret(), 'SWARM_SECRETS_KEYS', 'Keys that secrets are kept under, base64 of 32 bytes each, the one for new secrets first; the folder keys/secrets of the home folder unless given'),
+    keyCommand: setting(z.array(z.string().min(1)).min(1).max(50).optional(), 'SWARM_SECRETS_KEY_COMMAND', 'Program, with its arguments, that prints these keys: ["gopass","show","-o","swarm"]', json),
+  }).prefault({}),
   upstreamProxy: setting(z.url().optional(), ['SWARM_UPSTREAM_PROXY', 'HTTPS_PROXY', 'https_proxy'], 'Proxy that outgoing requests of the host go through'),
   caFile: setting(z.string().min(1).optional(), ['SWARM_CA_FILE', 'NODE_EXTRA_CA_CERTS'], 'PEM file of certificate authorities to trust besides the system\'s'),
   trustedProxies: setting(z.array(z.union([z.ipv4(), z.ipv6(), Cidr])).default([]), 'SWARM_TRUSTED_PROXIES', 'Addresses of front proxies whose X-Forwarded-* is believed', list),

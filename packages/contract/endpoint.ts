@@ -8,7 +8,7 @@ import type { z } from 'zod'
 export type Access = 'public' | 'person' | 'runner' | 'attempt' | 'check'
 
 /** Kinds of things that an id in a request may mean. */
-export type ResourceName = 'project' | 'repository' | 'session' | 'ticket' | 'attempt' | 'question' | 'approval' | 'change' | 'check' | 'vm' | 'organization'
+export type ResourceName = 'project' | 'repository' | 'session' | 'ticket' | 'attempt' | 'question' | 'approval' | 'change' | 'check' | 'vm' | 'secret' | 'organization'
 
 /**
  * What an endpoint is about: something that the request names, the caller's own account, or the whole installation. Where the
@@ -20,12 +20,15 @@ export interface Reference {
   readonly resource: ResourceName | { readonly named: string }
   readonly in: 'params' | 'query' | 'body' | 'headers'
   readonly name: string
+  /** What it is about where the id is left out; it may not be unless this is given. */
+  readonly otherwise?: 'visible' | Reference
 }
 
-export const inParams = (resource: Reference['resource'], name: string): On => ({ resource, in: 'params', name })
-export const inQuery = (resource: ResourceName, name: string): On => ({ resource, in: 'query', name })
-export const inBody = (resource: ResourceName, name: string): On => ({ resource, in: 'body', name })
-export const inHeaders = (resource: ResourceName, name: string): On => ({ resource, in: 'headers', name })
+export const inParams = (resource: Reference['resource'], name: string): Reference => ({ resource, in: 'params', name })
+/** Of lists: all that the caller may see, unless one is named. */
+export const inQuery = (resource: ResourceName, name: string, otherwise: 'visible' | Reference = 'visible'): Reference => ({ resource, in: 'query', name, otherwise })
+export const inBody = (resource: ResourceName, name: string, otherwise?: 'visible' | Reference): Reference => ({ resource, in: 'body', name, ...(otherwise === undefined ? {} : { otherwise }) })
+export const inHeaders = (resource: ResourceName, name: string): Reference => ({ resource, in: 'headers', name })
 
 /** One HTTP endpoint as a value: the server's route, the typed client, the CLI's calls and the OpenAPI document come from it. */
 export interface Endpoint<

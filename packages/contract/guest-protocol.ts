@@ -52,10 +52,15 @@ export const PrepareHeader = z.object({
   mountScratch: z.boolean(),
   /** Processes and threads that may exist at once in the guest, the supervisor's own included; no limit when absent. */
   pids: z.number().int().positive().optional(),
+  /**
+   * PEM of the authority under which the egress proxy ends TLS for hosts that get secrets: the guest's tools trust it from now on.
+   * Only for work whose project has such hosts; a template never has one.
+   */
+  authority: z.string().max(8_192).optional(),
 })
 /** Guest → host, the one DATA of a prepare stream, JSON: every step that was carried out, in order. A failure is a RESET. */
 export const PrepareAcknowledgement = z.object({
-  done: z.array(z.enum(['clock', 'reseed', 'machine_id', 'hostname', 'scratch', 'pids'])),
+  done: z.array(z.enum(['clock', 'reseed', 'machine_id', 'hostname', 'scratch', 'pids', 'authority'])),
   /** The guest's wall clock just after it was set, ms since the epoch. */
   guestNowMs: z.number(),
 })
@@ -114,3 +119,17 @@ export const GIT_HOST = 'git.swarm.internal'
 /** Where the repository is checked out in the guest, and where the agent program lies. */
 export const GUEST_WORKSPACE = '/work/repository'
 export const GUEST_AGENT_PROGRAM = '/opt/swarm/agent.mjs'
+
+/** Where a guest keeps that authority, and all that it trusts. */
+export const GUEST_AUTHORITY_FILE = '/usr/local/share/ca-certificates/swarm-egress.crt'
+export const GUEST_TRUST_FILE = '/etc/ssl/certs/ca-certificates.crt'
+
+/**
+ * What makes tools trust the authority: each reads a variable of its own. curl and Python's ssl read SSL_CERT_FILE, Python's
+ * requests and pip do not; a Node older than NODE_USE_SYSTEM_CA knows NODE_EXTRA_CA_CERTS alone.
+ * @param authority file of the authority
+ * @param trusted file of all certificates that are trusted, the authority's among them
+ */
+export function trustEnvironment(authority: string, trusted: string): Record<string, string> {
+  return { NODE_EXTRA_CA_CERTS: authority, SSL_CERT_FILE: trusted, CURL_CA_BUNDLE: trusted, GIT_SSL_CAINFO: trusted, REQUESTS_CA_BUNDLE: trusted, PIP_CERT: trusted, npm_config_cafile: trusted }
+}

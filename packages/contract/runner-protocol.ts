@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { AgentEvent, AgentTask } from './agent-protocol.ts'
 import { endpoint } from './endpoint.ts'
+import { Injection } from './injection.ts'
 
 /*
  * The runner dials out to the server and holds `POST /claim` open (long poll, ended by the server when work is there).
@@ -104,6 +105,8 @@ const Lease = z.object({
     /** Whether main has the same, so that a layer may be made of them; else one that is there is used. */
     make: z.boolean(),
   }).nullable().default(null),
+  /** Whether its project has secrets for hosts: then they are asked for by workSecrets. */
+  secrets: z.boolean().optional(),
 })
 
 export const AttemptWork = Lease.extend({
@@ -189,6 +192,16 @@ export const upcoming = endpoint({
   response: z.object({ items: z.array(Upcoming) }),
 })
 
+/** A secret as a runner gets it: for the egress proxies of this work alone, in memory alone, until the work ends. */
+export const BoundSecret = z.object({ id: z.string(), hosts: z.array(z.string()), injection: Injection, value: z.string() })
+export type BoundSecret = z.infer<typeof BoundSecret>
+
+export const workSecrets = endpoint({
+  method: 'POST', path: '/secrets', access: ['runner'], tag: 'runner protocol',
+  summary: 'Gives the secrets of the project of work that this runner holds, for its egress proxy',
+  body: WorkKey, response: z.object({ secrets: z.array(BoundSecret) }),
+})
+
 export const heartbeat = endpoint({
   method: 'POST', path: '/heartbeat', access: ['runner'], tag: 'runner protocol',
   summary: 'Says that the runner is alive and extends the leases of what it holds',
@@ -223,6 +236,8 @@ export const status = endpoint({
     egressRefusals: z.array(z.object({ host: z.string(), port: z.number().int(), code: z.string(), message: z.string() })).max(100).default([]),
     /** A checkpoint of an attempt: its work so far, pushed to the attempt's own ref. */
     wipSha: Commit.optional(),
+    /** Secrets that went out with a request, each once a minute at most. */
+    secretUses: z.array(z.string().max(64)).max(200).default([]),
   }),
   response: z.object({ recorded: z.boolean() }),
 })

@@ -161,6 +161,12 @@ already_decided: { status: 409, fault: 'user', message: '{kind} {id} was already
   evidence_blob_missing: { status: 422, fault: 'user', message: '{count} of the contents that the evidence names are not there ({digest}, …).', remedy: 'Export it with --with-blobs where they are kept. What retention removed is gone: --allow-missing-blobs checks the rest.' },
   evidence_pending: { status: 409, fault: 'user', message: 'There is no evidence of change {changeId} yet: it is {state}.', remedy: 'Evidence is sealed once a change is merged and its model calls are settled; ask again then.' },
   recording_missing: { status: 404, fault: 'user', message: 'Attempt {attemptId} cannot be replayed: {problem}.', remedy: 'Replay another attempt of the ticket ("swarm ticket show" lists them).' },
+  // secrets
+  secret_binding_taken: { status: 409, fault: 'user', message: 'Secret {name} sets the header {header} for {host} already.', remedy: 'Bind this one to another host or header, or remove the other.' },
+  secret_key_invalid: { status: 500, fault: 'ours', message: 'The key of the secret store cannot be taken from {source}: {problem}.', remedy: 'Give at least one key: 32 random bytes in base64 ("openssl rand -base64 32"). docs/secrets.md says where keys come from.' },
+  secret_key_unknown: { status: 500, fault: 'ours', message: 'Secrets are kept under the key {keyIds}, which {source} does not give.', remedy: 'Give that key again, behind the one that new secrets are to be kept under. Nothing was changed; without the key those secrets can only be removed and set anew.' },
+  secret_key_elsewhere: { status: 409, fault: 'user', message: 'The key of the secret store comes from {source}: Swarm cannot make a new one there.', remedy: 'Put a new key there before the others, start the server again, and rotate without asking for a new key.' },
+  secret_damaged: { status: 500, fault: 'ours', message: 'Secret {id} cannot be opened: what is kept of it was altered.', remedy: 'Set it anew, and find out who can write to the database.' },
   // egress of microVMs
   egress_host_not_allowed: { status: 403, fault: 'user', message: 'The host {host} is not on the allow-list of this project.', remedy: 'If the work needs it, ask a person to add it under egress.allow in swarm.yml or in the settings of the project.' },
   egress_port_refused: { status: 403, fault: 'user', message: 'Port {port} of {host} may not be reached.', remedy: 'Use port {allowed}.' },
@@ -172,6 +178,8 @@ already_decided: { status: 409, fault: 'user', message: '{kind} {id} was already
   egress_route_unknown: { status: 403, fault: 'user', message: '{method} {path} does not exist at {host}.', remedy: '{routes}' },
   egress_bytes_exhausted: { status: 403, fault: 'user', message: 'This microVM used up its {limitBytes} bytes of network traffic.', remedy: 'Download less, or ask a person to raise the limit of the agent.' },
   egress_too_many_connections: { status: 403, fault: 'user', message: 'This microVM has {limit} connections open.', remedy: 'Close some, or do fewer things at once.' },
+  egress_secret_needs_tls: { status: 403, fault: 'user', message: '{host} gets a secret of this project, and is reached by TLS alone.', remedy: 'Use https://{host}.' },
+  egress_answer_encoded: { status: 502, fault: 'user', message: '{host} answered with Content-Encoding {encoding} although it was asked for a plain answer; a secret that it repeats could not be masked in that.', remedy: 'Fetch this from a host that gets no secret, or have the host answer plainly.' },
   egress_unresolved: { status: 502, fault: 'user', message: 'The name {host} could not be resolved: {problem}.', remedy: 'Look at the spelling; otherwise the name servers of the runner do not know it.' },
   egress_unreachable: { status: 502, fault: 'user', message: '{host} could not be reached: {problem}.', remedy: 'Try again later.' },
 } as const satisfies Record<string, ErrorCodeEntry>

@@ -1,4 +1,5 @@
-import { GUEST_PROXY_PORT } from '@swarm/contract/guest-protocol.ts'
+import { existsSync } from 'node:fs'
+import { GUEST_AUTHORITY_FILE, GUEST_PROXY_PORT, GUEST_TRUST_FILE, trustEnvironment } from '@swarm/contract/guest-protocol.ts'
 
 const PROXY = `http://127.0.0.1:${GUEST_PROXY_PORT}`
 
@@ -13,10 +14,11 @@ export function baseEnvironment(): Record<string, string> {
     http_proxy: PROXY, https_proxy: PROXY, all_proxy: PROXY, HTTP_PROXY: PROXY, HTTPS_PROXY: PROXY, ALL_PROXY: PROXY,
     no_proxy: 'localhost,127.0.0.1,::1', NO_PROXY: 'localhost,127.0.0.1,::1',
     // In place of NODE_USE_ENV_PROXY=1, which costs every Node process a second under emulation: see init/node-proxy.cjs.
-    NODE_OPTIONS: '--require=/opt/swarm/node-proxy.cjs', NODE_USE_SYSTEM_CA: '1', SSL_CERT_FILE: '/etc/ssl/certs/ca-certificates.crt',
+    NODE_OPTIONS: '--require=/opt/swarm/node-proxy.cjs', NODE_USE_SYSTEM_CA: '1', SSL_CERT_FILE: GUEST_TRUST_FILE,
     // With npm's own retries a refused host took 75 s to fail.
     npm_config_fetch_retries: '1', npm_config_fetch_retry_mintimeout: '500', npm_config_fetch_retry_maxtimeout: '2000',
     npm_config_update_notifier: 'false', npm_config_fund: 'false',
     GIT_TERMINAL_PROMPT: '0',
+    ...(existsSync(GUEST_AUTHORITY_FILE) ? trustEnvironment(GUEST_AUTHORITY_FILE, GUEST_TRUST_FILE) : {}),
   }
 }

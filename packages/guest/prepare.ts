@@ -1,8 +1,9 @@
 import { spawn } from 'node:child_process'
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { appendFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { MuxStream } from '@swarm/contract/channel.ts'
-import { PrepareAcknowledgement, type ClockHeader, type PrepareHeader } from '@swarm/contract/guest-protocol.ts'
+import { GUEST_AUTHORITY_FILE, GUEST_TRUST_FILE, PrepareAcknowledgement, type ClockHeader, type PrepareHeader } from '@swarm/contract/guest-protocol.ts'
 
 const PIDS_MAX = '/sys/fs/cgroup/supervised/pids.max'
 
@@ -49,10 +50,21 @@ function answerWith(stream: MuxStream, header: PrepareHeader, line: string, onPr
       writeFileSync(PIDS_MAX, String(header.pids))
       done.push('pids')
     }
+    if (header.authority !== undefined) {
+      trust(header.authority)
+      done.push('authority')
+    }
   } catch (error) {
     return stream.reset(error instanceof Error ? error.message : String(error))
   }
   onPrepared()
   stream.write(Buffer.from(JSON.stringify(PrepareAcknowledgement.parse({ done, guestNowMs: Number(guestNowMs) }))))
   stream.end()
+}
+
+/** Beside the file of the authority itself: what renews the system's bundle finds it there. */
+function trust(authority: string): void {
+  mkdirSync(dirname(GUEST_AUTHORITY_FILE), { recursive: true })
+  writeFileSync(GUEST_AUTHORITY_FILE, authority)
+  if (!readFileSync(GUEST_TRUST_FILE, 'utf8').includes(authority)) appendFileSync(GUEST_TRUST_FILE, `\n${authority}`)
 }

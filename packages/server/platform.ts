@@ -45,11 +45,13 @@ import { registerRunnerProtocol } from './features/runners/protocol.ts'
 import { registerRunners } from './features/runners/runners.ts'
 import { recordPause, recordVm, requireRunner, silentRunnersDuty } from './features/runners/service.ts'
 import { createAttemptSource } from './features/tickets/attempt-source.ts'
+import { projectOfHeldCheck } from './features/checks/source.ts'
+import { createSecrets } from './features/secrets/secrets.ts'
 import { createTicketCommands } from './features/tickets/commands.ts'
 import { createReplan } from './features/tickets/replan.ts'
 import { fileHistoryDuty } from './features/tickets/history-duty.ts'
 import { leaseExpiryDuty, nextRetryAt, stalledAgentsDuty } from './features/tickets/lease-expiry.ts'
-import { attemptReports } from './features/tickets/reports.ts'
+import { attemptReports, projectOfHeldAttempt } from './features/tickets/reports.ts'
 import { registerTickets } from './features/tickets/tickets.ts'
 import { upcomingWork } from './features/tickets/upcoming.ts'
 import { createVms } from './features/vms/vms.ts'
@@ -65,6 +67,7 @@ const DEFAULT_PIDS = 1024
 const CONVENTIONS_CHARACTERS = 4_000
 /** Largest pack of one push, bytes. */
 const MAX_PUSH_BYTES = 256 * 1024 ** 2
+/** Whose every project is until there are more organisations. */
 /** Attempts at once over all projects and runners: runners themselves only take what they have room for. */
 const MAX_ATTEMPTS = 1000
 
@@ -216,8 +219,12 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
       return { projectId: project.id, repositoryId: repository.id }
     },
   })
+  const secrets = await createSecrets(context, {
+    project: (name) => requireProject(db.read, name), organizationOf: async (read, projectId) => (await requireProject(read, projectId)).organizationId,
+    projectOfHeld: (read, runnerId, key) => (key.kind === 'attempt' ? projectOfHeldAttempt : projectOfHeldCheck)(read, runnerId, key, clock()),
+  })
   registerRunnerProtocol({
-    http, db, now: clock, leaseTtlMs: config.lease.ttlMs, attempts, attemptReports: attemptReports(ticketDeps), checks: checks.source, aboutCheck: checks.about,
+    http, db, now: clock, leaseTtlMs: config.lease.ttlMs, attempts: secrets.announced(attempts), attemptReports: attemptReports(ticketDeps), checks: secrets.announced(checks.source), secretsUsed: secrets.noteUses, aboutCheck: checks.about,
     upcoming: (known) => upcomingWork({ read: db.read, repositories: access, inputs, defaults, ceilings: async (id) => (await requireProject(db.read, (await locate(id)).projectId)).settings.vm, agent: async (name) => (await findAgent(db.read, name))?.definition ?? null }, known),
     recordUsage: vms.recordUsage, onVm: vms.metrics.moved,
     storeBlob: async (content) => (await blobs.put(content)).digest, nextRetryAt: () => nextRetryAt(db, clock()), onFault: (err, what) => { logger.error({ err }, what) },

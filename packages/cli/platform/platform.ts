@@ -63,6 +63,8 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
   if (lock === null) throw alreadyRunning(home)
   started.use(lock)
   const env = { SWARM_HOME: home, SWARM_CACHE: config.cache, ...options.env }
+  // The key of the store of secrets is the server's alone.
+  const keylessEnv = { ...env, SWARM_SECRETS_KEYS: undefined, SWARM_SECRETS_KEY_COMMAND: undefined }
   const onNotice = options.onNotice ?? (() => undefined)
   const parts: Supervised[] = []
   /** Null until everything runs: the run file is for a platform that can be used. */
@@ -89,7 +91,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
   if (options.rehearsalScript !== undefined) {
     mkdirSync(join(home, 'logs'), { recursive: true, mode: 0o700 })
     const args = (port: string): string[] => ['--script', options.rehearsalScript ?? '', '--port', port, '--log', join(home, 'logs', 'rehearsal.jsonl')]
-    const rehearsal = await run({ name: 'rehearsal', program: 'packages/testkit/rehearsal/main.ts', args: args('0'), env, stopMs: STOP_MS.rehearsal }, (first) => ({ args: args(portOf(first)) }))
+    const rehearsal = await run({ name: 'rehearsal', program: 'packages/testkit/rehearsal/main.ts', args: args('0'), env: keylessEnv, stopMs: STOP_MS.rehearsal }, (first) => ({ args: args(portOf(first)) }))
     rehearsalUrl = String(rehearsal.ready['url'])
   }
 
@@ -116,7 +118,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     }
     await register(signal)
     runner = await run(
-      { name: 'runner', program: 'packages/runner/main.ts', args: ['--server', url, '--name', LOCAL_RUNNER, '--token-file', tokenFile], env, stopMs: STOP_MS.runner },
+      { name: 'runner', program: 'packages/runner/main.ts', args: ['--server', url, '--name', LOCAL_RUNNER, '--token-file', tokenFile], env: keylessEnv, stopMs: STOP_MS.runner },
       () => ({}),
       // Registering takes the token before away: only when that one is refused.
       {

@@ -67,7 +67,7 @@ export const RedriveFilter = z.object({
   cursor: z.string().optional(),
 })
 export const retryTickets = endpoint({
-  method: 'POST', path: '/api/tickets/retry', access: ['person'], action: 'ticket:retry', on: inBody('project', 'projectId'), tag: 'tickets', summary: 'Sends all held or failed tickets that match back to work; a call looks at 500',
+  method: 'POST', path: '/api/tickets/retry', access: ['person'], action: 'ticket:retry', on: inBody('project', 'projectId', 'visible'), tag: 'tickets', summary: 'Sends all held or failed tickets that match back to work; a call looks at 500',
   body: RedriveFilter,
   response: z.object({ sent: z.array(z.string()), left: z.array(z.object({ ticketId: z.string(), reason: z.string() })), /** Where the next call goes on; null when all were looked at. */ nextCursor: z.string().nullable() }),
 })

@@ -58,8 +58,8 @@ export const ACTIONS = {
   'runner:read': { group: 'read', on: 'installation', summary: 'see the hosts that run microVMs' },
   'runner:register': { group: 'install', on: 'installation', summary: 'register or take away a host' },
 
-  'secret:read': { group: 'administer', on: 'project', summary: 'see names and bindings of secrets, never their values' },
-  'secret:edit': { group: 'administer', on: 'project', summary: 'set and remove secrets' },
+  'secret:read': { group: 'administer', on: 'secret', summary: 'see names and bindings of secrets, never their values' },
+  'secret:edit': { group: 'administer', on: 'secret', summary: 'set and remove secrets' },
   'secret:keys': { group: 'install', on: 'installation', summary: 'rotate the keys that secrets are kept under' },
   'secret:use': { group: 'agent', on: 'secret', summary: 'have a secret added to requests, on the host' },
   'egress:connect': { group: 'agent', on: 'host', summary: 'reach a host that the project allows' },

@@ -2,17 +2,20 @@ import { randomBytes } from 'node:crypto'
 import type { Duplex } from 'node:stream'
 import { makeId } from '@swarm/core/ids.ts'
 import type { Work } from '@swarm/contract/runner-protocol.ts'
-import type { Template, Vm, VmDriver } from '../drivers/driver.ts'
+import type { RestoreOptions, Template, Vm, VmDriver } from '../drivers/driver.ts'
 import type { Place } from '../host/admission.ts'
 import type { ServerLink } from '../link/server-link.ts'
 import type { RegisteredVm, VmRegistry } from '../vms/registry.ts'
+import type { Authority } from '../egress/authority.ts'
 import type { EgressProxy } from '../egress/proxy.ts'
 import type { SwarmRoutes } from '../egress/routes.ts'
+import type { EgressSecrets } from '../egress/secrets.ts'
 import type { BuildProgress } from '../images/image.ts'
 import { reportPreparation } from './preparation.ts'
 import type { Reporter } from './reporter.ts'
 import { setupLayer } from './setup-layer.ts'
 import { WorkFailure } from './work-failure.ts'
+import { fetchSecrets } from './work-secrets.ts'
 
 /** Past the work's own limit, for saving what it did: only then the microVM is killed. */
 const SAVING_MS = 300_000
@@ -44,7 +47,9 @@ export interface Machines {
   /** The ways of this work to the server, with its token. */
   routes(work: Work): Required<SwarmRoutes>
   /** A proxy for one microVM, with the hosts of its project and these routes. `permit` throws when the lease of the work is over. */
-  proxy(work: Work, onRefusal: Reporter['refusal'], permit: () => void, routes: SwarmRoutes): Promise<EgressProxy>
+  proxy(work: Work, onRefusal: Reporter['refusal'], permit: () => void, routes: SwarmRoutes, secrets: EgressSecrets | null): Promise<EgressProxy>
+  /** Who ends TLS for hosts that get secrets, on this host. */
+  authority(): Promise<Authority>
 }
 
 /** What a piece of work is carried out with. */
@@ -98,23 +103,24 @@ export async function provision(deps: WorkDependencies, work: Work): Promise<Pro
   const preparation = reportPreparation(reporter)
   const template = await machines.template(work, preparation.onProgress)
   held.templateMade()
-  const start = (proxy: EgressProxy, scratch?: string) => startMachine(machines, work, template, proxy, reporter, held, scratch)
+  const secrets = await fetchSecrets(deps, work)
+  const start = (proxy: EgressProxy, scratch?: string) => startMachine(machines, work, template, proxy, reporter, held, { ...(scratch === undefined ? {} : { scratch }), ...(secrets === null ? {} : { authority: secrets.authority.certificate }) })
   // In the same place: the microVM of the layer is over before that of the work begins, and takes no more than it.
-  using layer = await setupLayer(work, template, deps, { onProgress: preparation.onProgress, start })
+  using layer = await setupLayer(work, template, deps, { onProgress: preparation.onProgress, start, secrets })
   preparation.done()
-  const proxy = await machines.proxy(work, (refusal) => { reporter.refusal(refusal) }, permit, machines.routes(work))
+  const proxy = await machines.proxy(work, (refusal) => { reporter.refusal(refusal) }, permit, machines.routes(work), secrets)
   return { ...await start(proxy, layer?.disk), proxy, layer: layer?.key ?? null }
 }
 
-/** Restores a microVM in the name of a piece of work and in its place, and reports it. It takes the proxy over. @param scratch the disk that it starts from */
-async function startMachine(machines: Machines, work: Work, template: Template, proxy: EgressProxy, reporter: Reporter, held: Place, scratch?: string): Promise<StartedMachine> {
+/** Restores a microVM in the name of a piece of work and in its place, and reports it. It takes the proxy over. @param extras the disk that it starts from, and whom it trusts */
+async function startMachine(machines: Machines, work: Work, template: Template, proxy: EgressProxy, reporter: Reporter, held: Place, extras: Pick<RestoreOptions, 'scratch' | 'authority'>): Promise<StartedMachine> {
   const id = makeId('vm', randomBytes(8))
   const about = { id, driver: machines.driver.name, templateKey: template.key, imageDigest: template.image?.digest ?? null }
   const limits = { cpuShare: work.limits.cpu, pids: work.limits.pids, wallMs: Math.round(work.limits.minutes * 60_000) + SAVING_MS, egressBytes: work.limits.egressBytes }
   reporter.vm({ ...about, state: 'starting', size: template.size, limits })
   let vm: Vm
   try {
-    vm = machines.vms.add(await machines.driver.restore(template, { id, correlationId: work.correlationId, limits, ...(scratch === undefined ? {} : { scratch }) }), limits, template.size)
+    vm = machines.vms.add(await machines.driver.restore(template, { id, correlationId: work.correlationId, limits, ...extras }), limits, template.size)
   } catch (error) {
     await proxy[Symbol.asyncDispose]()
     await reporter.vmEnded({ ...about, state: 'ended', endReason: 'restore failed', endDetail: (error instanceof Error ? error.message : String(error)).slice(0, 2_000) })

@@ -1,7 +1,9 @@
 import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import type { Config } from '@swarm/contract/config.ts'
 import type { Work } from '@swarm/contract/runner-protocol.ts'
 import type { Template, VmDriver } from '../drivers/driver.ts'
+import { createAuthorityHolder } from '../egress/authority.ts'
 import { npmRegistry } from '../egress/npm-registry.ts'
 import { compilePolicy } from '../egress/policy.ts'
 import { createEgressProxy } from '../egress/proxy.ts'
@@ -170,14 +172,15 @@ export function createMachines(options: {
       const route = (path: string) => ({ url: `${options.serverUrl}${path}`, token: work.token })
       return { model: route('/model'), git: route('/git') }
     },
-    async proxy(work, onRefusal, permit, routes) {
+    authority: createAuthorityHolder(join(settings.home, 'runner', 'egress', 'authority.pem')),
+    async proxy(work, onRefusal, permit, routes, secrets) {
       return createEgressProxy({
         correlationId: work.correlationId, permit, routes,
         policy: await compilePolicy({ allow: work.egressAllow, exemptions: settings.egress.exemptions, npmRegistry }),
         limits: { egressBytes: work.limits.egressBytes },
         onRefusal: ({ host, port, code, message }) => { onRefusal({ host, port: port ?? 0, code, message }) },
         ...(settings.upstreamProxy === undefined ? {} : { upstreamProxy: { url: settings.upstreamProxy } }),
-        ...(options.ca === undefined ? {} : { ca: options.ca }),
+        ...(options.ca === undefined ? {} : { ca: options.ca }), ...(secrets === null ? {} : { secrets }),
       })
     },
   }

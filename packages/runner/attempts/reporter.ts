@@ -27,6 +27,7 @@ export class Reporter {
   #activity: AgentEvent[] = []
   #refusals: Refusal[] = []
   #wipSha: string | null = null
+  #secretUses: string[] = []
   #sending: Promise<void> | null = null
   readonly #permit: () => void
   /** On the monotonic clock; null while no agent runs. */
@@ -63,6 +64,8 @@ export class Reporter {
     await this.#link.call(status, { body: { ...this.#key, sequence: this.#sequence++, vm } }, AbortSignal.timeout(VM_END_MS))
   }
   refusal(refusal: Refusal): void { this.#refusals.push(refusal); this.#send() }
+  /** A secret of this work went out with a request. */
+  secretUsed(id: string): void { this.#secretUses.push(id); this.#send() }
   activity(event: AgentEvent): void {
     this.#lastActivityMs = performance.now()
     this.#activity.push(event)
@@ -98,13 +101,13 @@ export class Reporter {
   }
 
   async #drain(): Promise<void> {
-    while (this.#steps.length > 0 || this.#activity.length > 0 || this.#refusals.length > 0 || this.#wipSha !== null) {
+    while (this.#steps.length > 0 || this.#activity.length > 0 || this.#refusals.length > 0 || this.#secretUses.length > 0 || this.#wipSha !== null) {
       const next = this.#steps.shift()
       const wipSha = this.#wipSha
       this.#wipSha = null
       const report: Report = {
         ...this.#key, sequence: this.#sequence++,
-        activity: this.#activity.splice(0, BATCH), egressRefusals: this.#refusals.splice(0, BATCH),
+        activity: this.#activity.splice(0, BATCH), egressRefusals: this.#refusals.splice(0, BATCH), secretUses: this.#secretUses.splice(0, BATCH),
         ...(wipSha === null ? {} : { wipSha }),
         ...(next === undefined ? {} : 'id' in next ? { vm: next } : { step: next }),
       }

@@ -2,6 +2,7 @@ import type { Work } from '@swarm/contract/runner-protocol.ts'
 import type { Template } from '../drivers/driver.ts'
 import type { EgressProxy } from '../egress/proxy.ts'
 import type { SwarmRoutes } from '../egress/routes.ts'
+import type { EgressSecrets } from '../egress/secrets.ts'
 import type { Build } from '../images/builds.ts'
 import type { BuildProgress } from '../images/image.ts'
 import { ensureLayer, SetupUnsuited, type HeldLayer } from '../images/layers.ts'
@@ -32,6 +33,7 @@ export interface LayerOptions {
   readonly onProgress: (progress: BuildProgress) => void
   /** Starts the microVM in which it is made. */
   readonly start: (proxy: EgressProxy) => Promise<StartedMachine>
+  readonly secrets: EgressSecrets | null
 }
 
 /**
@@ -45,7 +47,7 @@ export async function setupLayer(work: Work, template: Template, deps: WorkDepen
   if (setup === null || layer === null || cache === null || template.image === null) return null
   const inputs = { imageDigest: template.image.digest, scratchMb: template.size.scratchMb, repository: `${work.projectSlug}/${work.repositorySlug}`, command: setup, inputs: layer.inputs }
   const make = async (disk: string, build: Build): Promise<void> => {
-    await makeDisk({ ...work, setup, layer }, disk, build, deps, options.start)
+    await makeDisk({ ...work, setup, layer }, disk, build, deps, options)
     void prune()
   }
   try {
@@ -58,10 +60,10 @@ export async function setupLayer(work: Work, template: Template, deps: WorkDepen
   }
 }
 
-async function makeDisk(work: Work & { setup: string; layer: NonNullable<Work['layer']> }, disk: string, build: Build, deps: WorkDependencies, start: LayerOptions['start']): Promise<void> {
+async function makeDisk(work: Work & { setup: string; layer: NonNullable<Work['layer']> }, disk: string, build: Build, deps: WorkDependencies, { start, secrets }: LayerOptions): Promise<void> {
   const { machines, permit, stop } = deps
   const routes: SwarmRoutes = { git: machines.routes(work).git }
-  const { vm, ended } = await start(await machines.proxy(work, (refusal) => { build.log(`# egress: ${refusal.host}:${refusal.port}: ${refusal.message}`) }, permit, routes))
+  const { vm, ended } = await start(await machines.proxy(work, (refusal) => { build.log(`# egress: ${refusal.host}:${refusal.port}: ${refusal.message}`) }, permit, routes, secrets))
   try {
     const names = work.layer.paths.map((path) => `${path}\0`).join('')
     const script = async (step: string, text: string) => {

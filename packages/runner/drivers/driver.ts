@@ -123,6 +123,8 @@ export interface RestoreOptions {
   id: string; limits: VmLimits; correlationId: string
   /** A scratch disk to start from, of the template's size, made by `saveScratch`; an empty one unless given. */
   scratch?: string
+  /** PEM of the authority that its egress proxy ends TLS under: what runs in it trusts that. */
+  authority?: string
 }
 
 /** One way of running microVMs. Get one by `selectDriver`. */

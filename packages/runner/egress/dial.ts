@@ -14,7 +14,7 @@ export interface DialSettings {
   policy: EgressPolicy
   lookup?: Lookup
   upstreamProxy?: UpstreamProxy
-  /** PEM certificates trusted in addition to the system's, for the upstream proxy. */
+  /** PEM certificates trusted in addition to the system's, for the upstream proxy and hosts that get secrets. */
   ca?: string
   connectTimeoutMs: number
 }
@@ -72,7 +72,7 @@ async function dialPinned(route: Extract<Route, { via: 'direct' }>, settings: Di
   let problem = 'no address'
   for (const address of route.addresses) {
     try {
-      return await opened(net.connect({ host: address, port: route.target.port }), 'connect', settings.connectTimeoutMs)
+      return await opened(net.connect({ host: address, port: route.target.port, noDelay: true }), 'connect', settings.connectTimeoutMs)
     } catch (error) {
       problem = error instanceof Error ? error.message : String(error)
     }
@@ -85,7 +85,7 @@ async function dialProxy(route: Extract<Route, { via: 'proxy' }>, settings: Dial
   const host = route.proxy.hostname.replace(/^\[|\]$/g, '')
   const port = route.proxy.port === '' ? (secure ? 443 : 80) : Number(route.proxy.port)
   try {
-    if (!secure) return await opened(net.connect({ host, port }), 'connect', settings.connectTimeoutMs)
+    if (!secure) return await opened(net.connect({ host, port, noDelay: true }), 'connect', settings.connectTimeoutMs)
     const ca = settings.ca === undefined ? undefined : [...tls.getCACertificates('default'), settings.ca]
     return await opened(tls.connect({ host, port, servername: net.isIP(host) === 0 ? host : '', ca }), 'secureConnect', settings.connectTimeoutMs)
   } catch (error) {
@@ -93,7 +93,8 @@ async function dialProxy(route: Extract<Route, { via: 'proxy' }>, settings: Dial
   }
 }
 
-function opened<Socket extends net.Socket>(socket: Socket, event: 'connect' | 'secureConnect', timeoutMs: number): Promise<Socket> {
+/** The socket once it is open; destroyed when that takes too long. */
+export function opened<Socket extends net.Socket>(socket: Socket, event: 'connect' | 'secureConnect', timeoutMs: number): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => socket.destroy(new Error(`no connection after ${timeoutMs} ms`)), timeoutMs)
     const fail = (error: Error): void => {

@@ -31,6 +31,8 @@ export class GuestConnection {
   readonly stream: Duplex
   /** The host of the CONNECT whose tunnel this is, once there is one. */
   tunnel: { host: string; port: number } | undefined
+  /** Whether TLS of that tunnel is ended here, and begun anew to the host. */
+  terminated = false
   #timer: NodeJS.Timeout | undefined
   #idleMs: number
 

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { DomainError } from '@swarm/core/errors.ts'
-import { classifyAddress, formatAddress, inRange, looksLikeAddress, parseAddress, parseRange, type IpRange } from '@swarm/core/net/addresses.ts'
+import { classifyAddress, formatAddress, inRange, parseAddress, parseRange, type IpRange } from '@swarm/core/net/addresses.ts'
+import { isHostName } from '@swarm/core/net/host-name.ts'
 import type { Target } from './request-target.ts'
 
 /** How a port is spoken to: parsed as HTTP here, or tunnelled once the guest begins a TLS handshake. */
@@ -18,7 +19,6 @@ export interface EgressPolicy {
   exemptions: readonly { host: string; range: IpRange }[]
 }
 
-const HOST_NAME = /^(?=.{1,253}$)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/
 /** One address range that an operator opens for one exact host; metadata addresses stay closed. */
 export const EgressExemption = z.object({ host: z.string(), cidr: z.string() })
 export type EgressExemption = z.infer<typeof EgressExemption>
@@ -60,7 +60,7 @@ function registryRule(registry: string): AllowRule {
 
 function checkedName(name: string, field: string): string {
   const lower = name.toLowerCase()
-  if (!HOST_NAME.test(lower) || looksLikeAddress(lower)) throw invalid(field, `"${name}" is not a host name (exact names and *.suffix are allowed, addresses are not)`)
+  if (!isHostName(lower)) throw invalid(field, `"${name}" is not a host name (exact names and *.suffix are allowed, addresses are not)`)
   return lower
 }
 

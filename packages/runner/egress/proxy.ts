@@ -2,11 +2,14 @@ import http, { type IncomingMessage, type ServerResponse } from 'node:http'
 import { pipeline, type Duplex } from 'node:stream'
 import { DomainError } from '@swarm/core/errors.ts'
 import { dialTunnel, resolveRoute, type DialSettings, type Lookup, type UpstreamProxy } from './dial.ts'
-import { forwardToHost, forwardToSwarm } from './forward.ts'
+import type { Authority } from './authority.ts'
+import { forwardToHost, forwardToSwarm, forwardWithSecrets } from './forward.ts'
 import { ByteBudget, GuestConnection } from './meter.ts'
 import { portModeOf, type EgressPolicy } from './policy.ts'
 import { checkFraming, checkHostHeader, parseAbsoluteForm, parseAuthority, refused, type Target } from './request-target.ts'
 import { isSwarmHost, swarmEndpoint, type SwarmRoutes } from './routes.ts'
+import type { EgressSecrets } from './secrets.ts'
+import { terminateTls } from './terminate.ts'
 
 export interface EgressLimits {
   /** Bytes of traffic with hosts on the list, both ways together. */
@@ -41,8 +44,10 @@ export interface EgressOptions {
   onRefusal: (refusal: Refusal) => void
   limits?: Partial<EgressLimits>
   upstreamProxy?: UpstreamProxy
-  /** PEM certificates trusted in addition to the system's, for an https upstream proxy. */
+  /** PEM certificates trusted in addition to the system's, for an https upstream proxy and hosts that get secrets. */
   ca?: string
+  /** Those of the work; its TLS is ended here for exactly the hosts that get any. */
+  secrets?: EgressSecrets
   /** Default: the resolver of the system. */
   lookup?: Lookup
 }
@@ -75,13 +80,16 @@ const TLS_HANDSHAKE = 0x16
 export function createEgressProxy(options: EgressOptions): EgressProxy {
   const limits = { ...DEFAULT_EGRESS_LIMITS, ...options.limits }
   const dial: DialSettings = { policy: options.policy, lookup: options.lookup, upstreamProxy: options.upstreamProxy, ca: options.ca, connectTimeoutMs: limits.connectTimeoutMs }
+  const { secrets } = options
   const budget = new ByteBudget(limits.egressBytes)
   const connections = new Map<Duplex, GuestConnection>()
+  /** By the plain side of a tunnel whose TLS is ended here. */
+  const terminated = new WeakMap<Duplex, GuestConnection>()
   let openModelCalls = 0
   const report = refusalReporter(options.onRefusal)
 
   const connectionOf = (stream: Duplex): GuestConnection => {
-    const connection = connections.get(stream)
+    const connection = connections.get(stream) ?? terminated.get(stream)
     if (connection === undefined) throw new Error('a request came on a stream that was never accepted')
     return connection
   }
@@ -98,7 +106,7 @@ export function createEgressProxy(options: EgressOptions): EgressProxy {
         throw new DomainError('egress_host_mismatch', { header: absolute.target.host, host: connection.tunnel.host })
       }
       target = absolute.target
-      checkHostHeader(request.headers.host, target, 80)
+      checkHostHeader(request.headers.host, target, connection.terminated ? 443 : 80)
       if (isSwarmHost(target.host)) {
         const { url: endpoint, route } = swarmEndpoint(options.routes, target, method, absolute.path)
         options.permit?.()
@@ -111,7 +119,11 @@ export function createEgressProxy(options: EgressOptions): EgressProxy {
           if (isModelCall) openModelCalls -= 1
         }
       } else {
-        await forwardToHost(request, response, { connection, target, path: absolute.path, mode: portModeOf(options.policy, target), budget, dial })
+        const mode = portModeOf(options.policy, target)
+        const about = { connection, target, path: absolute.path, budget, dial }
+        if (secrets?.has(target.host) !== true) await forwardToHost(request, response, { ...about, mode })
+        else if (connection.terminated) await forwardWithSecrets(request, response, { ...about, secrets })
+        else throw new DomainError('egress_secret_needs_tls', { host: target.host })
       }
     } catch (error) {
       refuseRequest(request, response, report(error, method, target))
@@ -139,12 +151,37 @@ export function createEgressProxy(options: EgressOptions): EgressProxy {
         // Plain HTTP in a tunnel is read here like any other, so that its Host header cannot name somebody else.
         stream.write('HTTP/1.1 200 Connection Established\r\n\r\n')
         server.emit('connection', stream)
+      } else if (secrets?.has(target.host) === true) {
+        await endTls(connection, target, secrets.authority)
       } else {
         await tunnelTls(connection, target)
       }
     } catch (error) {
       refuseStream(stream, report(error, 'CONNECT', target))
     }
+  }
+
+  /** Answers CONNECT, and tells whether the guest then begins TLS; a stream of anything else is over. */
+  const beginsTls = async ({ stream }: GuestConnection, target: Target): Promise<boolean> => {
+    stream.write('HTTP/1.1 200 Connection Established\r\n\r\n')
+    const first = await firstChunk(stream)
+    if (first === null || first[0] !== TLS_HANDSHAKE) {
+      stream.destroy()
+      if (first !== null) report(refused(`a tunnel to port ${target.port} must begin with TLS`), 'CONNECT', target)
+      return false
+    }
+    stream.unshift(first)
+    return true
+  }
+
+  /** What the guest asks for inside is read here like any other request; the host is dialled for each of them. */
+  const endTls = async (connection: GuestConnection, target: Target, authority: Authority): Promise<void> => {
+    budget.check()
+    if (!await beginsTls(connection, target)) return
+    const plain = terminateTls(connection.stream, target.host, authority, (error) => void report(error, 'CONNECT', target))
+    connection.terminated = true
+    terminated.set(plain, connection)
+    server.emit('connection', plain)
   }
 
   const tunnelTls = async (connection: GuestConnection, target: Target): Promise<void> => {
@@ -160,14 +197,7 @@ export function createEgressProxy(options: EgressOptions): EgressProxy {
     stream.setMaxListeners(24)
     upstream.setMaxListeners(24)
     stream.once('close', () => upstream.destroy())
-    stream.write('HTTP/1.1 200 Connection Established\r\n\r\n')
-    const first = await firstChunk(stream)
-    if (first === null || first[0] !== TLS_HANDSHAKE) {
-      stream.destroy()
-      if (first !== null) report(refused(`a tunnel to port ${target.port} must begin with TLS`), 'CONNECT', target)
-      return
-    }
-    stream.unshift(first)
+    if (!await beginsTls(connection, target)) return
     const exhausted = (error: Error): void => void report(error, 'CONNECT', target)
     // A tunnel ends when either side ends it; how is between the two.
     const ended = (error: Error | null | undefined): void => void (error && stream.destroy())
@@ -181,7 +211,7 @@ export function createEgressProxy(options: EgressOptions): EgressProxy {
   server.on('connect', (request, stream, head) => void handleConnect(request, stream, head))
   server.on('clientError', (error: NodeJS.ErrnoException, stream) => {
     // ECONNRESET and the like: the guest went away, nothing was asked.
-    if (error.code?.startsWith('HPE_') === true) refuseStream(stream, report(refused(`it is no well-formed HTTP (${error.code})`), '', connections.get(stream)?.tunnel))
+    if (error.code?.startsWith('HPE_') === true) refuseStream(stream, report(refused(`it is no well-formed HTTP (${error.code})`), '', (connections.get(stream) ?? terminated.get(stream))?.tunnel))
     else stream.destroy()
   })
 

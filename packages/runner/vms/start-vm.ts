@@ -47,9 +47,9 @@ export async function startVm(host: VmHost, slot: VmmSlot, template: Template, r
       const guest = await slot.connect(id)
       const done = await guest.prepare({
         entropy: randomBytes(32).toString('base64'), machineId: randomBytes(16).toString('hex'), hostname: hostnameOf(id), mountScratch: slot.mounted !== true,
-        ...(limits.pids === undefined ? {} : { pids: limits.pids }),
+        ...(limits.pids === undefined ? {} : { pids: limits.pids }), ...(request.authority === undefined ? {} : { authority: request.authority }),
       })
-      const missing = (['clock', 'reseed', 'machine_id', 'hostname', ...(slot.mounted === true ? [] : ['scratch' as const])] as const).filter((step) => !done.done.includes(step))
+      const missing = (['clock', 'reseed', 'machine_id', 'hostname', ...(slot.mounted === true ? [] : ['scratch' as const]), ...(request.authority === undefined ? [] : ['authority' as const])] as const).filter((step) => !done.done.includes(step))
       if (missing.length > 0) throw new DomainError('vm_start_failed', { problem: `it did not acknowledge ${missing.join(', ')}` })
       await guest.setClock()
       return guest

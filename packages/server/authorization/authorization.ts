@@ -79,9 +79,10 @@ export function createAuthorization({ db, now, makeId }: AuthorizationDependenci
       if (resource === null) throw new DomainError('not_found', { kind: name, id })
       const { on } = ACTIONS[action]
       if (resource.kind === on) return resource
+      // Of a project or an organisation as a whole: to all of that kind in it.
+      if (on !== 'project') return { ...resource, kind: on, id: '*' }
       if (resource.projectId === null) throw new TypeError(`${action} is done to a ${on}, not to a ${resource.kind}`)
-      // Of a project as a whole: to all of that kind in it.
-      return { ...resource, kind: on, id: on === 'project' ? resource.projectId : '*' }
+      return { ...resource, kind: on, id: resource.projectId }
     },
 
     async require(principal, action, resource, about) {

@@ -55,6 +55,13 @@ export const RESOLVERS = {
   change: inProject('change', (db, id) => db.selectFrom('changes').select(['project_id', 'branch as name']).where((eb) => eb.or([eb('id', '=', id), eb('ticket_id', '=', id)])).executeTakeFirst()),
   check: inProject('project', (db, id) => db.selectFrom('check_runs').select('project_id').where('id', '=', id).executeTakeFirst()),
   vm: inProject('vm', (db, id) => db.selectFrom('vms').select('project_id').where('id', '=', id).executeTakeFirst()),
+  /** Of a project, or of an organisation for all of its projects. */
+  secret: async (db, id) => {
+    const row = await db.selectFrom('secrets').select(['organization_id', 'project_id', 'name']).where('id', '=', id).executeTakeFirst()
+    if (!row) return null
+    const parent = row.project_id === null ? { organizationId: row.organization_id, projectId: null } : await project(db, row.project_id)
+    return parent && { ...parent, kind: 'secret', id, name: row.name }
+  },
   organization: async (db, id) => {
     const row = await db.selectFrom('organizations').select(['id', 'slug']).where((eb) => eb.or([eb('id', '=', id), eb('slug', '=', id)])).executeTakeFirst()
     return row ? { kind: 'organization', id: row.id, organizationId: row.id, projectId: null, name: row.slug } : null

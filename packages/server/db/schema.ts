@@ -378,6 +378,22 @@ export interface MailsTable {
   state: string
   tries: number; next_try_at: number; failure: string | null; correlation_id: string; created_at: number; ended_at: number | null
 }
+export interface SecretsTable {
+  id: string; organization_id: string
+  /** Null: it is the organisation's, for each of its projects. */
+  project_id: string | null
+  /** Which of the two has it, in one word: names are unique in it. */
+  scope: string
+  name: string
+  /** JSON Injection (core/secrets/injection.ts). */
+  injection: string
+  version: number
+  /** base64: the value under a key of its own, and that key under the installation's, which `key_id` names (envelope.ts). */
+  sealed: string; wrapped_key: string; key_id: string
+  created_at: number; created_by: string; updated_at: number; updated_by: string
+  last_used_at: number | null
+}
+export interface SecretHostsTable { secret_id: string; scope: string; host: string; header: string }
 export interface EventsTable {
   seq: Generated<number>; type: string; project_id: string | null; subject_kind: string; subject_id: string
   data: string; correlation_id: string; at: number
@@ -421,5 +437,6 @@ export interface Schema {
   users: UsersTable; user_sessions: UserSessionsTable; user_credentials: UserCredentialsTable; verifications: VerificationsTable; two_factors: TwoFactorsTable; device_codes: DeviceCodesTable
   organizations: OrganizationsTable; members: MembersTable; invitations: InvitationsTable; guesses: GuessesTable; mails: MailsTable
   change_reviews: ChangeReviewsTable; change_comments: ChangeCommentsTable; agent_reviews: AgentReviewsTable; agent_review_steps: AgentReviewStepsTable
+  secrets: SecretsTable; secret_hosts: SecretHostsTable
   events: EventsTable; meta: MetaTable
 }

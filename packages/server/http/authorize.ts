@@ -1,4 +1,6 @@
-import type { On } from '@swarm/contract/endpoint.ts'
+import { createHash } from 'node:crypto'
+import type { On, Reference } from '@swarm/contract/endpoint.ts'
+import { canonicalJson } from '@swarm/core/approvals/approval.ts'
 import { DomainError } from '@swarm/core/errors.ts'
 import { DEFAULT_ORGANIZATION_ID, type Action } from '@swarm/core/policy/actions.ts'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
@@ -35,7 +37,7 @@ export function addAuthorization(app: FastifyInstance, db: Database, authorizati
     request.resource = found.resource
     request.auditId = await authorization.require(principal, action, found.resource, {
       asked: found.asked, via: `${request.method} ${request.routeOptions.url ?? ''}`, correlationId: request.id,
-      request: { method: request.method, path: request.routeOptions.url ?? '', params: request.params, query: request.query, body: request.body ?? null },
+      request: { method: request.method, path: request.routeOptions.url ?? '', params: request.params, query: request.query, body: shownBody(action, request.body) },
     })
   })
 
@@ -51,16 +53,30 @@ export function addAuthorization(app: FastifyInstance, db: Database, authorizati
   return { written: async () => { await Promise.all(writing) } }
 }
 
+/** The body as an approval shows it: of what holds a secret only its digest, which stands for exactly this one. */
+function shownBody(action: Action, body: unknown): unknown {
+  if (body === undefined) return null
+  return action.startsWith('secret:') || action.startsWith('account:') ? { sha256: createHash('sha256').update(canonicalJson(body)).digest('hex') } : body
+}
+
 /** What a request is about; null where its handler keeps to what the caller may see. */
 async function resourceOf(authorization: Authorization, request: FastifyRequest, action: Action, on: On): Promise<{ resource: Resource; asked: { kind: string; id: string } } | null> {
   if (on === 'visible') return null
   if (on === 'installation') return { resource: INSTALLATION, asked: { kind: 'installation', id: '' } }
   if (on === 'account') return { resource: accountOf(request.principal.id), asked: { kind: 'account', id: request.principal.id } }
+  return referred(authorization, request, action, on)
+}
+
+async function referred(authorization: Authorization, request: FastifyRequest, action: Action, on: Reference): Promise<{ resource: Resource; asked: { kind: string; id: string } } | null> {
   const named = (place: 'params' | 'query' | 'body' | 'headers', name: string): unknown => (request[place] as Record<string, unknown> | undefined | null)?.[name]
   const kind = typeof on.resource === 'string' ? on.resource : named('params', on.resource.named)
   if (typeof kind !== 'string' || !Object.hasOwn(RESOLVERS, kind)) throw new DomainError('invalid_input', { field: 'params', problem: 'it names no kind of thing' })
   const id = named(on.in, on.name) ?? (kind === 'organization' ? DEFAULT_ORGANIZATION_ID : undefined)
-  if (id === undefined) return null
+  if (id === undefined) {
+    if (on.otherwise === 'visible') return null
+    if (on.otherwise !== undefined) return referred(authorization, request, action, on.otherwise)
+    throw new DomainError('invalid_input', { field: `${on.in}.${on.name}`, problem: `${on.in === 'headers' ? 'the header ' : `${on.in}.`}${on.name} is missing` })
+  }
   if (typeof id !== 'string' || id.length > 200) throw new DomainError('invalid_input', { field: `${on.in}.${on.name}`, problem: `${on.in}.${on.name}: expected an id` })
   return { resource: await authorization.resolve(action, kind as ResolverName, id), asked: { kind, id } }
 }

@@ -86,7 +86,7 @@ let restored = 0
 
 async function restore(name: string, work: AttemptWork): Promise<Guest> {
   template ??= await machines.template(work, () => {})
-  const proxy = await machines.proxy(work, ({ code }) => { say({ refused: code }) }, () => {}, machines.routes(work))
+  const proxy = await machines.proxy(work, ({ code }) => { say({ refused: code }) }, () => {}, machines.routes(work), null)
   const vm = await driver.restore(template, { id: `VM-ISOLATE${++restored}`, limits: { pids: work.limits.pids, cpuShare: 1 }, correlationId: work.correlationId })
   vm.onForward((stream) => { proxy.accept(stream) })
   const guest = { vm, proxy, work }

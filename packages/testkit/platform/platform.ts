@@ -15,11 +15,15 @@ export interface TestPlatform extends AsyncDisposable {
   readonly server: TestServer
   readonly driver: VmDriver
   readonly home: string
+  /** Folder of what the runner writes. */
+  readonly state: string
 }
 
 /** A server and a runner in this process, over a fresh database, with real microVMs (or plain processes, by `driver`). */
 export async function startTestPlatform(options: {
   driver?: 'auto' | 'firecracker' | 'qemu' | 'process'; slots?: number; settings?: Record<string, unknown>; place?: TestDatabase
+  /** PEM of authorities that the runner trusts besides the system's. */
+  ca?: string
 } = {}): Promise<TestPlatform> {
   await using started = new AsyncDisposableStack()
   const place = options.place ?? started.use(await sqlitePlace())
@@ -33,10 +37,10 @@ export async function startTestPlatform(options: {
   const { token } = await server.admin.call(registerRunner, { body: { name: 'local' } })
   started.use(startRunner({
     serverUrl: server.url, token, attemptSlots: options.slots ?? 2, checkSlots: 1, logger: createRunnerLogger('silent', undefined),
-    machines: createMachines({ closing: closing.signal, driver, admission: createHostAdmission(config), settings: config, serverUrl: server.url, onProgress: () => {} }),
+    machines: createMachines({ closing: closing.signal, driver, admission: createHostAdmission(config), settings: config, serverUrl: server.url, onProgress: () => {}, ...(options.ca === undefined ? {} : { ca: options.ca }) }),
   }))
   const running = started.move()
-  return { server, driver, home: place.home, [Symbol.asyncDispose]: () => running.disposeAsync() }
+  return { server, driver, home: place.home, state, [Symbol.asyncDispose]: () => running.disposeAsync() }
 }
 
 /** The cache of this machine: the image is built once, not once a test. */

@@ -94,3 +94,14 @@ test('a process VM ends commands at their timeout and caps their output', async 
   expect(await vm.exec({ argv: ['/bin/sh', '-c', 'sleep 1000 & sleep 1000'], timeoutMs: 200 })).toMatchObject({ timedOut: true, signal: 'SIGKILL' })
   expect(await vm.exec({ argv: ['/bin/sh', '-c', 'yes | head -c 1000000'], maxOutputBytes: 10 })).toMatchObject({ truncated: true, stdout: 'y\ny\ny\ny\ny\n' })
 })
+
+test('processes of a VM with an authority trust it besides what this host trusts, and others do not know it', async () => {
+  const authority = '-----BEGIN CERTIFICATE-----\nof a test\n-----END CERTIFICATE-----\n'
+  await using vm = await driver.restore(template, { id: 'VM-PROCESS6', limits: {}, correlationId: 'test', authority })
+  const told = await vm.exec({ argv: ['/bin/sh', '-c', 'cat "$NODE_EXTRA_CA_CERTS"; for file in "$SSL_CERT_FILE" "$GIT_SSL_CAINFO" "$CURL_CA_BUNDLE" "$npm_config_cafile"; do grep -c BEGIN "$file"; grep -c "of a test" "$file"; done'] })
+  expect(told.stdout.startsWith(authority)).toBe(true)
+  const counts = told.stdout.slice(authority.length).trim().split('\n').map(Number)
+  expect(counts.map((count, index) => index % 2 === 1 ? count : count > 50)).toEqual(Array.from({ length: 8 }, (_, index) => index % 2 === 1 ? 1 : true))
+  await using other = await driver.restore(template, { id: 'VM-PROCESS7', limits: {}, correlationId: 'test' })
+  expect((await other.exec({ argv: ['/bin/sh', '-c', 'echo "$NODE_EXTRA_CA_CERTS"'] })).stdout).toBe('\n')
+})

@@ -1,12 +1,13 @@
 import { randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
-import { mkdir } from 'node:fs/promises'
+import { mkdir, writeFile } from 'node:fs/promises'
 import { createServer, type Server, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { dirname, join } from 'node:path'
+import { getCACertificates } from 'node:tls'
 import { setTimeout as delay } from 'node:timers/promises'
 import { DomainError } from '@swarm/core/errors.ts'
-import { GUEST_AGENT_PROGRAM } from '@swarm/contract/guest-protocol.ts'
+import { GUEST_AGENT_PROGRAM, trustEnvironment } from '@swarm/contract/guest-protocol.ts'
 import { MARK_VARIABLE, killProcess, processesIn, processesMarked } from '../../host/processes.ts'
 import { removeTree } from '../../host/remove-tree.ts'
 import { readFolderBytes, readGroups } from '../../host/usage.ts'
@@ -53,6 +54,7 @@ export async function createProcessDriver({ stateDir, onNotice = () => {} }: Pro
     const [work, home, temporary] = [join(folder, 'work'), join(folder, 'home'), join(folder, 'tmp')]
     for (const path of [join(work, 'repository'), home, temporary]) await mkdir(path, { recursive: true })
     const agentProgram = join(template.directory, 'agent.mjs')
+    const trusting = options.authority === undefined ? {} : await trust(folder, options.authority)
     let handler: ((stream: Duplex) => void) | null = null
     const proxy = await listen((socket) => (handler === null ? socket.destroy() : handler(socket)))
     const ended = Promise.withResolvers<VmEnd>()
@@ -95,7 +97,7 @@ export async function createProcessDriver({ stateDir, onNotice = () => {} }: Pro
         const env = {
           PATH: `${dirname(process.execPath)}:${process.env['PATH'] ?? '/usr/bin:/bin'}`, LANG: 'C.UTF-8', TZ: 'UTC', GIT_TERMINAL_PROMPT: '0', HOME: home, TMPDIR: temporary, [MARK_VARIABLE]: slot,
           http_proxy: url, https_proxy: url, all_proxy: url, HTTP_PROXY: url, HTTPS_PROXY: url, ALL_PROXY: url,
-          no_proxy: 'localhost,127.0.0.1,::1', NO_PROXY: 'localhost,127.0.0.1,::1', NODE_USE_ENV_PROXY: '1', NODE_USE_SYSTEM_CA: '1',
+          no_proxy: 'localhost,127.0.0.1,::1', NO_PROXY: 'localhost,127.0.0.1,::1', NODE_USE_ENV_PROXY: '1', NODE_USE_SYSTEM_CA: '1', ...trusting,
           ...Object.fromEntries(Object.entries(request.env ?? {}).map(([name, value]) => [name, mapped(value)])),
         }
         const child = runProcess({ ...request, argv: request.argv.map(mapped), cwd: mapped(request.cwd ?? '/work'), env })
@@ -150,6 +152,14 @@ export async function createProcessDriver({ stateDir, onNotice = () => {} }: Pro
       for (const folder of [base, journal.directory]) if (existsSync(folder)) removeEmpty(folder)
     },
   }
+}
+
+/** What this host trusts and the authority, for the processes of one microVM. */
+async function trust(folder: string, authority: string): Promise<Record<string, string>> {
+  const [file, trusted] = [join(folder, 'authority.pem'), join(folder, 'trusted.pem')]
+  await writeFile(file, authority)
+  await writeFile(trusted, [...getCACertificates('default'), authority].join('\n'))
+  return trustEnvironment(file, trusted)
 }
 
 function removeEmpty(folder: string): void {

@@ -11,6 +11,7 @@ import * as stopCode from './0008-stop-code.ts'
 import * as runnerRoom from './0009-runner-room.ts'
 import * as vmUsage from './0010-vm-usage.ts'
 import * as accounts from './0011-accounts.ts'
+import * as secrets from './0012-secrets.ts'
 import * as design from './0013-design.ts'
 import * as reviews from './0014-reviews.ts'
 import * as authorization from './0015-authorization.ts'
@@ -31,6 +32,7 @@ export const MIGRATIONS: Record<string, Migration> = {
   '0009-runner-room': runnerRoom,
   '0010-vm-usage': vmUsage,
   '0011-accounts': accounts,
+  '0012-secrets': secrets,
   '0013-design': design,
   '0014-reviews': reviews,
   '0015-authorization': authorization,

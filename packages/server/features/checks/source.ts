@@ -4,9 +4,11 @@ import { CheckResult } from '@swarm/contract/runner-protocol.ts'
 import { tightestLimits } from '@swarm/core/checks/limits.ts'
 import { planPassed } from '@swarm/core/checks/plan.ts'
 import { DomainError } from '@swarm/core/errors.ts'
+import type { Kysely } from 'kysely'
 import { z } from 'zod'
 import type { Database } from '../../db/database.ts'
 import { fromJson, json } from '../../db/json.ts'
+import type { Schema } from '../../db/schema.ts'
 import { signal, type Trx } from '../../db/unit.ts'
 import { mintToken } from '../../http/tokens.ts'
 import type { CheckSource, WorkInputs } from '../../ports.ts'
@@ -132,4 +134,11 @@ export function createCheckSource(deps: CheckSourceDependencies): CheckSource {
       if (row.state === 'running') await again(trx, row, `${input.reason}: ${input.message}`.slice(0, 4_000))
     },
   }
+}
+
+/** Project of a run that this runner holds under this fence, with a lease that is not over. @throws stale_fence */
+export async function projectOfHeldCheck(db: Kysely<Schema>, runnerId: string, key: { id: string; fence: number }, now: number): Promise<string> {
+  const row = await checkById(db, key.id)
+  if (!row || row.fence !== key.fence || row.runner_id !== runnerId || row.state !== 'running' || (row.lease_expires_at ?? 0) < now) throw new DomainError('stale_fence', { attemptId: key.id, fence: key.fence })
+  return row.project_id
 }

@@ -1,10 +1,10 @@
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
-import { chmod, link, mkdir, open, readFile, rm } from 'node:fs/promises'
-import { randomUUID } from 'node:crypto'
-import { dirname, join } from 'node:path'
+import { chmod, mkdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { keyIdOf } from '@swarm/contract/evidence-envelope.ts'
 import { DomainError } from '@swarm/core/errors.ts'
 import type { Database } from '../../db/database.ts'
+import { createFile, readIfThere } from '../../files.ts'
 import { addKey, evidenceKeys } from './queries.ts'
 
 /** The private key that signs evidence, and its id. It prints as nothing: a KeyObject shows no material. */
@@ -44,31 +44,4 @@ function parse(pem: string, source: string): KeyObject {
   }
   if (key.asymmetricKeyType !== 'ed25519') throw new DomainError('evidence_key_invalid', { source, problem: `it is of type ${key.asymmetricKeyType ?? 'unknown'}, not ed25519` })
   return key
-}
-
-async function readIfThere(path: string): Promise<string | null> {
-  return await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return null
-    throw error
-  })
-}
-
-/** Whole, synced and never over an existing file: written beside and linked to its name. */
-async function createFile(path: string, text: string, mode: number): Promise<void> {
-  if (await readIfThere(path) !== null) return
-  const temporary = join(dirname(path), `.${randomUUID()}.new`)
-  try {
-    const file = await open(temporary, 'wx', mode)
-    try {
-      await file.writeFile(text)
-      await file.sync()
-    } finally {
-      await file.close()
-    }
-    await link(temporary, path).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EEXIST') throw error
-    })
-  } finally {
-    await rm(temporary, { force: true })
-  }
 }

@@ -48,6 +48,8 @@ export interface RunnerProtocolDependencies {
   /** Takes note of what microVMs of this runner use, in a unit of its own: no lease depends on it. */
   readonly recordUsage: (runnerId: string, usage: readonly VmUsage[]) => Promise<void>
   readonly onVm?: OnVm
+  /** Takes note that these secrets of this project went out with a request. */
+  readonly secretsUsed: (trx: Trx, projectId: string, ids: readonly string[]) => Promise<void>
   readonly storeBlob: (content: string) => Promise<string>
   /** When the next ticket that waits for its retry may be claimed. */
   readonly nextRetryAt: () => Promise<number | null>
@@ -144,13 +146,14 @@ export function registerRunnerProtocol(deps: RunnerProtocolDependencies): void {
   }, { bodyLimitBytes: LARGE_BODY_BYTES })
 
   async function recordStatus(trx: Trx, runnerId: string, body: z.output<NonNullable<typeof status.body>>): Promise<{ recorded: boolean }> {
-    const { vm, ...report } = body
+    const { vm, secretUses, ...report } = body
     const about = body.kind === 'attempt' ? await deps.attemptReports.about(trx, body.id) : await deps.aboutCheck(trx, body.id)
-    const onlyVmEnd = vm?.state === 'ended' && !body.step && !body.wipSha && body.activity.length === 0 && body.egressRefusals.length === 0
+    const onlyVmEnd = vm?.state === 'ended' && !body.step && !body.wipSha && body.activity.length === 0 && body.egressRefusals.length === 0 && secretUses.length === 0
     // A microVM that ends is recorded whoever holds the work by now; everything else only under the current fence.
     const recorded = onlyVmEnd && await isVmOf(trx, runnerId, vm.id) ? true
       : body.kind === 'attempt' ? await deps.attemptReports.recordStatus(trx, runnerId, { ...report, vmId: vm?.id })
         : await deps.checks.recordStatus(trx, runnerId, { ...body, vmId: vm?.id })
+    if (recorded && secretUses.length > 0) await deps.secretsUsed(trx, about.projectId, secretUses)
     if (vm) await recordVm(trx, runnerId, { ...vm, workKind: body.kind, workId: body.id, ...about }, deps.now(), deps.onVm)
     return { recorded }
   }

@@ -2,6 +2,8 @@ import type { AttemptEvidence } from '@swarm/contract/agent-protocol.ts'
 import type { FailureClass } from '@swarm/contract/runner-protocol.ts'
 import { DomainError } from '@swarm/core/errors.ts'
 import type { AttemptState } from '@swarm/core/tickets/attempts.ts'
+import type { Kysely } from 'kysely'
+import type { Schema } from '../../db/schema.ts'
 import type { Trx } from '../../db/unit.ts'
 import { appendEvents } from '../../events/events.ts'
 import { continueFrom, earlierWork } from './attempt-source.ts'
@@ -26,6 +28,13 @@ async function heldOrReported(trx: Trx, runnerId: string, key: { id: string; fen
   if (ledTo.includes(attempt.state as AttemptState)) return null
   if (attempt.state !== 'running') throw staleFence(key)
   return held
+}
+
+/** Project of an attempt that this runner holds under this fence, with a lease that is not over. @throws stale_fence */
+export async function projectOfHeldAttempt(db: Kysely<Schema>, runnerId: string, key: { id: string; fence: number }, now: number): Promise<string> {
+  const attempt = await attemptById(db, key.id)
+  if (!attempt || attempt.fence !== key.fence || attempt.runner_id !== runnerId || attempt.state !== 'running' || (attempt.lease_expires_at ?? 0) < now) throw staleFence(key)
+  return attempt.project_id
 }
 
 const staleFence = (key: { id: string; fence: number }): DomainError => new DomainError('stale_fence', { attemptId: key.id, fence: key.fence })
