@@ -97,7 +97,15 @@ export interface QuestionsTable {
   transcript_digest: string
   answer: string | null; answered_by: string | null; created_at: number; answered_at: number | null
 }
-export interface RunnersTable { id: string; name: string; boot_id: string | null; driver: string | null; isolates: number | null; capacity: number; seen_at: number | null; created_at: number; /** Why it has room for no further microVM, in its words. */ no_room: string | null }
+export interface RunnersTable {
+  id: string; name: string; boot_id: string | null; driver: string | null; isolates: number | null; capacity: number; seen_at: number | null; created_at: number
+  /** Why it has room for no further microVM, in its words. */
+  no_room: string | null
+  /** Since when it is given no new work, who wanted that, and why. */
+  draining_at: Generated<number | null>; draining_by: Generated<string | null>; draining_reason: Generated<string | null>
+  /** It was taken away: its token is revoked, its history stays. Registering its name brings it back. */
+  removed_at: Generated<number | null>
+}
 export interface RunnerBootsTable { runner_id: string; boot_id: string; created_at: number }
 export interface VmsTable {
   id: string; runner_id: string; work_kind: string; work_id: string; ticket_id: string | null; project_id: string
@@ -265,6 +273,16 @@ export interface AuditEntriesTable {
 }
 /** How it ended: HTTP status and code of the error. Missing where the server stopped in between. */
 export interface AuditOutcomesTable { entry_id: string; status: number; code: string | null; at: number }
+/** A board as somebody wants to see it. `settings` is JSON ViewSettings (contract/endpoints/views.ts); `owner_id` is a user, or `admin`. */
+export interface ViewsTable {
+  id: string; owner_id: string
+  /** The project that it shows; null: all that its owner may see. */
+  project_id: string | null
+  name: string
+  /** 1: everybody in the project sees it. */
+  shared: number
+  settings: string; changed_by: string; created_at: number; updated_at: number
+}
 /** A key of a POST and what it was answered; `status` null while it runs, `answer` null where it must not be kept. */
 export interface IdempotencyKeysTable { principal: string; key: string; request_digest: string; status: number | null; answer: string | null; created_at: number }
 export interface MetaTable { key: string; value: string }
@@ -281,5 +299,6 @@ export interface Schema {
   evidence_bundles: EvidenceBundlesTable; evidence_keys: EvidenceKeysTable; attempt_recordings: AttemptRecordingsTable
   users: { id: string; role: string; name: string; email: string }; organizations: { id: string; slug: string }; members: { organization_id: string; user_id: string; role: string }
   project_members: ProjectMembersTable; policies: PoliciesTable; idempotency_keys: IdempotencyKeysTable; audit_entries: AuditEntriesTable; audit_outcomes: AuditOutcomesTable
+  views: ViewsTable
   events: EventsTable; meta: MetaTable
 }

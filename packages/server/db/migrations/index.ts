@@ -14,6 +14,7 @@ import * as accounts from './0011-accounts.ts'
 import * as authorization from './0015-authorization.ts'
 import * as approvalTimes from './0016-approval-times.ts'
 import * as idempotency from './0017-idempotency.ts'
+import * as views from './0018-views.ts'
 
 /** Every migration, by name. A static list: what ships is one bundle, where there is no folder to scan. Never edit one that was released. */
 export const MIGRATIONS: Record<string, Migration> = {
@@ -32,4 +33,5 @@ export const MIGRATIONS: Record<string, Migration> = {
   '0015-authorization': authorization,
   '0016-approval-times': approvalTimes,
   '0017-idempotency': idempotency,
+  '0018-views': views,
 }

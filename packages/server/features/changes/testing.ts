@@ -46,7 +46,7 @@ export async function mergePathOver(db: Database, home: string, swarmYml: string
   const make = (through: Database = db) => createChanges(unheardRoutes(db), { ...changeDeps, db: through, approvals: { ...approvals, onDecision: () => undefined } }).duties
   const changes = createChanges(http, changeDeps)
   const projectId = newId('project')
-  const runner = { id: newId('runner'), name: 'test', isolates: true }
+  const runner = { id: newId('runner'), name: 'test', isolates: true, takesNew: true }
   await db.write(async (trx) => {
     await trx.insertInto('projects').values({ id: projectId, slug: 'p', name: 'p', settings: '{}', created_at: 1 }).execute()
     await trx.insertInto('runners').values({ id: runner.id, name: 'test', boot_id: null, driver: 'process', isolates: 0, capacity: 4, seen_at: 1, created_at: 1, no_room: null }).execute()
