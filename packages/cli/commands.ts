@@ -47,7 +47,11 @@ import { repositoryList } from './commands/repository/list.ts'
 import { restore } from './commands/restore.ts'
 import { retentionRun } from './commands/retention/run.ts'
 import { run } from './commands/run.ts'
+import { runnerDrain } from './commands/runner/drain.ts'
 import { runnerList } from './commands/runner/list.ts'
+import { runnerRemove } from './commands/runner/remove.ts'
+import { runnerShow } from './commands/runner/show.ts'
+import { runnerUndrain } from './commands/runner/undrain.ts'
 import { sessionCancel } from './commands/session/cancel.ts'
 import { sessionList } from './commands/session/list.ts'
 import { sessionRetry } from './commands/session/retry.ts'
@@ -55,6 +59,7 @@ import { start } from './commands/start.ts'
 import { status } from './commands/status.ts'
 import { stop } from './commands/stop.ts'
 import { ticketCancel } from './commands/ticket/cancel.ts'
+import { ticketEdit } from './commands/ticket/edit.ts'
 import { ticketHold } from './commands/ticket/hold.ts'
 import { ticketList } from './commands/ticket/list.ts'
 import { ticketLogs } from './commands/ticket/logs.ts'
@@ -63,7 +68,11 @@ import { ticketShow } from './commands/ticket/show.ts'
 import { ticketWhy } from './commands/ticket/why.ts'
 import { uninstall } from './commands/uninstall.ts'
 import { up } from './commands/up.ts'
+import { usage } from './commands/usage.ts'
 import { verify } from './commands/verify.ts'
+import { viewList } from './commands/view/list.ts'
+import { viewRemove } from './commands/view/remove.ts'
+import { viewSave } from './commands/view/save.ts'
 import { vmExec } from './commands/vm/exec.ts'
 import { vmFork } from './commands/vm/fork.ts'
 import { vmKill } from './commands/vm/kill.ts'
@@ -80,10 +89,10 @@ const as = (name: string, given: Command): Command => ({ ...given, name, summary
 /** Every command, in the order of the help. */
 export const commands: readonly Command[] = [
   demo, run, up, start, stop, status, logs, doctor, check, sessionList, sessionRetry, sessionCancel, ticketList, ticketShow, ticketWhy, ticketLogs,
-  ticketRetry, ticketHold, ticketCancel, approvalList, approvalShow, approvalApprove, approvalReject, approvalRevise,
+  ticketRetry, ticketEdit, ticketHold, ticketCancel, approvalList, approvalShow, approvalApprove, approvalReject, approvalRevise,
   as('approve', approvalApprove), as('reject', approvalReject), as('revise', approvalRevise), questionList,
-  questionAnswer, changeList, changeShow, changeDiff, changeEvidence, evidenceKeys, budgetShow, budgetSet, projectList, projectCreate, projectSet, projectMembers, policyList, policyShow, policySet, policyRemove, policyTry, policyExplain, auditList, repositoryList,
-  repositoryImport, agentList, agentShow, agentCreate, agentEdit, vmList, vmShow, vmLogsCommand, vmExec, vmShell, vmPause, vmResume, vmFork, vmKill, runnerList,
+  questionAnswer, changeList, changeShow, changeDiff, changeEvidence, evidenceKeys, budgetShow, budgetSet, usage, viewList, viewSave, viewRemove, projectList, projectCreate, projectSet, projectMembers, policyList, policyShow, policySet, policyRemove, policyTry, policyExplain, auditList, repositoryList,
+  repositoryImport, agentList, agentShow, agentCreate, agentEdit, vmList, vmShow, vmLogsCommand, vmExec, vmShell, vmPause, vmResume, vmFork, vmKill, runnerList, runnerShow, runnerDrain, runnerUndrain, runnerRemove,
   imageBuild, imageList, imageLogs, imagePrune, gate, verify, replay, rehearsalInit, configShow,
   backup, restore, retentionRun, link, uninstall,
 ]

@@ -42,7 +42,7 @@ export const drainRunner = endpoint({
 })
 export const undrainRunner = endpoint({
   method: 'POST', path: '/api/runners/:runnerId/undrain', access: ['person'], action: 'runner:drain', on: 'installation', tag: 'runners', summary: 'Gives a host work again',
-  params: ByRunner, body: z.object({}), response: Runner,
+  params: ByRunner, response: Runner,
 })
 export const removeRunner = endpoint({
   method: 'DELETE', path: '/api/runners/:runnerId', access: ['person'], action: 'runner:register', on: 'installation', tag: 'runners', status: 204,

@@ -24,7 +24,7 @@ export const ACTIONS = {
 
   'repository:read': { group: 'read', on: 'repository', summary: 'see a repository and fetch from it' },
   'repository:create': { group: 'administer', on: 'project', summary: 'create or import a repository' },
-  'repository:import-path': { group: 'install', on: 'installation', summary: 'import from, or push to, a folder of the server\'s own machine' },
+  'repository:import-path': { group: 'install', on: 'installation', summary: 'import from a folder of the server\'s own machine' },
   'repository:push': { group: 'work', on: 'repository', summary: 'push the result to where a repository came from' },
 
   'spec:read': { group: 'own', on: 'account', summary: 'have a spec read and checked, without starting anything' },

@@ -29,7 +29,7 @@ export async function mergePathOver(db: Database, home: string, swarmYml: string
   const deps = { now, random: () => 0, makeId: newId }
   const tickets = createTicketCommands(deps)
   const approvals = createApprovals(deps)
-  const repositories = createRepositories({ http, db }, { root: join(home, 'repositories'), makeId: newId, now, checkSwarmYml: () => undefined })
+  const repositories = createRepositories({ http, db }, { root: join(home, 'repositories'), makeId: newId, now, checkSwarmYml: () => undefined, origins: { exemptions: [], resolve: async () => [] } })
   const locate = async (id: string) => {
     const found = await repositories.find(id)
     return { id: found.id, projectId: found.project_id, path: repositories.pathOf(found), defaultBranch: found.default_branch }

@@ -1,6 +1,7 @@
-import { cancelSession, createSession, listSessions, retrySession, showSession } from '@swarm/contract/endpoints/design.ts'
-import { MAX_SPEC_BYTES } from '@swarm/core/design/spec.ts'
+import { cancelSession, checkSpec, createSession, listSessions, retrySession, showSession } from '@swarm/contract/endpoints/design.ts'
+import { MAX_SPEC_BYTES, parseSpec } from '@swarm/core/design/spec.ts'
 import { DomainError } from '@swarm/core/errors.ts'
+import type { z } from 'zod'
 import type { Database } from '../../db/database.ts'
 import { fromJson } from '../../db/json.ts'
 import { type HttpTarget, register } from '../../http/register.ts'
@@ -15,6 +16,12 @@ const BODY_LIMIT_BYTES = 2 * MAX_SPEC_BYTES + 64 * 1024
 
 export function registerDesignRoutes(http: HttpTarget, deps: { db: Database; design: DesignService }): void {
   register(http, createSession, async ({ body, correlationId }) => presentSession(await deps.design.create({ ...body, correlationId })), { bodyLimitBytes: BODY_LIMIT_BYTES })
+
+  // In a scope of its own: no other route takes a body that is no JSON.
+  http.app.register(async (scope) => {
+    scope.addContentTypeParser('text/markdown', { parseAs: 'string' }, (_request, spec, done) => { done(null, { spec }) })
+    register({ ...http, app: scope as unknown as HttpTarget['app'] }, checkSpec, async ({ body }) => checked(body.spec), { bodyLimitBytes: BODY_LIMIT_BYTES })
+  })
 
   register(http, listSessions, async ({ query, projects }) => {
     const rows = await sessionPage(deps.db.read, { ...query, projects: await projects() }, query.cursor === undefined ? null : parseCursor(query.cursor), query.limit + 1)
@@ -32,6 +39,17 @@ export function registerDesignRoutes(http: HttpTarget, deps: { db: Database; des
 
   register(http, cancelSession, async ({ params, correlationId }) => presentSession(await deps.design.cancel(params.sessionId, correlationId)))
   register(http, retrySession, async ({ params, correlationId }) => presentSession(await deps.design.retry(params.sessionId, correlationId)))
+}
+
+function checked(markdown: string): z.output<typeof checkSpec.response> {
+  try {
+    const { title, requirements, outOfScope } = parseSpec(markdown)
+    return { title, requirements: [...requirements], outOfScope: [...outOfScope], problems: [] }
+  } catch (error) {
+    if (!(error instanceof DomainError)) throw error
+    const { code, message, remedy, details: { line } } = error
+    return { title: null, requirements: [], outOfScope: [], problems: [{ code, message, remedy, line: typeof line === 'number' ? line : null }] }
+  }
 }
 
 function parseCursor(cursor: string): { at: number; id: string } {

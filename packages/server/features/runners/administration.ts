@@ -5,7 +5,7 @@ import type { RunnersTable } from '../../db/schema.ts'
 import { signal, type Trx } from '../../db/unit.ts'
 import { appendEvents } from '../../events/events.ts'
 import { revokeTokens } from '../../http/tokens.ts'
-import { heldWork, lockedRunner, runnerById, touchRunner } from './queries.ts'
+import { allRunners, heldWork, lockedRunner, runnerById, touchRunner } from './queries.ts'
 
 type RunnerRow = Selectable<RunnersTable>
 
@@ -22,6 +22,15 @@ export async function shownRunner(db: Read, id: string): Promise<RunnerRow> {
 function present(row: RunnerRow | undefined, id: string): RunnerRow {
   if (!row || row.removed_at !== null) throw new DomainError('not_found', { kind: 'runner', id })
   return row
+}
+
+/** What runs microVMs, by driver, as hosts told. */
+export async function driversSeen(db: Read, now: number): Promise<{ driver: string; isolates: boolean; runners: number; online: number; capacity: number }[]> {
+  const told = (await allRunners(db)).filter(({ driver }) => driver !== null)
+  return [...Map.groupBy(told, ({ driver, isolates }) => `${driver} ${isolates}`).values()].map((rows) => {
+    const online = rows.filter((row) => isOnline(row, now))
+    return { driver: rows[0]?.driver ?? '', isolates: rows[0]?.isolates === 1, runners: rows.length, online: online.length, capacity: online.reduce((total, { capacity }) => total + capacity, 0) }
+  })
 }
 
 interface Asked { readonly id: string; readonly by: string; readonly now: number; readonly correlationId: string }

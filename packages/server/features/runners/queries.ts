@@ -24,6 +24,10 @@ export async function runners(db: Db, afterName: string, limit: number): Promise
   return db.selectFrom('runners').selectAll().where('name', '>', afterName).where('removed_at', 'is', null).orderBy('name').limit(limit).execute()
 }
 
+export async function allRunners(db: Db): Promise<Selectable<RunnersTable>[]> {
+  return db.selectFrom('runners').selectAll().where('removed_at', 'is', null).orderBy('driver').orderBy('name').execute()
+}
+
 export async function insertRunner(db: Db, row: Insertable<RunnersTable>): Promise<void> {
   await db.insertInto('runners').values(row).execute()
 }
