@@ -62,7 +62,11 @@ import { repositoryList } from './commands/repository/list.ts'
 import { restore } from './commands/restore.ts'
 import { retentionRun } from './commands/retention/run.ts'
 import { run } from './commands/run.ts'
+import { runnerDrain } from './commands/runner/drain.ts'
 import { runnerList } from './commands/runner/list.ts'
+import { runnerRemove } from './commands/runner/remove.ts'
+import { runnerShow } from './commands/runner/show.ts'
+import { runnerUndrain } from './commands/runner/undrain.ts'
 import { secretList } from './commands/secret/list.ts'
 import { secretRemove } from './commands/secret/remove.ts'
 import { secretRotateKeys } from './commands/secret/rotate-keys.ts'
@@ -82,6 +86,7 @@ import { start } from './commands/start.ts'
 import { status } from './commands/status.ts'
 import { stop } from './commands/stop.ts'
 import { ticketCancel } from './commands/ticket/cancel.ts'
+import { ticketEdit } from './commands/ticket/edit.ts'
 import { ticketHold } from './commands/ticket/hold.ts'
 import { ticketList } from './commands/ticket/list.ts'
 import { ticketLogs } from './commands/ticket/logs.ts'
@@ -90,11 +95,15 @@ import { ticketShow } from './commands/ticket/show.ts'
 import { ticketWhy } from './commands/ticket/why.ts'
 import { uninstall } from './commands/uninstall.ts'
 import { up } from './commands/up.ts'
+import { usage } from './commands/usage.ts'
 import { userInvite } from './commands/user/invite.ts'
 import { userList } from './commands/user/list.ts'
 import { userSet } from './commands/user/set.ts'
 import { userShow } from './commands/user/show.ts'
 import { verify } from './commands/verify.ts'
+import { viewList } from './commands/view/list.ts'
+import { viewRemove } from './commands/view/remove.ts'
+import { viewSave } from './commands/view/save.ts'
 import { vmExec } from './commands/vm/exec.ts'
 import { vmFork } from './commands/vm/fork.ts'
 import { vmKill } from './commands/vm/kill.ts'
@@ -113,11 +122,12 @@ const as = (name: string, given: Command): Command => ({ ...given, name, summary
 export const commands: readonly Command[] = [
   demo, run, up, start, stop, status, logs, doctor, check, sessionList, sessionStart, sessionShow, sessionChat, sessionAnswer,
   sessionSkip, sessionEdit, sessionVersions, sessionDiff, sessionRetry, sessionCancel, ticketList, ticketShow, ticketWhy, ticketLogs,
-  ticketRetry, ticketHold, ticketCancel, approvalList, approvalShow, approvalApprove, approvalReject, approvalRevise,
+  ticketRetry, ticketEdit, ticketHold, ticketCancel, approvalList, approvalShow, approvalApprove, approvalReject, approvalRevise,
   as('approve', approvalApprove), as('reject', approvalReject), as('revise', approvalRevise), questionList, questionShow,
-  questionAnswer, changeList, changeShow, changeDiff, changeComments, changeComment, changeResolve, changeReview, changeEvidence, evidenceKeys, budgetShow, budgetSet, projectList, projectCreate, projectSet, projectMembers,
-  policyList, policyShow, policySet, policyRemove, policyTry, policyExplain, auditList, secretSet, secretList, secretRemove, secretRotateKeys, repositoryList,
-  repositoryImport, agentList, agentShow, agentCreate, agentEdit, vmList, vmShow, vmLogsCommand, vmExec, vmShell, vmPause, vmResume, vmFork, vmKill, runnerList,
+  questionAnswer, changeList, changeShow, changeDiff, changeComments, changeComment, changeResolve, changeReview, changeEvidence, evidenceKeys, budgetShow, budgetSet, usage,
+  viewList, viewSave, viewRemove, projectList, projectCreate, projectSet, projectMembers, policyList, policyShow, policySet, policyRemove, policyTry, policyExplain, auditList,
+  secretSet, secretList, secretRemove, secretRotateKeys, repositoryList, repositoryImport, agentList, agentShow, agentCreate, agentEdit,
+  vmList, vmShow, vmLogsCommand, vmExec, vmShell, vmPause, vmResume, vmFork, vmKill, runnerList, runnerShow, runnerDrain, runnerUndrain, runnerRemove,
   imageBuild, imageList, imageLogs, imagePrune, gate, verify, replay, rehearsalInit, configShow,
   login, logout, whoami, userList, userShow, userInvite, userSet, organizationList, organizationCreate, organizationMembers, organizationSetMember, keyList, keyCreate, keyRotate, keyRevoke,
   backup, restore, retentionRun, link, uninstall,

@@ -13,7 +13,7 @@ export class Printed extends Error {}
 const NOUNS: Readonly<Record<string, string>> = {
   agent: 'Agents: a persona, a template, a model and limits', approval: 'Decisions that wait for a person', audit: 'Who did what', budget: 'Ceilings of what model calls may cost', change: 'What tickets made, and what became of it',
   config: 'Settings', evidence: 'What signs the evidence of merged changes', image: 'The image that microVMs start from', key: 'API keys of yours', organization: 'Organisations and their members', policy: 'Policies: who may do what', project: 'Projects', question: 'What agents ask people', rehearsal: 'Scripts that stand for the model',
-  repository: 'Repositories', retention: 'What is kept, and for how long', runner: 'Hosts that run microVMs', session: 'Design sessions: from a spec to tickets', ticket: 'Units of work', user: 'People who have an account', vm: 'MicroVMs',
+  repository: 'Repositories', retention: 'What is kept, and for how long', runner: 'Hosts that run microVMs', secret: 'Secrets that are added to requests on the host', session: 'Design sessions: from a spec to tickets', ticket: 'Units of work', user: 'People who have an account', view: 'Saved views of boards', vm: 'MicroVMs',
 }
 
 /** Makes the command line of the registry. `parse` gives the call, or throws UserError (exit 2) or Printed. */

@@ -31,6 +31,10 @@ export interface Client {
   call<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType, R extends z.ZodType>(
     endpoint: Endpoint<P, Q, B, R>, input?: CallInput<P, Q, B>, options?: CallOptions,
   ): Promise<z.output<R>>
+  /** The answer of an endpoint that gives a file, as text. */
+  text<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType, R extends z.ZodType>(
+    endpoint: Endpoint<P, Q, B, R>, input?: CallInput<P, Q, B>, options?: CallOptions,
+  ): Promise<string>
 }
 
 /** The path of an endpoint with its parameters and query filled in. */
@@ -46,27 +50,38 @@ export function pathOf(endpoint: { readonly path: string }, params: Readonly<Rec
   return search.size === 0 ? path : `${path}?${search}`
 }
 
-export function createClient(options: ClientOptions): Client {
-  const send = options.fetch ?? fetch
-  const base = options.baseUrl.replace(/\/+$/, '')
+export function createClient(settings: ClientOptions): Client {
+  const send = settings.fetch ?? fetch
+  const base = settings.baseUrl.replace(/\/+$/, '')
+
+  /** @throws ApiError for an answer that is an error, DomainError `server_unreachable` when none came */
+  async function answerOf(endpoint: Pick<Endpoint, 'method' | 'path' | 'body'>, input: unknown, { signal, correlationId, headers: extra }: CallOptions): Promise<Response> {
+    const given = (input ?? {}) as { params?: Record<string, unknown>, query?: Record<string, unknown>, body?: unknown }
+    const { params, query } = given
+    // An endpoint whose body has only optional fields still wants one.
+    const body = given.body === undefined && endpoint.body !== undefined ? {} : given.body
+    const headers = new Headers({ accept: 'application/json, */*;q=0.1', ...extra })
+    const token = typeof settings.token === 'function' ? await settings.token() : settings.token
+    if (token !== undefined) headers.set('authorization', `Bearer ${token}`)
+    if (correlationId !== undefined) headers.set('x-correlation-id', correlationId)
+    if (body !== undefined) headers.set('content-type', 'application/json')
+    const request: RequestInit = { method: endpoint.method, headers }
+    if (body !== undefined) request.body = JSON.stringify(body)
+    if (signal) request.signal = signal
+    const response = await reach(() => send(base + pathOf(endpoint, params, query), request), base, signal)
+    if (!response.ok) throw await errorOf(response)
+    return response
+  }
+
   return {
-    call: async (endpoint, input, { signal, correlationId, headers: extra } = {}) => {
-      const given = (input ?? {}) as { params?: Record<string, unknown>, query?: Record<string, unknown>, body?: unknown }
-      const { params, query } = given
-      // An endpoint whose body has only optional fields still wants one.
-      const body = given.body === undefined && endpoint.body !== undefined ? {} : given.body
-      const headers = new Headers({ accept: 'application/json', ...extra })
-      const token = typeof options.token === 'function' ? await options.token() : options.token
-      if (token !== undefined) headers.set('authorization', `Bearer ${token}`)
-      if (correlationId !== undefined) headers.set('x-correlation-id', correlationId)
-      if (body !== undefined) headers.set('content-type', 'application/json')
-      const request: RequestInit = { method: endpoint.method, headers }
-      if (body !== undefined) request.body = JSON.stringify(body)
-      if (signal) request.signal = signal
-      const response = await reach(() => send(base + pathOf(endpoint, params, query), request), base, signal)
-      if (!response.ok) throw await errorOf(response)
+    call: async (endpoint, input, options = {}) => {
+      const response = await answerOf(endpoint, input, options)
       if (response.status === 204) return endpoint.response.parse(undefined)
-      return endpoint.response.parse(await reach(() => response.json(), base, signal))
+      return endpoint.response.parse(await reach(() => response.json(), base, options.signal))
+    },
+    text: async (endpoint, input, options = {}) => {
+      const response = await answerOf(endpoint, input, options)
+      return await reach(() => response.text(), base, options.signal)
     },
   }
 }

@@ -190,6 +190,23 @@ function getAt(value: unknown, path: string): unknown {
   return path.split('.').reduce<unknown>((at, key) => typeof at === 'object' && at !== null ? (at as Record<string, unknown>)[key] : undefined, value)
 }
 
+/** A setting as people see it: never a secret, nor the user and password of an address. */
+export interface DescribedSetting { readonly setting: string; readonly value: unknown; readonly source: Source; readonly environment: readonly string[]; readonly description: string }
+
+/** Every setting with its value and where that came from. */
+export function describeSettings({ config, sources }: Resolved): DescribedSetting[] {
+  return SETTINGS.map(({ path, env, description }) => ({ setting: path, value: shown(getAt(config, path)), source: sources[path] ?? 'default', environment: env, description }))
+}
+
+function shown(value: unknown): unknown {
+  if (value === undefined) return null
+  // Through JSON, which is how a secret shows itself as one.
+  if (typeof value !== 'string') return JSON.parse(JSON.stringify(value)) as unknown
+  const url = URL.parse(value)
+  if (url === null || (url.username === '' && url.password === '')) return value
+  return Object.assign(url, { username: 'hidden', password: '' }).href
+}
+
 function setAt(target: Record<string, unknown>, path: string, value: unknown): void {
   const keys = path.split('.')
   const last = keys.pop() ?? ''

@@ -20,7 +20,7 @@ import { MicroVmUsage } from './endpoints/runners.ts'
 /** Types of events that live clients get; there are others in the log, for the server alone. */
 export const LIVE_EVENT_TYPES = [
   'session:update', 'session:message', 'approval:requested', 'approval:resolved', 'approval:reminded', 'approval:escalated', 'spec:generated', 'tickets:generated',
-  'build:progress', 'ticket:update', 'ticket:progress', 'ticket:activity', 'check:update', 'change:created', 'change:queued', 'change:merged', 'change:returned', 'merge:update', 'batch:update',
+  'build:progress', 'ticket:update', 'ticket:edited', 'ticket:progress', 'ticket:activity', 'check:update', 'change:created', 'change:queued', 'change:merged', 'change:returned', 'merge:update', 'batch:update',
   'change:closed', 'change:reviewed', 'change:commented', 'evidence:sealed', 'queue:paused', 'queue:resumed', 'budget:threshold', 'budget:breach', 'budget:raised', 'budget:set', 'model:circuit', 'vm:update', 'vm:operation', 'agent:update',
 ] as const
 

@@ -47,6 +47,8 @@ export const ERROR_CODES = {
   // tickets and attempts
   illegal_transition: { status: 409, fault: 'user', message: '{kind} {id} is {from}; it cannot become {to}.', remedy: 'Look at its current state first.' },
   stale_fence: { status: 409, fault: 'ours', message: 'Fence {fence} of attempt {attemptId} is no longer the current one.', remedy: 'Stop work on this attempt: somebody else holds the ticket now.' },
+  ticket_not_editable: { status: 409, fault: 'user', message: 'Ticket {id} is {state}: {field} cannot be changed any more.', remedy: 'Title and description can be changed while it is a draft or ready, the priority until it is over; cancel it and create another one.' },
+  runner_not_idle: { status: 409, fault: 'user', message: 'The runner {name} {problem}.', remedy: 'Give it no new work ("swarm runner drain {id}"), wait until it holds none ("swarm runner show {id}"), stop it, and try again.' },
   runner_superseded: { status: 409, fault: 'user', message: 'A newer process of the runner {name} has taken its place.', remedy: 'Let this process end; if two hosts are meant to work, register a runner of another name for one of them.' },
 already_decided: { status: 409, fault: 'user', message: '{kind} {id} was already decided by {by}: {decision}.', remedy: 'Nothing is left to decide; look at it with "swarm {kind} show {id}".' },
   question_moot: { status: 409, fault: 'user', message: 'Nobody waits for an answer to question {id} any more: its attempt is {state}.', remedy: 'Look at the ticket; what is open now is in "swarm ticket show".' },
@@ -135,6 +137,7 @@ already_decided: { status: 409, fault: 'user', message: '{kind} {id} was already
   // repositories, checks, changes and the merge queue
   origin_missing: { status: 422, fault: 'user', message: 'There is nothing at {path}.', remedy: 'Give the absolute path of a git repository on the machine of the server, or its address.' },
   origin_unreachable: { status: 502, fault: 'user', message: 'The repository {origin} could not be read: {problem}', remedy: 'Check the address, the network, and that this machine may read it ("git ls-remote" on the same address).' },
+  origin_refused: { status: 422, fault: 'user', message: 'The host {host} leads to {address}, which is a {class} address.', remedy: 'Import from a public address, or have an operator exempt this exact host and range ("egress.exemptions" in the settings of the server; never a metadata address).' },
   origin_with_credentials: { status: 422, fault: 'user', message: 'The address of the repository at {host} holds credentials.', remedy: 'Leave user and password out of the address; let git find them by ssh key, or import a local clone.' },
   origin_shallow: { status: 422, fault: 'user', message: 'The repository {path} is a shallow clone.', remedy: 'Complete it with "git fetch --unshallow" and import it again.' },
   branch_missing: { status: 422, fault: 'user', message: 'Repository {repository} has no branch {branch} to import.', remedy: 'Name a branch that exists there ("git branch --list").' },

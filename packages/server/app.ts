@@ -23,6 +23,8 @@ export interface ServerOptions {
   /** Instead of the settings' destination. */
   readonly logger?: Logger
   readonly clock?: () => number
+  /** Where each setting came from, to be shown; its default unless given. */
+  readonly sources?: Readonly<Record<string, string>>
   /** Also measure this process (once per process). */
   readonly processMetrics?: boolean
   /** Tests: units that are slow or await something else fail. */
@@ -67,7 +69,7 @@ export async function createServer(config: Config, options: ServerOptions = {}):
   }, { db, logger, metrics }))
   const stopping = new AbortController()
   const context: Context = {
-    config, db, logger, http, metrics, authorization: http.authorization, stopping: stopping.signal,
+    config, sources: options.sources ?? {}, db, logger, http, metrics, authorization: http.authorization, stopping: stopping.signal,
     events: createEventLog(db),
     blobs: await createBlobFolder(join(config.home, 'blobs')),
     clock,

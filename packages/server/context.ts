@@ -11,6 +11,8 @@ import type { Metrics } from './metrics.ts'
 /** What every feature is made from; put together by hand, handed to each `registerX(context)`. */
 export interface Context {
   readonly config: Config
+  /** Where each setting came from, by dotted path. */
+  readonly sources: Readonly<Record<string, string>>
   readonly db: Database
   readonly events: EventLog
   readonly logger: Logger

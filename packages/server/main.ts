@@ -17,9 +17,9 @@ async function main(): Promise<void> {
       })
     }
   })
-  const { config } = loadConfig()
+  const { config, sources } = loadConfig()
   useOutgoing(config)
-  await using server = await createServer(config, { processMetrics: true })
+  await using server = await createServer(config, { sources, processMetrics: true })
   const url = await server.listen()
   server.context.logger.info({ url }, 'serving')
   process.stdout.write(`${JSON.stringify({ ready: true, url })}\n`)

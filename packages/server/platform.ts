@@ -42,11 +42,13 @@ import { createReviews } from './features/reviews/reviews.ts'
 import { createRepositories } from './features/repositories/repositories.ts'
 import { retentionDuty } from './features/retention/retention.ts'
 import { registerRunnerProtocol } from './features/runners/protocol.ts'
+import { driversSeen } from './features/runners/administration.ts'
 import { registerRunners } from './features/runners/runners.ts'
 import { recordPause, recordVm, requireRunner, silentRunnersDuty } from './features/runners/service.ts'
 import { createAttemptSource } from './features/tickets/attempt-source.ts'
 import { projectOfHeldCheck } from './features/checks/source.ts'
 import { createSecrets } from './features/secrets/secrets.ts'
+import { registerSystem } from './features/system/system.ts'
 import { createTicketCommands } from './features/tickets/commands.ts'
 import { createReplan } from './features/tickets/replan.ts'
 import { fileHistoryDuty } from './features/tickets/history-duty.ts'
@@ -54,10 +56,13 @@ import { leaseExpiryDuty, nextRetryAt, stalledAgentsDuty } from './features/tick
 import { attemptReports, projectOfHeldAttempt } from './features/tickets/reports.ts'
 import { registerTickets } from './features/tickets/tickets.ts'
 import { upcomingWork } from './features/tickets/upcoming.ts'
+import { registerUsage } from './features/usage/usage.ts'
+import { registerViews } from './features/views/views.ts'
 import { createVms } from './features/vms/vms.ts'
 import { mintToken } from './http/tokens.ts'
 import { keep } from './keep.ts'
 import { treeOf } from './integrations/builtin-code-host/bare.ts'
+import { resolveHost } from './integrations/builtin-code-host/origin-address.ts'
 import { VERSION } from './version.ts'
 
 /** Bytes that may leave one microVM, and processes in it, where nobody says otherwise. */
@@ -98,6 +103,8 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
   const approvalTimes = registerApprovals(context, approvals)
   registerPolicies(context)
   registerAudit(context)
+  registerUsage(context)
+  registerViews(context)
 
   const provider = providerOf(config.model)
   const gateway = started.use(createModelGateway({
@@ -110,11 +117,12 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
   addModelRoutes(http, gateway, async (name) => (await requireProject(db.read, name)).id)
 
   registerModelState(http, provider.label, gateway)
+  registerSystem(context, { provider: provider.label, drivers: () => driversSeen(db.read, clock()) })
 
   const ticketDeps = { now: clock, random: () => crypto.getRandomValues(new Uint32Array(1))[0]! / 2 ** 32, makeId: ids, modelFacts: modelFacts(gateway, clock) }
   const tickets = createTicketCommands(ticketDeps)
 
-  const repositories = createRepositories(context, { root: join(config.home, 'repositories'), makeId: ids, now: clock, checkSwarmYml: (text) => { parseSwarmYml(text) } })
+  const repositories = createRepositories(context, { root: join(config.home, 'repositories'), makeId: ids, now: clock, checkSwarmYml: (text) => { parseSwarmYml(text) }, origins: { exemptions: config.egress.exemptions, resolve: resolveHost } })
   registerGit(http, {
     read: db.read, now: clock, maxPushBytes: MAX_PUSH_BYTES,
     locate: async (project, slug) => {

@@ -133,8 +133,8 @@ export interface ReviewCommands {
 
 /** One source of work behind /claim, /heartbeat, /complete, /fail, /release: attempts (tickets feature) and checks (checks feature). */
 export interface WorkSource<W> {
-  /** Takes the next work for this runner under a lease, or null. Same claimKey, same answer while it is held. */
-  claim(trx: Trx, runner: { id: string; name: string; isolates: boolean }, claimKey: string): Promise<{ id: string; fence: number } | null>
+  /** Takes the next work for this runner under a lease, or null. Same claimKey, same answer while it is held; one that takes nothing new gets no more than that. */
+  claim(trx: Trx, runner: { id: string; name: string; isolates: boolean; takesNew: boolean }, claimKey: string): Promise<{ id: string; fence: number } | null>
   /** Everything the runner needs for it; reads outside the transaction are fine here (git, files). The token is minted here. */
   describe(id: string, fence: number): Promise<W>
   /** Extends leases; returns those that must stop. */

@@ -23,7 +23,7 @@ export interface TestServer extends AsyncDisposable {
 /** The whole server on a free port over a test's database (db/testing.ts `eachDialect`), with strict units and generous limits. */
 export async function startTestServer(place: TestDatabase, options: { settings?: Record<string, unknown>, shipped?: readonly Feature[], features?: readonly Feature[] } = {}): Promise<TestServer> {
   const log: Record<string, unknown>[] = []
-  const { config } = resolveSettings({
+  const { config, sources } = resolveSettings({
     env: {}, userFolder: place.home,
     argv: {
       home: place.home, cache: join(place.home, 'cache'), port: 0, 'http.ratePerMinute.anonymous': 1_000_000, 'http.ratePerMinute.admin': 1_000_000,
@@ -31,7 +31,7 @@ export async function startTestServer(place: TestDatabase, options: { settings?:
     },
   })
   const logger = createLogger('debug', { write: (line) => { log.push(JSON.parse(line) as Record<string, unknown>) } })
-  const server = await createServer(config, { logger, strictUnits: true, ...(options.shipped === undefined ? {} : { shipped: options.shipped }), features: options.features ?? [] })
+  const server = await createServer(config, { logger, sources, strictUnits: true, ...(options.shipped === undefined ? {} : { shipped: options.shipped }), features: options.features ?? [] })
   const url = await server.listen()
   const adminToken = readFileSync(join(place.home, 'admin-token'), 'utf8').trim()
   const as = (token?: string): Client => createClient({ baseUrl: url, ...(token === undefined ? {} : { token }) })

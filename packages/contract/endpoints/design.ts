@@ -157,6 +157,19 @@ const VersionNumber = z.coerce.number().int().min(1).max(1_000_000)
 /** A little above the largest spec, so that the parser can say what is wrong with it. */
 const Markdown = z.string().max(2 * MAX_SPEC_BYTES)
 
+export const checkSpec = endpoint({
+  method: 'POST', path: '/api/hitl/specs/check', access: ['person'], action: 'spec:read', on: 'account', tag: 'design',
+  summary: 'Reads a spec as a design session would, and starts nothing: what it requires, or what is wrong and where. Also takes the file itself as text/markdown',
+  body: z.object({ /** Markdown, at most 1 MiB. */ spec: z.string() }),
+  response: z.object({
+    /** Null, and no requirements, when it cannot be used. */
+    title: z.string().nullable(),
+    requirements: z.array(z.object({ id: z.string(), text: z.string(), line: z.number().int(), section: z.string(), /** False: the spec has none, and this one was made. */ explicit: z.boolean() })),
+    outOfScope: z.array(z.string()),
+    /** What keeps it from being used: the first thing that was met. */
+    problems: z.array(z.object({ code: z.string(), message: z.string(), remedy: z.string(), /** Null where it is about the whole. */ line: z.number().int().nullable() })),
+  }),
+})
 export const createSession = endpoint({
   method: 'POST', path: '/api/hitl/sessions', access: ['person'], action: 'session:start', on: inBody('project', 'projectId'), tag: 'design', status: 201,
   summary: 'Starts a design session: an idea or a Markdown spec becomes a plan of tickets, which a person approves',

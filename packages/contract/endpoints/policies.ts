@@ -27,7 +27,6 @@ const Decision = z.object({
   /** Policies that could not be evaluated: the outcome is `deny` then. */
   faults: z.array(z.string()),
 })
-export type PolicyDecision = z.infer<typeof Decision>
 
 const Organization = z.string().max(200)
 const ByPolicy = z.object({ organizationId: Organization, policyId: PolicyId })

@@ -30,7 +30,7 @@ export const createRepository = endpoint({
 
 export const importRepository = endpoint({
   method: 'POST', path: '/api/repositories/import', access: ['person'], action: 'repository:create', on: inBody('project', 'projectId'), tag: 'repositories',
-  summary: 'Imports the committed state of one branch from a path on the server\'s machine or an address; again: takes what is new there',
+  summary: 'Imports the committed state of one branch from an address (https, ssh, git), or, for super administrators, a path on the server\'s machine; again: takes what is new there',
   body: z.object({
     projectId: z.string(), slug: Slug,
     /** Absolute path or address; no credentials. The work tree and refs there are only read. */

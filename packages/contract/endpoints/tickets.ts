@@ -1,9 +1,10 @@
 import { z } from 'zod'
+import { BOARD_COLUMN_NAMES } from '@swarm/core/tickets/board.ts'
 import { TICKET_STATES } from '@swarm/core/tickets/machine.ts'
 import { AgentEvent, AttemptEvidence } from '../agent-protocol.ts'
 import { endpoint, inBody, inParams, inQuery } from '../endpoint.ts'
 import { FailureClass } from '../runner-protocol.ts'
-import { pageOf, PageQuery, Slug, Time } from './shared.ts'
+import { pageOf, PageQuery, repeated, Slug, Time } from './shared.ts'
 
 export const TicketState = z.enum(TICKET_STATES as [string, ...string[]])
 
@@ -35,16 +36,40 @@ export type Ticket = z.infer<typeof Ticket>
 
 const ById = z.object({ ticketId: z.string() })
 
+export const Priority = z.number().int().min(-100).max(100)
+/** Kinds of waiting that are read from a ticket alone: `waitsFor` says it in words. */
+export const TicketWaiting = z.enum(['dependencies', 'retry', 'review', 'person'])
+export const TicketSort = z.enum(['created', 'updated', 'priority'])
+/** Which tickets are listed; of views as well. Queries are text, hence the coercion. */
+export const TicketFilter = {
+  /** In title or key, whatever the case of ASCII letters, or the id. */
+  text: z.string().trim().min(1).max(200).optional(),
+  sessionId: z.string().max(200).optional(), waiting: TicketWaiting.optional(),
+  minPriority: z.coerce.number().pipe(Priority).optional(), maxPriority: z.coerce.number().pipe(Priority).optional(),
+}
+
 export const listTickets = endpoint({
   method: 'GET', path: '/api/tickets', access: ['person'], action: 'project:read', on: inQuery('project', 'projectId'), tag: 'tickets', summary: 'Lists tickets',
-  query: PageQuery.extend({ projectId: z.string().optional(), sessionId: z.string().optional(), state: TicketState.optional() }), response: pageOf(Ticket),
+  query: PageQuery.extend({
+    ...TicketFilter, state: repeated(TicketState, TICKET_STATES.length).optional(), agent: repeated(Slug, 50).optional(),
+    projectId: z.string().max(200).optional(), sort: TicketSort.default('created'),
+  }),
+  response: pageOf(Ticket),
+})
+export const countTickets = endpoint({
+  method: 'GET', path: '/api/tickets/counts', access: ['person'], action: 'project:read', on: inQuery('project', 'projectId'), tag: 'tickets', summary: 'How many tickets are in each column of the board',
+  query: z.object({ projectId: z.string().max(200).optional(), sessionId: z.string().max(200).optional() }),
+  response: z.object({
+    total: z.number().int(),
+    columns: z.array(z.object({ column: z.enum(BOARD_COLUMN_NAMES), states: z.array(TicketState), tickets: z.number().int(), /** Of these, those that wait for another ticket to be merged. */ blocked: z.number().int() })),
+  }),
 })
 export const createTicket = endpoint({
   method: 'POST', path: '/api/tickets', access: ['person'], action: 'ticket:create', on: inBody('project', 'projectId'), tag: 'tickets', status: 201, summary: 'Creates a ticket outside a design session',
   body: z.object({
     projectId: z.string(), repositoryId: z.string(), title: z.string().min(1).max(200), description: z.string().max(50_000).default(''),
     acceptance: z.array(z.string().min(1).max(2_000)).max(100).default([]), scope: z.array(z.string().min(1).max(500)).max(200).default([]),
-    dependsOn: z.array(z.string()).max(100).default([]), agent: Slug, priority: z.number().int().min(-100).max(100).default(0),
+    dependsOn: z.array(z.string()).max(100).default([]), agent: Slug, priority: Priority.default(0),
     storyPoints: z.number().min(0).max(100).default(1),
   }),
   response: Ticket,
@@ -52,6 +77,12 @@ export const createTicket = endpoint({
 export const showTicket = endpoint({
   method: 'GET', path: '/api/tickets/:ticketId', access: ['person'], action: 'ticket:read', on: inParams('ticket', 'ticketId'), tag: 'tickets', summary: 'Shows a ticket with its attempts',
   params: ById, response: Ticket.extend({ history: z.array(Attempt) }),
+})
+export const updateTicket = endpoint({
+  method: 'PATCH', path: '/api/tickets/:ticketId', access: ['person'], action: 'ticket:update', on: inParams('ticket', 'ticketId'), tag: 'tickets',
+  summary: 'Changes the priority of a ticket that is not over, and title and description while it is a draft or ready; with If-Match only what it was when it was read',
+  params: ById, body: z.strictObject({ priority: Priority, title: z.string().trim().min(1).max(200), description: z.string().max(50_000) }).partial().refine((patch) => Object.keys(patch).length > 0, 'nothing is to be changed'),
+  response: Ticket,
 })
 export const retryTicket = endpoint({
   method: 'POST', path: '/api/tickets/:ticketId/retry', access: ['person'], action: 'ticket:retry', on: inParams('ticket', 'ticketId'), tag: 'tickets', summary: 'Sends a held or failed ticket back to work',

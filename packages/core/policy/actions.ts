@@ -26,7 +26,10 @@ export const ACTIONS = {
 
   'repository:read': { group: 'read', on: 'repository', summary: 'see a repository and fetch from it' },
   'repository:create': { group: 'administer', on: 'project', summary: 'create or import a repository' },
+  'repository:import-path': { group: 'install', on: 'installation', summary: 'import from a folder of the server\'s own machine' },
   'repository:push': { group: 'work', on: 'repository', summary: 'push the result to where a repository came from' },
+
+  'spec:read': { group: 'own', on: 'account', summary: 'have a spec read and checked, without starting anything' },
 
   'session:read': { group: 'read', on: 'session', summary: 'see a design session' },
   'session:start': { group: 'work', on: 'project', summary: 'start a design session' },
@@ -34,6 +37,7 @@ export const ACTIONS = {
 
   'ticket:read': { group: 'read', on: 'ticket', summary: 'see a ticket with its attempts, log and transcript' },
   'ticket:create': { group: 'work', on: 'project', summary: 'create a ticket' },
+  'ticket:update': { group: 'work', on: 'ticket', summary: 'change priority, title or description of a ticket' },
   'ticket:retry': { group: 'work', on: 'ticket', summary: 'send a ticket back to work' },
   'ticket:hold': { group: 'work', on: 'ticket', summary: 'hold a ticket' },
   'ticket:cancel': { group: 'work', on: 'ticket', summary: 'cancel a ticket' },
@@ -48,6 +52,9 @@ export const ACTIONS = {
   'change:merge': { group: 'agent', on: 'change', summary: 'put a change into the merge queue' },
   'queue:pause': { group: 'work', on: 'repository', summary: 'stop a merge queue and let it go on' },
 
+  'view:save': { group: 'own', on: 'account', summary: 'save views of boards for yourself' },
+  'view:share': { group: 'work', on: 'project', summary: 'share views of boards with a project' },
+
   'agent:read': { group: 'read', on: 'installation', summary: 'see agent definitions' },
   'agent:edit': { group: 'install', on: 'installation', summary: 'register and change agent definitions' },
 
@@ -57,6 +64,7 @@ export const ACTIONS = {
 
   'runner:read': { group: 'read', on: 'installation', summary: 'see the hosts that run microVMs' },
   'runner:register': { group: 'install', on: 'installation', summary: 'register or take away a host' },
+  'runner:drain': { group: 'install', on: 'installation', summary: 'give a host no new work, and give it some again' },
 
   'secret:read': { group: 'administer', on: 'secret', summary: 'see names and bindings of secrets, never their values' },
   'secret:edit': { group: 'administer', on: 'secret', summary: 'set and remove secrets' },

@@ -13,6 +13,24 @@ import type { Database } from '../db/database.ts'
 /** Statuses and codes of errors that a request ended with, for the audit log. */
 const codes = new WeakMap<FastifyRequest, string>()
 
+/** Further entries of the audit log that a request made, beside its own. */
+const further = new WeakMap<FastifyRequest, string[]>()
+
+/**
+ * Asks the policies about one more thing that a request does, which its content made necessary; written down like the first.
+ * @throws DomainError `not_found`, `forbidden`, `approval_required`
+ */
+export async function requireAlso(authorization: Authorization, request: FastifyRequest, action: Action, resource: Resource): Promise<void> {
+  const auditId = await authorization.require(request.principal, action, resource, { asked: { kind: resource.kind, id: resource.id }, ...requestOf(request, action) })
+  if (auditId !== null) further.set(request, [...further.get(request) ?? [], auditId])
+}
+
+/** A request as the audit log and approvals keep it. */
+function requestOf(request: FastifyRequest, action: Action): { via: string; correlationId: string; request: unknown } {
+  const path = request.routeOptions.url ?? ''
+  return { via: `${request.method} ${path}`, correlationId: request.id, request: { method: request.method, path, params: request.params, query: request.query, body: shownBody(action, request.body) } }
+}
+
 /** Notes the code of the error that a request is answered with. */
 export function noteErrorCode(request: FastifyRequest, code: string): void {
   codes.set(request, code)
@@ -36,16 +54,16 @@ export function addAuthorization(app: FastifyInstance, db: Database, authorizati
     if (found === null) return
     request.resource = found.resource
     request.auditId = await authorization.require(principal, action, found.resource, {
-      asked: found.asked, via: `${request.method} ${request.routeOptions.url ?? ''}`, correlationId: request.id,
-      request: { method: request.method, path: request.routeOptions.url ?? '', params: request.params, query: request.query, body: shownBody(action, request.body) },
+      asked: found.asked, ...requestOf(request, action),
     })
   })
 
   app.addHook('onResponse', async (request, reply) => {
-    const { auditId } = request
-    if (auditId === null) return
-    const write = db.write((trx) => recordOutcome(trx, auditId, { status: reply.statusCode, code: codes.get(request) ?? null, at: Date.now() }))
-      .catch((err: unknown) => { request.log.error({ err, auditId }, 'the outcome of a request could not be written to the audit log') })
+    const auditIds = [...request.auditId === null ? [] : [request.auditId], ...further.get(request) ?? []]
+    if (auditIds.length === 0) return
+    const outcome = { status: reply.statusCode, code: codes.get(request) ?? null, at: Date.now() }
+    const write = db.write(async (trx) => { for (const id of auditIds) await recordOutcome(trx, id, outcome) })
+      .catch((err: unknown) => { request.log.error({ err, auditIds }, 'the outcome of a request could not be written to the audit log') })
       .finally(() => { writing.delete(write) })
     writing.add(write)
     await write

@@ -15,7 +15,7 @@ export function withEtag<T>(reply: FastifyReply, value: T): T {
 }
 
 /** Refuses a change that was made on something else than `current`; without `If-Match` it is let through. @throws DomainError changed_meanwhile */
-export function requireMatch(request: FastifyRequest, about: { kind: string; id: string }, current: unknown): void {
+export function requireMatch(request: Pick<FastifyRequest, 'headers'>, about: { kind: string; id: string }, current: unknown): void {
   const given = request.headers['if-match']
   if (given === undefined || given === '*') return
   if (!given.split(',').some((tag) => tag.trim() === etagOf(current))) throw new DomainError('changed_meanwhile', about)

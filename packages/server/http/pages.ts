@@ -1,9 +1,9 @@
 import { DomainError } from '@swarm/core/errors.ts'
 
-/** A place in a list that is ordered by a time and an id: just behind this row. */
+/** A place in a list that is ordered by a number, most often a time, and an id: just behind this row. */
 export interface Position { readonly at: number; readonly id: string }
 
-const CURSOR = /^(\d{1,16})\.([A-Z]{2,4}-[0-9A-Z]{8})$/
+const CURSOR = /^(-?\d{1,16})\.([A-Z]{2,4}-[0-9A-Z]{8})$/
 
 /** @throws DomainError `invalid_input` when it is no cursor of ours */
 export function readPosition(cursor: string | undefined): Position | null {

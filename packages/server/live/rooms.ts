@@ -10,9 +10,6 @@ const ROOMS = {
   project: { resource: 'project', action: 'project:read' }, tenant: { resource: 'organization', action: 'organization:read' },
 } as const satisfies Record<string, { resource: ResolverName; action: Action }>
 
-export type RoomKind = keyof typeof ROOMS | 'vms'
-export const ROOM_KINDS = [...Object.keys(ROOMS), 'vms'] as RoomKind[]
-
 /** The room by the id of what it is about, once the policies let this caller in. @throws DomainError not_found, forbidden */
 export async function enterRoom(authorization: Authorization, principal: Principal, room: string, correlationId: string): Promise<string> {
   // What is in it is chosen by project.

@@ -13,6 +13,6 @@ export const runnerList = command({
   async run(_, { settings, signal }) {
     const { client } = connect(settings().config)
     const runners = await all((cursor) => client.call(listRunners, { query: { limit: 200, ...cursor } }, { signal }))
-    return { json: { runners }, text: table(['id', 'name', 'driver', 'isolates', 'online', 'capacity', 'seen', 'room'], runners.map((each) => [each.id, each.name, each.driver ?? '-', each.isolates === null ? '-' : each.isolates ? 'yes' : 'NO', each.online ? 'yes' : 'no', each.capacity, time(each.seenAt), each.noRoom === null ? '-' : `for no further microVM: ${each.noRoom}`])) }
+    return { json: { runners }, text: table(['id', 'name', 'driver', 'isolates', 'online', 'capacity', 'seen', 'work', 'room'], runners.map((each) => [each.id, each.name, each.driver ?? '-', each.isolates === null ? '-' : each.isolates ? 'yes' : 'NO', each.online ? 'yes' : 'no', each.capacity, time(each.seenAt), each.draining === null ? 'taken' : `drained: ${each.draining.reason}`, each.noRoom === null ? '-' : `for no further microVM: ${each.noRoom}`])) }
   },
 })

@@ -17,6 +17,7 @@ import * as reviews from './0014-reviews.ts'
 import * as authorization from './0015-authorization.ts'
 import * as approvalTimes from './0016-approval-times.ts'
 import * as idempotency from './0017-idempotency.ts'
+import * as views from './0018-views.ts'
 
 /** Every migration, by name. A static list: what ships is one bundle, where there is no folder to scan. Never edit one that was released. */
 export const MIGRATIONS: Record<string, Migration> = {
@@ -38,4 +39,5 @@ export const MIGRATIONS: Record<string, Migration> = {
   '0015-authorization': authorization,
   '0016-approval-times': approvalTimes,
   '0017-idempotency': idempotency,
+  '0018-views': views,
 }

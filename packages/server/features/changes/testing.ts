@@ -32,7 +32,7 @@ export async function mergePathOver(db: Database, home: string, swarmYml: string
   const deps = { now, random: () => 0, makeId: newId }
   const tickets = createTicketCommands(deps)
   const approvals = createApprovals(deps)
-  const repositories = createRepositories({ http, db }, { root: join(home, 'repositories'), makeId: newId, now, checkSwarmYml: () => undefined })
+  const repositories = createRepositories({ http, db }, { root: join(home, 'repositories'), makeId: newId, now, checkSwarmYml: () => undefined, origins: { exemptions: [], resolve: async () => [] } })
   const locate = async (id: string) => {
     const found = await repositories.find(id)
     return { id: found.id, projectId: found.project_id, path: repositories.pathOf(found), defaultBranch: found.default_branch }
@@ -55,7 +55,7 @@ export async function mergePathOver(db: Database, home: string, swarmYml: string
   const make = (through: Database = db) => createChanges(unheardRoutes(db), { ...changeDeps, db: through, approvals: { ...approvals, onDecision: () => undefined } }).duties
   const changes = createChanges(http, changeDeps)
   const projectId = newId('project')
-  const runner = { id: newId('runner'), name: 'test', isolates: true }
+  const runner = { id: newId('runner'), name: 'test', isolates: true, takesNew: true }
   await db.write(async (trx) => {
     await trx.insertInto('projects').values({ id: projectId, slug: 'p', name: 'p', settings: '{}', created_at: 1 }).execute()
     await trx.insertInto('runners').values({ id: runner.id, name: 'test', boot_id: null, driver: 'process', isolates: 0, capacity: 4, seen_at: 1, created_at: 1, no_room: null }).execute()

@@ -66,6 +66,7 @@ export function createCheckSource(deps: CheckSourceDependencies): CheckSource {
     async claim(trx, runner, claimKey) {
       const mine = await heldBy(trx, runner.id, claimKey)
       if (mine) return { id: mine.id, fence: mine.fence }
+      if (!runner.takesNew) return null
       const now = deps.now()
       const next = await nextQueued(trx, now)
       if (!next) return null

@@ -1,8 +1,9 @@
-import { answerSession, cancelSession, createSession, diffSpecVersions, editSpec, listSessions, listSpecVersions, retrySession, showSession, showSpecVersion, skipQuestions } from '@swarm/contract/endpoints/design.ts'
+import { answerSession, cancelSession, checkSpec, createSession, diffSpecVersions, editSpec, listSessions, listSpecVersions, retrySession, showSession, showSpecVersion, skipQuestions } from '@swarm/contract/endpoints/design.ts'
 import { specChanges } from '@swarm/core/design/changes.ts'
-import { MAX_SPEC_BYTES, type Spec } from '@swarm/core/design/spec.ts'
+import { MAX_SPEC_BYTES, parseSpec, type Spec } from '@swarm/core/design/spec.ts'
 import { DomainError } from '@swarm/core/errors.ts'
 import { diffTexts } from '@swarm/git/text-diff.ts'
+import type { z } from 'zod'
 import type { Database } from '../../db/database.ts'
 import { fromJson } from '../../db/json.ts'
 import { type HttpTarget, register } from '../../http/register.ts'
@@ -30,6 +31,12 @@ export function registerDesignRoutes(http: HttpTarget, deps: { db: Database; des
   }
 
   register(http, createSession, async ({ body, principal, correlationId }) => presentSession(await design.create({ ...body, by: person(principal), correlationId })), { bodyLimitBytes: BODY_LIMIT_BYTES })
+
+  // In a scope of its own: no other route takes a body that is no JSON.
+  http.app.register(async (scope) => {
+    scope.addContentTypeParser('text/markdown', { parseAs: 'string' }, (_request, spec, done) => { done(null, { spec }) })
+    register({ ...http, app: scope as unknown as HttpTarget['app'] }, checkSpec, async ({ body }) => checked(body.spec), { bodyLimitBytes: BODY_LIMIT_BYTES })
+  })
 
   register(http, listSessions, async ({ query, projects }) => {
     const rows = await sessionPage(db.read, { ...query, projects: await projects() }, query.cursor === undefined ? null : parseCursor(query.cursor), query.limit + 1)
@@ -66,6 +73,17 @@ export function registerDesignRoutes(http: HttpTarget, deps: { db: Database; des
 
   register(http, cancelSession, async ({ params, principal, correlationId }) => presentSession(await design.cancel({ ...params, by: person(principal), correlationId })))
   register(http, retrySession, async ({ params, correlationId }) => presentSession(await design.retry(params.sessionId, correlationId)))
+}
+
+function checked(markdown: string): z.output<typeof checkSpec.response> {
+  try {
+    const { title, requirements, outOfScope } = parseSpec(markdown)
+    return { title, requirements: [...requirements], outOfScope: [...outOfScope], problems: [] }
+  } catch (error) {
+    if (!(error instanceof DomainError)) throw error
+    const { code, message, remedy, details: { line } } = error
+    return { title: null, requirements: [], outOfScope: [], problems: [{ code, message, remedy, line: typeof line === 'number' ? line : null }] }
+  }
 }
 
 function parseCursor(cursor: string): { at: number; id: string } {

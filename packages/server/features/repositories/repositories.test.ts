@@ -45,7 +45,7 @@ beforeEach(async () => {
   await writeFile(join(origin, 'a.txt'), 'a\n')
   await at(origin, 'add', '.')
   await at(origin, 'commit', '-q', '-m', 'first')
-  const { config } = loadConfig({ SWARM_HOME: join(folder, 'home'), SWARM_CACHE: join(folder, 'cache'), SWARM_PORT: '0' })
+  const { config } = loadConfig({ SWARM_HOME: join(folder, 'home'), SWARM_CACHE: join(folder, 'cache'), SWARM_PORT: '0', SWARM_EGRESS_EXEMPTIONS: '[{"host":"127.0.0.1","cidr":"127.0.0.1/32"}]' })
   server = await createServer(config, { strictUnits: true })
   token = (await readFile(join(config.home, 'admin-token'), 'utf8')).trim()
   await server.context.db.write(async (trx) => { await trx.insertInto('projects').values({ id: 'PRJ-00000000', slug: 'demo', name: 'Demo', settings: '{}', created_at: 1 }).execute() })
@@ -115,7 +115,15 @@ describe('repositories', () => {
       ['a command as transport', take('ext::sh -c touch% /tmp/x'), 'invalid_input'],
       ['an option', take('--upload-pack=touch'), 'invalid_input'],
       ['a relative path', take('../origin'), 'invalid_input'],
-      ['nobody there', take('http://127.0.0.1:1/x.git'), 'origin_unreachable'],
+      ['nobody there, at a host that is exempt', take('https://127.0.0.1:1/x.git'), 'origin_unreachable'],
+      ['a folder as address', take(`file://${origin}`), 'invalid_input'],
+      ['an address without encryption', take('http://example.org/x.git'), 'invalid_input'],
+      ['the server itself by another name', take('https://localhost:1/x.git'), 'origin_refused'],
+      ['a private address', take('https://10.0.0.1/x.git'), 'origin_refused'],
+      ['a private address by ssh', take('git@192.168.1.1:x.git'), 'origin_refused'],
+      ['a private address in disguise', take('ssh://git@0x7f000001/x.git'), 'origin_refused'],
+      ['a private address of IPv6', take('git://[::ffff:10.0.0.1]/x.git'), 'origin_refused'],
+      ['a metadata address', take('https://169.254.169.254/x.git'), 'origin_refused'],
       ['a shallow clone', take(join(folder, 'shallow')), 'origin_shallow'],
       ['no such project', call(importRepository, { body: { projectId: 'none', slug: 'app', source: origin } }), 'not_found'],
     ]

@@ -1,5 +1,8 @@
 import { createRepository, importRepository, listRepositories, pushRepository, repositoryHead, showRepository } from '@swarm/contract/endpoints/repositories.ts'
+import { INSTALLATION } from '../../authorization/resources.ts'
 import type { Database } from '../../db/database.ts'
+import { requireAlso } from '../../http/authorize.ts'
+import { isLocalOrigin } from '../../integrations/builtin-code-host/origin.ts'
 import { register, type HttpTarget } from '../../http/register.ts'
 import { presentRepository } from './present.ts'
 import { listRepositoryRows } from './queries.ts'
@@ -14,7 +17,9 @@ export function createRepositories(context: { readonly http: HttpTarget; readonl
     const { repository, head } = await service.create(body)
     return { ...presentRepository(repository), head }
   })
-  register(http, importRepository, async ({ body }) => {
+  register(http, importRepository, async ({ body, request }) => {
+    // The server's own machine belongs to no organisation: whoever may make repositories in one does not read its files.
+    if (isLocalOrigin(body.source)) await requireAlso(http.authorization, request, 'repository:import-path', INSTALLATION)
     const { repository, ...result } = await service.import(body)
     return { ...presentRepository(repository), ...result }
   })

@@ -5,7 +5,8 @@ import type { Database } from '../../db/database.ts'
 import { signal } from '../../db/unit.ts'
 import { appendEvents } from '../../events/events.ts'
 import { commitFiles, compareAndSet, createBare, followRef, readRef, repositoryPath, treeOf } from '../../integrations/builtin-code-host/bare.ts'
-import { fetchOrigin, inspectOrigin, pushToOrigin, type ImportOutcome } from '../../integrations/builtin-code-host/origin.ts'
+import { type OriginRules, requirePublicOrigin } from '../../integrations/builtin-code-host/origin-address.ts'
+import { assertOrigin, fetchOrigin, inspectOrigin, isLocalOrigin, pushToOrigin, type ImportOutcome } from '../../integrations/builtin-code-host/origin.ts'
 import { insertRepository, projectNamed, repositoryById, repositoryBySlugs, repositoryOfProject, type LocatedRepository } from './queries.ts'
 
 export interface RepositoryDependencies {
@@ -16,6 +17,8 @@ export interface RepositoryDependencies {
   readonly now: () => number
   /** Reads a swarm.yml text; throws `swarm_yml_invalid`. */
   readonly checkSwarmYml: (text: string) => void
+  /** Which hosts may be reached to import from and push to. */
+  readonly origins: OriginRules
 }
 
 export interface RepositoryService {
@@ -45,6 +48,10 @@ export function createRepositoryService(deps: RepositoryDependencies): Repositor
     const found = await projectNamed(db.read, idOrSlug)
     if (!found) throw new DomainError('not_found', { kind: 'project', id: idOrSlug })
     return found
+  }
+  const mayReach = async (origin: string): Promise<void> => {
+    assertOrigin(origin)
+    if (!isLocalOrigin(origin)) await requirePublicOrigin(origin, deps.origins)
   }
   /** The row comes after the folder: a crash between them leaves a folder that the next try takes as it is. */
   const record = async (owner: { id: string; slug: string }, slug: string, branch: string, origin: string | null): Promise<LocatedRepository> => {
@@ -88,6 +95,7 @@ export function createRepositoryService(deps: RepositoryDependencies): Repositor
       const owner = await project(input.projectId)
       const known = await repositoryOfProject(db.read, owner.id, input.slug)
       if (known && known.origin !== input.source) throw new DomainError('repository_exists', { slug: input.slug })
+      await mayReach(input.source)
       await mkdir(root, { recursive: true, mode: 0o700 })
       const offered = await inspectOrigin(root, input.source, input.branch ?? known?.default_branch)
       if (known && offered.branch !== known.default_branch) throw new DomainError('repository_exists', { slug: input.slug })
@@ -121,6 +129,7 @@ export function createRepositoryService(deps: RepositoryDependencies): Repositor
     async push(repositoryId) {
       const repository = await find(repositoryId)
       if (repository.origin === null) throw new DomainError('no_origin', { repository: repository.slug })
+      await mayReach(repository.origin)
       const { head } = await pushToOrigin(pathOf(repository), repository.origin, repository.default_branch)
       await followRef(pathOf(repository), `refs/swarm/origin/${repository.default_branch}`, head)
       await db.write((trx) => appendEvents(trx, [{ type: 'repository:pushed', projectId: repository.project_id, subject: { kind: 'repository', id: repository.id }, data: { head, origin: repository.origin } }]))

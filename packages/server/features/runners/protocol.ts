@@ -89,7 +89,7 @@ export function registerRunnerProtocol(deps: RunnerProtocolDependencies): void {
     }
   })
 
-  async function take(runner: { id: string; name: string; isolates: boolean }, kinds: readonly ('attempt' | 'check')[], claimKey: string): Promise<Work | null> {
+  async function take(runner: KnownRunner, kinds: readonly ('attempt' | 'check')[], claimKey: string): Promise<Work | null> {
     const check = kinds.includes('check') ? await takeFrom(deps.checks, (trx, report) => deps.checks.fail(trx, runner.id, report)) : null
     if (check || !kinds.includes('attempt')) return check
     return takeFrom(deps.attempts, (trx, report) => deps.attemptReports.fail(trx, runner.id, { ...report, wipSha: null }))
@@ -97,9 +97,8 @@ export function registerRunnerProtocol(deps: RunnerProtocolDependencies): void {
     /** Work that cannot be described (its repository or swarm.yml is broken) has failed with that reason: it is no fault of the runner, which goes on with other work. */
     async function takeFrom<W extends Work>(source: WorkSource<W>, giveUp: (trx: Trx, report: AttemptFailure) => Promise<void>): Promise<W | null> {
       const key = await db.write(async (trx) => {
-        // A claim that is repeated while the first one still runs waits for it, and is given the same work.
-        await requireRunner(trx, runner.id, true)
-        return source.claim(trx, runner, claimKey)
+        // A claim that is repeated while the first one still runs waits for it, and is given the same work. Whether it is drained is asked here: it may have waited long.
+        return source.claim(trx, await requireRunner(trx, runner.id, true), claimKey)
       })
       if (!key) return null
       try {

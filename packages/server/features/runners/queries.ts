@@ -1,4 +1,6 @@
-import type { Kysely, Selectable, Updateable } from 'kysely'
+import type { Insertable, Kysely, Selectable, Updateable } from 'kysely'
+import { sql } from 'kysely'
+import { DAY_MS } from '../../db/days.ts'
 import { forUpdate } from '../../db/dialect.ts'
 import type { RunnersTable, Schema, VmsTable } from '../../db/schema.ts'
 
@@ -19,10 +21,14 @@ export async function runnerByName(db: Db, name: string): Promise<Selectable<Run
 
 /** By name, after the one given. */
 export async function runners(db: Db, afterName: string, limit: number): Promise<Selectable<RunnersTable>[]> {
-  return db.selectFrom('runners').selectAll().where('name', '>', afterName).orderBy('name').limit(limit).execute()
+  return db.selectFrom('runners').selectAll().where('name', '>', afterName).where('removed_at', 'is', null).orderBy('name').limit(limit).execute()
 }
 
-export async function insertRunner(db: Db, row: Selectable<RunnersTable>): Promise<void> {
+export async function allRunners(db: Db): Promise<Selectable<RunnersTable>[]> {
+  return db.selectFrom('runners').selectAll().where('removed_at', 'is', null).orderBy('driver').orderBy('name').execute()
+}
+
+export async function insertRunner(db: Db, row: Insertable<RunnersTable>): Promise<void> {
   await db.insertInto('runners').values(row).execute()
 }
 
@@ -65,4 +71,26 @@ export async function setPaused(db: Db, id: string, paused: boolean): Promise<bo
 
 export async function liveVmsOf(db: Db, runnerId: string): Promise<Selectable<VmsTable>[]> {
   return db.selectFrom('vms').selectAll().where('runner_id', '=', runnerId).where('state', '!=', 'ended').execute()
+}
+
+/** Starts of a runner's process, newest first. */
+export async function bootsOf(db: Db, runnerId: string, limit: number): Promise<{ boot_id: string; created_at: number }[]> {
+  return db.selectFrom('runner_boots').select(['boot_id', 'created_at']).where('runner_id', '=', runnerId).orderBy('created_at', 'desc').orderBy('boot_id').limit(limit).execute()
+}
+
+export interface HeldWork { kind: 'attempt' | 'check'; id: string; ticket_id: string | null; project_id: string; vm_id: string | null; since: number; lease_expires_at: number | null }
+
+/** What a runner holds a lease on. */
+export async function heldWork(db: Db, runnerId: string): Promise<HeldWork[]> {
+  const attempts = await db.selectFrom('attempts').select(['id', 'ticket_id', 'project_id', 'vm_id', 'created_at as since', 'lease_expires_at']).where('runner_id', '=', runnerId).where('state', '=', 'running').orderBy('created_at').execute()
+  const checks = await db.selectFrom('check_runs').select(['id', 'ticket_id', 'project_id', 'vm_id', 'created_at', 'started_at', 'lease_expires_at']).where('runner_id', '=', runnerId).where('state', '=', 'running').orderBy('created_at').execute()
+  return [...attempts.map((row) => ({ kind: 'attempt' as const, ...row })), ...checks.map(({ created_at, started_at, ...row }) => ({ kind: 'check' as const, ...row, since: started_at ?? created_at }))]
+}
+
+/** How many microVMs of a runner ended since then, by day (UTC, counted from the epoch) and reason. */
+export async function endedVms(db: Db, runnerId: string, since: number): Promise<{ day: number; reason: string | null; vms: number }[]> {
+  const day = sql<number | string>`ended_at / ${sql.lit(DAY_MS)}`
+  const rows = await db.selectFrom('vms').select([day.as('day'), 'end_reason as reason']).select((eb) => eb.fn.countAll<number | string>().as('vms'))
+    .where('runner_id', '=', runnerId).where('ended_at', '>=', since).groupBy([day, 'end_reason']).orderBy('day').orderBy('end_reason').execute()
+  return rows.map((row) => ({ day: Number(row.day), reason: row.reason, vms: Number(row.vms) }))
 }

@@ -8,13 +8,13 @@ import type { VmsTable } from '../../db/schema.ts'
 import type { Duty } from '../../coordinator/duty.ts'
 import { earliestSeenWithVms, firstSeenBoot, insertRunner, liveVmsOf, lockedRunner, putVm, runnerById, runnerByName, setPaused, touchRunner, vmById, vmsOfSilentRunners } from './queries.ts'
 
-export interface KnownRunner { id: string; name: string; isolates: boolean; bootId: string | null }
+export interface KnownRunner { id: string; name: string; isolates: boolean; bootId: string | null; /** False of one that is drained or was taken away. */ takesNew: boolean }
 
 /** `lock`: held against other writers until the unit ends. */
 export async function requireRunner(trx: Trx | Read, id: string, lock = false): Promise<KnownRunner> {
   const row = lock ? await lockedRunner(trx, id) : await runnerById(trx, id)
   if (!row) throw new DomainError('not_found', { kind: 'runner', id })
-  return { id: row.id, name: row.name, isolates: row.isolates === 1, bootId: row.boot_id }
+  return { id: row.id, name: row.name, isolates: row.isolates === 1, bootId: row.boot_id, takesNew: row.draining_at === null && row.removed_at === null }
 }
 
 /**
@@ -31,7 +31,10 @@ export async function isNewProcess(trx: Trx, known: KnownRunner, bootId: string,
 /** The runner of this name, made when it is new. */
 export async function registerRunner(trx: Trx, input: { name: string; id: string; now: number }): Promise<{ id: string; name: string }> {
   const known = await runnerByName(trx, input.name)
-  if (known) return { id: known.id, name: known.name }
+  if (known) {
+    if (known.removed_at !== null) await touchRunner(trx, known.id, { removed_at: null })
+    return { id: known.id, name: known.name }
+  }
   await insertRunner(trx, { id: input.id, name: input.name, boot_id: null, driver: null, isolates: null, capacity: 0, seen_at: null, created_at: input.now, no_room: null })
   return { id: input.id, name: input.name }
 }

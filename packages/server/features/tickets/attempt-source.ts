@@ -48,6 +48,7 @@ export function createAttemptSource(deps: AttemptSourceDependencies): WorkSource
     async claim(trx, runner, claimKey) {
       const held = await trx.selectFrom('attempts').select(['id', 'fence']).where('runner_id', '=', runner.id).where('claim_key', '=', claimKey).where('state', '=', 'running').executeTakeFirst()
       if (held) return held
+      if (!runner.takesNew) return null
       const attempt = await claimTicket(trx, deps, deps.rules, runner.id, claimKey)
       return attempt ? { id: attempt.id, fence: attempt.fence } : null
     },

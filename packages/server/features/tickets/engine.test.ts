@@ -137,7 +137,7 @@ eachDialect((_dialect, make) => {
     const engine = await engineOver(db)
     const source = sourceOf(db, engine)
     await engine.plan([{ key: 'a' }, { key: 'b' }])
-    const runner = { id: (await db.read.selectFrom('runners').select('id').executeTakeFirstOrThrow()).id, name: 'r', isolates: true }
+    const runner = { id: (await db.read.selectFrom('runners').select('id').executeTakeFirstOrThrow()).id, name: 'r', isolates: true, takesNew: true }
     const first = await db.write((trx) => source.claim(trx, runner, 'claim-key-1'))
     const again = await db.write((trx) => source.claim(trx, runner, 'claim-key-1'))
     expect(again).toEqual(first)

@@ -1,7 +1,9 @@
 import { AgentEvent } from '@swarm/contract/agent-protocol.ts'
-import { answerQuestion, cancelTicket, createTicket, holdTicket, listQuestions, listTickets, retryTicket, retryTickets, showQuestion, showTicket, ticketActivity } from '@swarm/contract/endpoints/tickets.ts'
+import { answerQuestion, cancelTicket, countTickets, createTicket, holdTicket, listQuestions, listTickets, retryTicket, retryTickets, showQuestion, showTicket, ticketActivity, updateTicket } from '@swarm/contract/endpoints/tickets.ts'
 import { DomainError } from '@swarm/core/errors.ts'
+import { BOARD_COLUMN_NAMES, BOARD_COLUMNS } from '@swarm/core/tickets/board.ts'
 import type { Context } from '../../context.ts'
+import { etagOf } from '../../http/etag.ts'
 import { byCreation, page, readPosition } from '../../http/pages.ts'
 import { register } from '../../http/register.ts'
 import type { TicketCommands } from '../../ports.ts'
@@ -11,7 +13,8 @@ import { presentAttempts, presentQuestion, presentTickets } from './present.ts'
 import { patchTicket, ticketById } from './queries.ts'
 import type { TicketRow } from './queries.ts'
 import { answer, questions, requireQuestion } from './questions.ts'
-import { activityPage, ticketPage } from './read-queries.ts'
+import { editable, editTicket } from './edit.ts'
+import { activityPage, countsByState, placeOf, ticketPage } from './read-queries.ts'
 import { redrive } from './redrive.ts'
 import type { DispatchLimits } from './waits.ts'
 
@@ -26,9 +29,19 @@ export function registerTickets(context: Context, deps: TicketDependencies, comm
   const present = async (row: TicketRow) => (await presentTickets(db.read, [row], given.limits, deps.now()))[0]!
 
   register(http, listTickets, async ({ query, projects }) => {
-    const rows = await ticketPage(db.read, { ...query, projects: await projects() }, query.cursor, query.limit + 1)
-    const items = await presentTickets(db.read, rows.slice(0, query.limit), given.limits, deps.now())
-    return { items, nextCursor: rows.length > query.limit ? items.at(-1)!.id : null }
+    const rows = await ticketPage(db.read, { ...query, projects: await projects() }, query.sort, readPosition(query.cursor), query.limit + 1, deps.now())
+    const { items, nextCursor } = page(rows, query.limit, (row) => row, (row) => placeOf(row, query.sort))
+    return { items: await presentTickets(db.read, items, given.limits, deps.now()), nextCursor }
+  })
+
+  register(http, countTickets, async ({ query, projects }) => {
+    const counts = await countsByState(db.read, { ...query, projects: await projects() }, deps.now())
+    const columns = BOARD_COLUMN_NAMES.map((column) => {
+      const states = [...BOARD_COLUMNS[column]]
+      const sum = (of: 'tickets' | 'blocked'): number => states.reduce((total, state) => total + (counts.get(state)?.[of] ?? 0), 0)
+      return { column, states, tickets: sum('tickets'), blocked: column === 'ready' ? sum('blocked') : 0 }
+    })
+    return { total: columns.reduce((total, { tickets }) => total + tickets, 0), columns }
   })
 
   register(http, createTicket, async ({ body, principal, correlationId }) => {
@@ -51,10 +64,18 @@ export function registerTickets(context: Context, deps: TicketDependencies, comm
     return present(row)
   })
 
-  register(http, showTicket, async ({ params }) => {
+  register(http, showTicket, async ({ params, reply }) => {
     const row = await ticketById(db.read, params.ticketId)
     if (!row) throw new DomainError('not_found', { kind: 'ticket', id: params.ticketId })
+    // Not of all that is answered: what it costs and waits for changes while somebody edits it.
+    reply.header('etag', etagOf(editable(row)))
     return { ...await present(row), history: await presentAttempts(db.read, row.id) }
+  })
+
+  register(http, updateTicket, async ({ params, body, principal, request, reply, correlationId }) => {
+    const row = await db.write((trx) => editTicket(trx, { ticketId: params.ticketId, patch: body, request, by: `${principal.kind} ${principal.id}`, now: deps.now(), correlationId }))
+    reply.header('etag', etagOf(editable(row)))
+    return present(row)
   })
 
   register(http, retryTicket, async ({ params, correlationId }) =>

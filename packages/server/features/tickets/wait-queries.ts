@@ -67,5 +67,6 @@ export async function attemptsHeld(db: Db, ids: readonly string[]): Promise<Set<
 
 /** Runners heard from since then, each with the reason why it has room for no further microVM, if it has none. */
 export async function runnersSeenSince(db: Db, at: number): Promise<{ name: string; noRoom: string | null }[]> {
-  return db.selectFrom('runners').select(['name', 'no_room as noRoom']).where('seen_at', '>', at).orderBy('name').execute()
+  const rows = await db.selectFrom('runners').select(['id', 'name', 'no_room', 'draining_at']).where('seen_at', '>', at).where('removed_at', 'is', null).orderBy('name').execute()
+  return rows.map(({ id, name, no_room, draining_at }) => ({ name, noRoom: draining_at === null ? no_room : `it is drained; swarm runner undrain ${id} gives it work again` }))
 }

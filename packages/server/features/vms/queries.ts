@@ -8,9 +8,16 @@ export type OperationRow = Selectable<VmOperationsTable>
 /** A microVM with its runner, its ticket and what it uses. */
 export interface VmView { readonly vm: Selectable<VmsTable>; readonly runner: { name: string; seenAt: number | null }; readonly ticketTitle: string | null; readonly usage: UsageRow | undefined }
 
-export async function vms(db: Db, filter: { state?: string | undefined; projects: 'all' | readonly string[] }, after: { at: number; id: string } | null, limit: number): Promise<{ vm: Selectable<VmsTable>; usage: UsageRow | undefined }[]> {
+export interface VmFilter { state?: string | undefined; projects: 'all' | readonly string[]; runnerId?: string | undefined; ticketId?: string | undefined; since?: number | undefined }
+
+export async function vms(db: Db, filter: VmFilter, after: { at: number; id: string } | null, limit: number): Promise<{ vm: Selectable<VmsTable>; usage: UsageRow | undefined }[]> {
   let query = db.selectFrom('vms').selectAll().orderBy('started_at', 'desc').orderBy('id', 'desc').limit(limit)
-  if (filter.state !== undefined) query = query.where('state', '=', filter.state)
+  if (filter.state === 'paused') query = query.where('state', '=', 'running').where('paused', '=', 1)
+  else if (filter.state !== undefined) query = query.where('state', '=', filter.state)
+  if (filter.runnerId !== undefined) query = query.where('runner_id', '=', filter.runnerId)
+  if (filter.ticketId !== undefined) query = query.where('ticket_id', '=', filter.ticketId)
+  const { since } = filter
+  if (since !== undefined) query = query.where((eb) => eb.or([eb('ended_at', 'is', null), eb('ended_at', '>=', since)]))
   query = inProjects(query, 'project_id', filter.projects)
   if (after) query = query.where((eb) => eb.or([eb('started_at', '<', after.at), eb.and([eb('started_at', '=', after.at), eb('id', '<', after.id)])]))
   const rows = await query.execute()

@@ -9,7 +9,14 @@ export interface OriginHead { readonly branch: string; readonly sha: string; rea
 
 export type ImportOutcome = 'imported' | 'fast_forwarded' | 'unchanged' | 'ahead'
 
-const ALLOWED_SCHEMES = new Set(['https:', 'http:', 'ssh:', 'git:', 'file:'])
+const ALLOWED_SCHEMES = new Set(['https:', 'ssh:', 'git:'])
+/** What git itself may then do to reach an address: only these transports, and no redirect, which could lead anywhere. */
+const REMOTE = { config: ['-c', 'http.followRedirects=false'], env: { GIT_ALLOW_PROTOCOL: 'https:ssh:git' } } as const
+const LOCAL = { config: [], env: { GIT_ALLOW_PROTOCOL: 'file' } } as const
+const reaching = (origin: string): { readonly config: readonly string[]; readonly env: Readonly<Record<string, string>> } => isLocalOrigin(origin) ? LOCAL : REMOTE
+/** A folder of the server's own machine. */
+export const isLocalOrigin = (origin: string): boolean => isAbsolute(origin)
+
 const SCP_FORM = /^[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:[^:]+$/
 
 /**
@@ -19,7 +26,7 @@ const SCP_FORM = /^[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:[^:]+$/
 export function assertOrigin(origin: string): string {
   const refuse = (problem: string): never => { throw new DomainError('invalid_input', { problem, field: 'source' }) }
   if (origin === '' || origin.length > 2_000 || /[\x00-\x1f\x7f]/.test(origin)) return refuse('the source is empty, too long or holds control characters')
-  if (isAbsolute(origin) || SCP_FORM.test(origin)) return origin
+  if (isLocalOrigin(origin) || SCP_FORM.test(origin)) return origin
   if (!/^[a-z][a-z0-9+.-]*:\/\//i.test(origin)) return refuse('the source is neither an absolute path nor an address such as https://… or git@host:path')
   const url = URL.canParse(origin) ? new URL(origin) : refuse('the source is no valid address')
   if (!ALLOWED_SCHEMES.has(url.protocol)) return refuse(`${url.protocol}// is not a way to fetch a repository`)
@@ -33,7 +40,7 @@ export function assertOrigin(origin: string): string {
  */
 export async function inspectOrigin(cwd: string, origin: string, branch?: string): Promise<OriginHead> {
   assertOrigin(origin)
-  const local = isAbsolute(origin)
+  const local = isLocalOrigin(origin)
   if (local) {
     const found = await stat(origin).catch(() => null)
     if (found === null) throw new DomainError('origin_missing', { path: origin })
@@ -43,7 +50,7 @@ export async function inspectOrigin(cwd: string, origin: string, branch?: string
     const [, up = ''] = dir.stdout.split('\n')
     if (dir.code !== 0 || up !== '') throw new DomainError('not_a_repository', { path: origin })
   }
-  const listed = await git(cwd, ['ls-remote', '--symref', '--', origin, 'HEAD', ...(branch === undefined ? ['refs/heads/*'] : [`refs/heads/${branch}`])], { okCodes: [0, 2, 128] })
+  const listed = await git(cwd, [...reaching(origin).config, 'ls-remote', '--symref', '--', origin, 'HEAD', ...(branch === undefined ? ['refs/heads/*'] : [`refs/heads/${branch}`])], { okCodes: [0, 2, 128], env: reaching(origin).env })
   if (listed.code === 128) throw originFault(origin, listed.stderr)
   const lines = listed.stdout.split('\n')
   const named = branch ?? lines.map((line) => /^ref: refs\/heads\/(.+)\tHEAD$/.exec(line)?.[1]).find((name) => name !== undefined)
@@ -73,7 +80,7 @@ function originFault(origin: string, stderr: string): DomainError {
  */
 export async function fetchOrigin(path: string, origin: string, branch: string): Promise<{ outcome: ImportOutcome; head: string; previous: string | null }> {
   const tracking = `refs/swarm/origin/${branch}`
-  const fetched = await git(path, ['fetch', '--quiet', '--no-tags', '--no-write-fetch-head', '--no-recurse-submodules', '--', origin, `+refs/heads/${branch}:${tracking}`], { okCodes: [0, 1, 128] })
+  const fetched = await git(path, [...reaching(origin).config, 'fetch', '--quiet', '--no-tags', '--no-write-fetch-head', '--no-recurse-submodules', '--', origin, `+refs/heads/${branch}:${tracking}`], { okCodes: [0, 1, 128], env: reaching(origin).env })
   if (fetched.code !== 0) {
     if (/shallow/.test(fetched.stderr)) throw new DomainError('origin_shallow', { path: origin })
     throw originFault(origin, fetched.stderr)
@@ -98,11 +105,11 @@ export async function pushToOrigin(path: string, origin: string, branch: string)
   const head = await readRef(path, `refs/heads/${branch}`)
   if (head === null) throw new DomainError('repository_without_commits', { repository: path, branch })
   const pushed = await git(path, [
-    'push', '--quiet', '--porcelain', '--no-recurse-submodules',
+    ...reaching(origin).config, 'push', '--quiet', '--porcelain', '--no-recurse-submodules',
     // The origin's own setting refuses any push to a checked-out branch; the person asked for exactly that.
-    ...(isAbsolute(origin) ? ['--receive-pack=git -c receive.denyCurrentBranch=updateInstead receive-pack'] : []),
+    ...(isLocalOrigin(origin) ? ['--receive-pack=git -c receive.denyCurrentBranch=updateInstead receive-pack'] : []),
     '--', origin, `${head}:refs/heads/${branch}`,
-  ], { okCodes: [0, 1, 128] })
+  ], { okCodes: [0, 1, 128], env: reaching(origin).env })
   if (pushed.code === 0) return { head }
   if (pushed.code === 128) throw originFault(origin, pushed.stderr)
   throw new DomainError('push_refused', { origin, branch, problem: /non-fast-forward|fetch first/.test(pushed.stdout + pushed.stderr) ? 'it has commits that Swarm does not have' : reasonOf(pushed.stdout, pushed.stderr) })

@@ -11,7 +11,10 @@ import { answered, seen, type Inject, type Site } from './site.ts'
 const refusedWith = (result: PromiseSettledResult<unknown>, ...codes: string[]): boolean => result.status === 'rejected' && result.reason instanceof ApiError && codes.includes(result.reason.code)
 
 function patient(client: Client, { signal }: Site): Client {
-  return { call: (endpoint, input, options) => answered(() => client.call(endpoint, input, { signal, ...options }), signal) }
+  return {
+    call: (endpoint, input, options) => answered(() => client.call(endpoint, input, { signal, ...options }), signal),
+    text: (endpoint, input, options) => answered(() => client.text(endpoint, input, { signal, ...options }), signal),
+  }
 }
 const asAdmin = (site: Site): Client => patient(site.installation.client, site)
 
