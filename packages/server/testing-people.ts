@@ -1,28 +1,19 @@
-import type { Role } from '@swarm/core/policy/actions.ts'
-import { createClient, type Client } from '@swarm/contract/client.ts'
-import type { Feature } from './context.ts'
-import { DEFAULT_ORGANIZATION_ID } from './authorization/resources.ts'
-import { startPlatform } from './platform.ts'
+import { randomBytes } from 'node:crypto'
+import type { Client } from '@swarm/contract/client.ts'
+import { DEFAULT_ORGANIZATION_ID, type Role } from '@swarm/core/policy/actions.ts'
+import { hashToken } from './http/tokens.ts'
 import type { TestServer } from './testing.ts'
 
-const HEADER = 'x-test-user'
+export interface Person extends Client { readonly id: string; readonly token: string }
 
-/** Instead of the shipped features: the platform, where a request may say which user it comes from. Who that is allowed to be what is still asked of the database. */
-export const WITH_PEOPLE: readonly Feature[] = [
-  ({ http }) => {
-    http.app.addHook('onRequest', async (request) => {
-      const id = request.headers[HEADER]
-      if (typeof id === 'string') request.principal = { kind: 'user', id, tokenId: null }
-    })
-  },
-  startPlatform,
-]
-
-/** Calls as a new user with this role in the first organisation, or in none. */
-export async function person(server: TestServer, id: string, role?: Role): Promise<Client> {
+/** Somebody who has signed in, with this role in the first organisation or in none: what tests of other things than signing in need of a person. */
+export async function person(server: TestServer, id: string, role?: Role, more: { superAdmin?: boolean; organizationId?: string } = {}): Promise<Person> {
+  const token = `swarm_session_${randomBytes(32).toString('base64url')}`
+  const now = Date.now()
   await server.context.db.write(async (trx) => {
-    await trx.insertInto('users').values({ id, role: 'user', name: id, email: `${id.toLowerCase()}@example.org` }).execute()
-    if (role !== undefined) await trx.insertInto('members').values({ organization_id: DEFAULT_ORGANIZATION_ID, user_id: id, role }).execute()
+    await trx.insertInto('users').values({ id, name: id, email: `${id.toLowerCase()}@example.org`, image: null, email_verified: 1, super_admin: more.superAdmin === true ? 1 : 0, two_factor_enabled: 0, disabled_at: null, created_at: now, updated_at: now }).execute()
+    if (role !== undefined) await trx.insertInto('members').values({ organization_id: more.organizationId ?? DEFAULT_ORGANIZATION_ID, user_id: id, role, created_at: now }).execute()
+    await trx.insertInto('user_sessions').values({ id: `login-${id}`, user_id: id, token_hash: hashToken(token), ip_address: null, user_agent: null, expires_at: now + 3_600_000, seen_at: now, created_at: now, updated_at: now }).execute()
   })
-  return createClient({ baseUrl: server.url, token: server.adminToken, fetch: (input, init) => fetch(input, { ...init, headers: { ...Object.fromEntries(new Headers(init?.headers)), [HEADER]: id } }) })
+  return { ...server.as(token), id, token }
 }

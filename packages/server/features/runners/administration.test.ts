@@ -7,14 +7,14 @@ import { claim, fail, registerRunner, status } from '@swarm/contract/runner-prot
 import { expect, test } from 'vitest'
 import { eachDialect } from '../../db/testing.ts'
 import { startTestServer } from '../../testing.ts'
-import { person, WITH_PEOPLE } from '../../testing-people.ts'
+import { person } from '../../testing-people.ts'
 
 const SINCE = { query: { since: 0 } }
 
 eachDialect((_dialect, make) => {
   test('a drained host is given nothing new, keeps what it holds, says so, and gets work as soon as it is wanted again', async () => {
     await using place = await make()
-    await using server = await startTestServer(place, { shipped: WITH_PEOPLE })
+    await using server = await startTestServer(place)
     const { admin } = server
     const project = await admin.call(createProject, { body: { slug: 'p' } })
     const repository = await admin.call(createRepository, { body: { projectId: project.id, slug: 'r', swarmYml: 'checks: { test: "true" }\n' } })

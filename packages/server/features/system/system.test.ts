@@ -6,11 +6,11 @@ import { claim, registerRunner } from '@swarm/contract/runner-protocol.ts'
 import { expect, test } from 'vitest'
 import { sqlitePlace } from '../../db/testing.ts'
 import { startTestServer } from '../../testing.ts'
-import { person, WITH_PEOPLE } from '../../testing-people.ts'
+import { person } from '../../testing-people.ts'
 
 test('every setting is shown to super administrators with where it came from and no secret; what is installed to everybody', async () => {
   await using place = await sqlitePlace()
-  await using server = await startTestServer(place, { shipped: WITH_PEOPLE, settings: { 'model.apiKey': 'sk-not-to-be-seen', upstreamProxy: 'http://me:hunter2@proxy.example.org:3128', concurrency: 7 } })
+  await using server = await startTestServer(place, { settings: { 'model.apiKey': 'sk-not-to-be-seen', upstreamProxy: 'http://me:hunter2@proxy.example.org:3128', concurrency: 7 } })
   const { admin } = server
   const { items } = await admin.call(showConfig)
   const of = (name: string) => items.find(({ setting }) => setting === name)
@@ -45,7 +45,7 @@ test('a spec is read before anything starts: what it requires, or what is wrong 
 
 test('a folder of the server\'s machine is imported by super administrators alone, which is written down', async () => {
   await using place = await sqlitePlace()
-  await using server = await startTestServer(place, { shipped: WITH_PEOPLE })
+  await using server = await startTestServer(place)
   const project = await server.admin.call(createProject, { body: { slug: 'p' } })
   const input = { body: { projectId: project.id, slug: 'r', source: '/nowhere/at-all' } }
   await expect((await person(server, 'USR-00000001', 'admin')).call(importRepository, input)).rejects.toMatchObject({ status: 403, code: 'forbidden' })

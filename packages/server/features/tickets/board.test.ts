@@ -6,7 +6,7 @@ import { claim, registerRunner } from '@swarm/contract/runner-protocol.ts'
 import { expect, test } from 'vitest'
 import { eachDialect } from '../../db/testing.ts'
 import { startTestServer } from '../../testing.ts'
-import { person, WITH_PEOPLE } from '../../testing-people.ts'
+import { person } from '../../testing-people.ts'
 
 eachDialect((_dialect, make) => {
   test('the board lists tickets by state, agent, text, priority and what they wait for, in three orders and by pages, and counts them by column', async () => {
@@ -56,7 +56,7 @@ eachDialect((_dialect, make) => {
 
   test('priority and text of a ticket are changed on what was read, the text only before work begins, by those who work on the project', async () => {
     await using place = await make()
-    await using server = await startTestServer(place, { shipped: WITH_PEOPLE })
+    await using server = await startTestServer(place)
     const { admin } = server
     const project = await admin.call(createProject, { body: { slug: 'p' } })
     const repository = await admin.call(createRepository, { body: { projectId: project.id, slug: 'r' } })

@@ -7,7 +7,7 @@ import type { Schema } from '../../db/schema.ts'
 import type { Insertable } from 'kysely'
 import { eachDialect } from '../../db/testing.ts'
 import { startTestServer, type TestServer } from '../../testing.ts'
-import { person, WITH_PEOPLE } from '../../testing-people.ts'
+import { person } from '../../testing-people.ts'
 
 const DAY = 20_000 * DAY_MS
 const CALL = { session_id: null, step: null, provider: 'rehearsal', state: 'settled', estimated: 0, reserved_micro_usd: 0, reserved_tokens: 0, tokens: 0, ceiling: null, approval_id: null, cache_read_tokens: 0, cache_write_tokens: 0, status: 200, tries: 1, request_digest: null, response_digest: null, correlation_id: 'c', owner: 'o', ended_at: null }
@@ -82,7 +82,7 @@ eachDialect((_dialect, make) => {
 
   test('usage as a file has a line for each group, and members of a project see its usage and no other', async () => {
     await using place = await make()
-    await using server = await startTestServer(place, { shipped: WITH_PEOPLE })
+    await using server = await startTestServer(place)
     const { second } = await withWork(server)
     const get = async (query: string) => fetch(`${server.url}${exportUsage.path}?${query}`, { headers: { authorization: `Bearer ${server.adminToken}` } })
     const csv = await get('format=csv&groupBy=project&groupBy=agent&projectId=second')

@@ -3,12 +3,12 @@ import { createView, listViews, removeView, showView, updateView } from '@swarm/
 import { expect, test } from 'vitest'
 import { eachDialect } from '../../db/testing.ts'
 import { startTestServer } from '../../testing.ts'
-import { person, WITH_PEOPLE } from '../../testing-people.ts'
+import { person } from '../../testing-people.ts'
 
 eachDialect((_dialect, make) => {
   test('a view is its owner\'s until it is shared; then everybody in its project sees it and those who work there change it', async () => {
     await using place = await make()
-    await using server = await startTestServer(place, { shipped: WITH_PEOPLE })
+    await using server = await startTestServer(place)
     await server.admin.call(createProject, { body: { slug: 'shop' } })
     const ann = await person(server, 'USR-0000000A', 'developer')
     const bob = await person(server, 'USR-0000000B', 'developer')
