@@ -203,7 +203,7 @@ eachDialect((dialect, make) => {
     for (const id of ids.values()) expect(await engine.state(id)).toBe('on_hold')
     const run = (filter: Partial<Parameters<typeof redrive>[2]['filter']>) => redrive(db, engine.deps, { projects: 'all', filter: { waiting: false, ...filter }, offerAgain, correlationId: 'test' })
     expect(await run({ failureClass: 'infrastructure' })).toEqual({ sent: [ids.get('machine')], left: [], nextCursor: null })
-    expect(await run({ projectId: 'PRJ-NONE' })).toEqual({ sent: [], left: [], nextCursor: null })
+    expect(await redrive(db, engine.deps, { projects: ['PRJ-NONE'], filter: { waiting: false }, offerAgain, correlationId: 'test' })).toEqual({ sent: [], left: [], nextCursor: null })
     const all = await run({ state: 'on_hold' })
     expect(all.sent).toEqual([ids.get('agent')])
     expect(all.left).toEqual([{ ticketId: ids.get('asks'), reason: expect.stringContaining('it waits for an answer to QST-') as unknown }])
