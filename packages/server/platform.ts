@@ -4,6 +4,7 @@ import { filesOfCommits } from '@swarm/git/history.ts'
 import { DomainError } from '@swarm/core/errors.ts'
 import { mergePrices } from '@swarm/core/budgets/prices.ts'
 import { analysisText } from '@swarm/core/design/analysis.ts'
+import { RESOLVERS } from './authorization/resources.ts'
 import type { Context } from './context.ts'
 import { startCoordinator } from './coordinator/coordinator.ts'
 import { createAccounts } from './features/accounts/accounts.ts'
@@ -155,6 +156,13 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
   const reviews = started.use(createReviews(http, {
     db, now: clock, makeId: ids, tickets, approvals, locate, model: config.model.defaultModel, servedBy: provider.label,
     ruleOf: async (read, projectId) => (await requireProject(read, projectId)).settings.review,
+    mergePolicy: async (trx, { changeId, ticketId }) => {
+      const resource = await RESOLVERS.change(trx, changeId)
+      const ticket = await trx.selectFrom('tickets').select('agent_name').where('id', '=', ticketId).executeTakeFirst()
+      if (resource?.projectId == null || resource.organizationId === null || !ticket) throw new DomainError('not_found', { kind: 'change', id: changeId })
+      const agent = { kind: 'agent' as const, id: ticketId, name: ticket.agent_name, projectId: resource.projectId, organizationId: resource.organizationId }
+      return context.authorization.decideFor(trx, agent, 'change:merge', resource)
+    },
     mayMerge: async (principal, projectId) => {
       const project = await context.authorization.resolve('project:read', 'project', projectId)
       return (await context.authorization.decide(db.read, principal, 'approval:decide', { ...project, kind: 'approval', id: '*', about: 'merge' })).outcome === 'allow'

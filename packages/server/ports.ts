@@ -115,6 +115,8 @@ export interface ApprovalCommands {
   request(trx: Trx, request: ApprovalRequest): Promise<string>
   /** Open approvals about this subject (those of one kind, if it is named) are void: it has changed. */
   cancelFor(trx: Trx, subject: { kind: string; id: string }, reason: string, correlationId: string, kind?: string): Promise<void>
+  /** Decides in the name of policies, without asking how many people approved. */
+  decideByPolicy(trx: Trx, input: { approvalId: string; decision: 'approved' | 'rejected'; policies: readonly string[]; correlationId: string }): Promise<void>
   /** Registered once at start by the feature that asks. */
   onDecision(kind: string, reaction: DecisionReaction): void
 }

@@ -1,7 +1,18 @@
+import type { Client } from '@swarm/contract/client.ts'
+import { decideApproval, showApproval } from '@swarm/contract/endpoints/approvals.ts'
+import { listAudit } from '@swarm/contract/endpoints/audit.ts'
+import { setPolicy } from '@swarm/contract/endpoints/policies.ts'
+import { createProject, showProject, updateProject } from '@swarm/contract/endpoints/projects.ts'
+import type { ApiError } from '@swarm/contract/errors.ts'
+import { APPROVAL_TIMES } from '@swarm/core/approvals/approval.ts'
 import { expect, test } from 'vitest'
 import type { Database } from '../../db/database.ts'
-import { eachDialect } from '../../db/testing.ts'
+import { eachDialect, sqlitePlace } from '../../db/testing.ts'
 import { newId } from '../../ids.ts'
+import { person } from '../../testing-people.ts'
+import { startTestServer } from '../../testing.ts'
+import { approvalById, nextApprovalTime } from './queries.ts'
+import { createApprovals, hashPayload, type ApprovalService } from './service.ts'
 import type { Decision } from './testing.ts'
 import { approvalWorld } from './testing.ts'
 
@@ -67,4 +78,71 @@ eachDialect((_dialect, make) => {
     expect(world.done).toEqual([])
     expect(await world.row(second)).toMatchObject({ status: 'pending' })
   })
+})
+
+test('an approval that nobody decides is reminded of, goes to administrators and lapses, each once, also after a restart; nothing is done', async () => {
+  await using place = await sqlitePlace()
+  const clock = { now: 1_800_000_000_000 }
+  await using db = await place.open()
+  const lapsed: string[] = []
+  const begin = (): ApprovalService => {
+    const approvals = createApprovals({ now: () => clock.now, makeId: newId })
+    approvals.onDecision('merge', {
+      approved: async () => { throw new Error('silence is no consent') }, rejected: async () => undefined,
+      expired: async (_, approval) => { lapsed.push(`${approval.id} after ${approval.waitedMs / 3_600_000} h`) },
+    })
+    return approvals
+  }
+  let approvals = begin()
+  const id = await db.write((trx) => approvals.request(trx, { kind: 'merge', projectId: 'PRJ-1', subject: { kind: 'change', id: 'CHG-1' }, requester: 'swarm', payload: { head: 'a' }, correlationId: 'test' }))
+  const due = async (): Promise<number> => {
+    let times = 0
+    while (await db.write((trx) => approvals.keepTime(trx))) times += 1
+    return times
+  }
+  const { merge } = APPROVAL_TIMES
+  expect(await nextApprovalTime(db.read)).toBe(clock.now + merge.remindMs)
+  expect(await due()).toBe(0)
+  clock.now += merge.remindMs
+  expect(await due()).toBe(1)
+  approvals = begin()
+  clock.now += merge.escalateMs - merge.remindMs
+  expect(await due()).toBe(1)
+  expect(await approvalById(db.read, id)).toMatchObject({ status: 'pending', escalated_to: 'admin' })
+  clock.now += merge.expireMs - merge.escalateMs
+  await expect(db.write((trx) => approvals.decide(trx, { approvalId: id, decision: 'approved', payloadHash: hashPayload({ head: 'a' }), reason: '', decidedBy: 'user USR-1', byYesFlag: false, correlationId: 'test' }))).rejects.toMatchObject({ code: 'already_decided', details: { decision: 'expired' } })
+  // Two replicas at once.
+  await Promise.all([due(), due()])
+  expect(lapsed).toEqual([`${id} after 168 h`])
+  expect(await approvalById(db.read, id)).toMatchObject({ status: 'expired', used_at: null })
+  expect(await eventTypes(db)).toEqual(['approval:requested', 'approval:reminded', 'approval:escalated', 'approval:resolved'])
+  expect(await nextApprovalTime(db.read)).toBeNull()
+})
+
+test('what a policy has wait for approval is let through once, for exactly the request that was approved, and not by who asked', async () => {
+  await using place = await sqlitePlace()
+  await using server = await startTestServer(place)
+  const [asking, deciding] = [await person(server, 'USR-ASKS0000', 'admin'), await person(server, 'USR-DECIDES0', 'admin')]
+  const project = await asking.call(createProject, { body: { slug: 'shop' } })
+  await deciding.call(setPolicy, { params: { organizationId: 'default', policyId: 'settings-by-two' }, body: { version: 0, cedar: '@approval("policy") forbid (principal, action == Action::"project:update", resource);' } })
+  const change = (name: string) => asking.call(updateProject, { params: { projectId: 'shop' }, body: { name } })
+  const refusal = await change('First').then(() => null, (error: ApiError) => error)
+  expect(refusal).toMatchObject({ status: 409, code: 'approval_required', details: { policies: ['settings-by-two'] } })
+  const approvalId = String(refusal?.details['approvalId'])
+  await expect(change('First')).rejects.toMatchObject({ details: { approvalId } })
+  const approval = await deciding.call(showApproval, { params: { approvalId } })
+  expect(approval).toMatchObject({ kind: 'policy', requester: 'user USR-ASKS0000', payload: { action: 'project:update', request: { body: { name: 'First' } } } })
+  const approve = (who: Client) => who.call(decideApproval, { params: { approvalId }, body: { decision: 'approved', payloadHash: approval.payloadHash } })
+  await expect(approve(asking)).rejects.toMatchObject({ code: 'own_request' })
+  expect(await approve(deciding)).toMatchObject({ status: 'approved', usedAt: null })
+  // Another body, another person: neither is what was approved.
+  await expect(change('Second')).rejects.toMatchObject({ code: 'approval_required' })
+  await expect(deciding.call(updateProject, { params: { projectId: 'shop' }, body: { name: 'First' } })).rejects.toMatchObject({ code: 'approval_required' })
+  const outcomes = await Promise.allSettled([change('First'), change('First'), change('First')])
+  expect(outcomes.filter(({ status }) => status === 'fulfilled')).toHaveLength(1)
+  expect(await deciding.call(showApproval, { params: { approvalId } })).toMatchObject({ status: 'approved', usedAt: expect.any(Number) as number })
+  expect((await deciding.call(showProject, { params: { projectId: 'shop' } })).name).toBe('First')
+  const record = (await deciding.call(listAudit, { query: { action: 'project:update', principalId: 'USR-ASKS0000' } })).items.map(({ outcome }) => outcome)
+  expect(record.filter((outcome) => outcome === 'allow')).toHaveLength(1)
+  expect(project.id).toBe((await asking.call(showProject, { params: { projectId: 'shop' } })).id)
 })

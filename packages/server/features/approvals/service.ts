@@ -19,7 +19,7 @@ export interface ApprovalService extends ApprovalCommands {
    * Decides once. The same decision again is answered alike; another one is told who was first.
    * The reaction of the feature that asked runs in the same transaction: what is approved has been set going, or nothing has happened.
    */
-  decide(trx: Trx, input: { approvalId: string; decision: 'approved' | 'rejected' | 'revision_requested'; payloadHash: string; reason: string; decidedBy: string; byYesFlag: boolean; correlationId: string }): Promise<ApprovalRow>
+  decide(trx: Trx, input: { approvalId: string; decision: 'approved' | 'rejected' | 'revision_requested'; payloadHash: string; reason: string; decidedBy: string; byYesFlag: boolean; byPolicy?: boolean; correlationId: string }): Promise<ApprovalRow>
 }
 
 export function hashPayload(payload: unknown): string {
@@ -125,6 +125,13 @@ export function createApprovals(deps: ApprovalDependencies): ApprovalService {
       reactions.set(kind, reaction)
     },
 
+    async decideByPolicy(trx, { approvalId, decision, policies, correlationId }) {
+      const approval = await lockedApproval(trx, approvalId)
+      if (approval?.status !== 'pending') return
+      const by = policies.length === 0 ? 'policy' : `policy ${policies.join(', ')}`
+      await service.decide(trx, { approvalId, decision, payloadHash: approval.payload_hash, reason: policies.length === 0 ? 'no policy permits it' : '', decidedBy: by, byYesFlag: false, byPolicy: true, correlationId })
+    },
+
     async decide(trx, input) {
       const approval = await lockedApproval(trx, input.approvalId)
       if (!approval) throw new DomainError('not_found', { kind: 'approval', id: input.approvalId })
@@ -145,7 +152,7 @@ export function createApprovals(deps: ApprovalDependencies): ApprovalService {
         id: approval.id, kind: approval.kind, subjectKind: approval.subject_kind, subjectId: approval.subject_id, projectId: approval.project_id,
         payload: JSON.parse(approval.payload) as unknown, decidedBy, correlationId: input.correlationId,
       }
-      if (reaction.heard && !await reaction.heard(trx, { ...about, decision: input.decision, reason: input.reason })) return approval
+      if (reaction.heard && input.byPolicy !== true && !await reaction.heard(trx, { ...about, decision: input.decision, reason: input.reason })) return approval
       const decided = await settle(trx, approval, input.decision, decidedBy, input.reason, input.correlationId)
       if (input.decision !== 'approved') {
         await reaction.rejected(trx, { ...about, status: input.decision, reason: input.reason })

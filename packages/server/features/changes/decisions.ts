@@ -49,5 +49,10 @@ export function mergeDecisions(deps: ChangeDependencies): DecisionReaction {
       }
       signal(trx, 'work')
     },
+    async expired(trx, approval) {
+      const { ticketId } = MergePayload.parse(approval.payload)
+      await deps.tickets.rejected(trx, { ticketId, reason: `nobody decided about its merge within ${Math.round(approval.waitedMs / 3_600_000)} hours: a retry asks again`, correlationId: approval.correlationId })
+      signal(trx, 'work')
+    },
   }
 }

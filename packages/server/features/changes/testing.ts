@@ -43,7 +43,7 @@ export async function mergePathOver(db: Database, home: string, swarmYml: string
     inputs: createWorkInputs({ place: async (id) => ({ path: (await locate(id)).path, main: (await repositories.head(id)).sha }) }),
   })
   const reviewDeps: ReviewDependencies = {
-    db, now, makeId: newId, tickets, approvals, locate, model: 'reviewer-model', servedBy: 'rehearsal', mayMerge: async () => true,
+    db, now, makeId: newId, tickets, approvals, locate, model: 'reviewer-model', servedBy: 'rehearsal', mayMerge: async () => true, mergePolicy: async () => ({ outcome: 'approval', policies: [] }),
     ruleOf: async () => ({ people: 1, agent: 'off', minimumScore: 70, notAuthor: false, ...options.review }),
     callModel: options.callModel ?? (async () => { throw new Error('no model here') }), onError: options.onReviewError ?? ((error) => { throw error }),
   }

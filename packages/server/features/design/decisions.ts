@@ -2,7 +2,7 @@ import { Plan } from '@swarm/contract/endpoints/design.ts'
 import { shorten } from '@swarm/core/design/text.ts'
 import { DomainError } from '@swarm/core/errors.ts'
 import { z } from 'zod'
-import { fromJson } from '../../db/json.ts'
+import { fromJson, json } from '../../db/json.ts'
 import { afterCommit, type Trx } from '../../db/unit.ts'
 import { appendEvents } from '../../events/events.ts'
 import type { DecisionReaction, PlannedTicket } from '../../ports.ts'
@@ -10,7 +10,7 @@ import { buildPayload, keepEstimate } from './estimates.ts'
 import { baseFor, builtBase, takeBack } from './replanning.ts'
 import type { SessionRow } from './queries.ts'
 import type { DesignDependencies } from './service.ts'
-import { digestOf } from './stored.ts'
+import { digestOf, type StoredFailure } from './stored.ts'
 import { lockSession, moveSession } from './transition.ts'
 import { addVersion, requireVersion } from './versions.ts'
 
@@ -22,6 +22,7 @@ const AboutPlan = z.looseObject({ planHash: z.string() })
 
 type Decided = Parameters<DecisionReaction['approved']>[1]
 type Refused = Parameters<DecisionReaction['rejected']>[1]
+type Lapsed = Parameters<NonNullable<DecisionReaction['expired']>>[1]
 
 /**
  * What happens in the transaction of a decision: an approved spec asks for the build to be confirmed, with its numbers; a
@@ -55,6 +56,16 @@ export function registerDecisions(deps: DesignDependencies, start: (sessionId: s
     afterCommit(trx, () => start(session.id))
   }
 
+  /** Nobody decided: a change of what is being built is taken back, and anything else fails, so that a retry asks again for what is designed already. */
+  const lapsed = async (trx: Trx, approval: Lapsed): Promise<void> => {
+    const session = await lockSession(trx, approval.subjectId)
+    const over = new DomainError('approval_expired', { kind: approval.kind, hours: Math.round(approval.waitedMs / 3_600_000), sessionId: session.id })
+    const change = { now: deps.now(), correlationId: approval.correlationId, reason: over.message }
+    const base = builtBase(session)
+    if (base === null) await moveSession(trx, session, 'fail', { ...change, patch: { failure: json({ code: over.code, message: over.message, remedy: over.remedy } satisfies StoredFailure) } })
+    else await takeBack(trx, session, base, { ...change, author: 'swarm' })
+  }
+
   deps.approvals.onDecision('design_start', {
     async approved(trx, approval) {
       const session = await lockSession(trx, approval.subjectId)
@@ -70,6 +81,9 @@ export function registerDecisions(deps: DesignDependencies, start: (sessionId: s
     async rejected(trx, approval) {
       await moveSession(trx, await lockSession(trx, approval.subjectId), 'cancel', { now: deps.now(), correlationId: approval.correlationId, reason: approval.reason })
     },
+    async expired(trx, approval) {
+      await moveSession(trx, await lockSession(trx, approval.subjectId), 'cancel', { now: deps.now(), correlationId: approval.correlationId, reason: 'nobody gave leave to start in time' })
+    },
   })
 
   deps.approvals.onDecision('spec_approval', {
@@ -82,6 +96,7 @@ export function registerDecisions(deps: DesignDependencies, start: (sessionId: s
       })
     },
     rejected: refused,
+    expired: lapsed,
   })
 
   deps.approvals.onDecision('build_start', {
@@ -102,6 +117,7 @@ export function registerDecisions(deps: DesignDependencies, start: (sessionId: s
       }])
     },
     rejected: refused,
+    expired: lapsed,
   })
 }
 

@@ -12,7 +12,7 @@ export interface ReviewDependencies {
   readonly now: () => number
   readonly makeId: (kind: 'review' | 'comment') => string
   readonly tickets: Pick<TicketCommands, 'returned'>
-  readonly approvals: Pick<ApprovalCommands, 'request'> & {
+  readonly approvals: Pick<ApprovalCommands, 'request' | 'decideByPolicy'> & {
     /** Of the approvals feature: the first decision wins. Errors: `already_decided`, `payload_changed`, and those of the action. */
     decide(trx: Trx, input: { approvalId: string; decision: 'approved' | 'rejected' | 'revision_requested'; payloadHash: string; reason: string; decidedBy: string; byYesFlag: boolean; correlationId: string }): Promise<unknown>
   }
@@ -20,6 +20,8 @@ export interface ReviewDependencies {
   readonly locate: (repositoryId: string) => Promise<{ path: string }>
   /** The setting `review` of a project. */
   readonly ruleOf: (db: Db, projectId: string) => Promise<ReviewRule>
+  /** What the policies say of the agent's wish to merge this. */
+  readonly mergePolicy: (trx: Trx, change: { changeId: string; ticketId: string }) => Promise<{ outcome: 'allow' | 'deny' | 'approval'; policies: readonly string[] }>
   /** Whether this principal may decide merges: only then does its approval count. */
   readonly mayMerge: (principal: Principal, projectId: string) => Promise<boolean>
   /** Through the model gateway, which reserves, retries, settles and records it. Resolves with a Messages API response. */

@@ -1,4 +1,6 @@
-import { decideApproval, showApproval } from '@swarm/contract/endpoints/approvals.ts'
+import { decideApproval, listApprovals, showApproval } from '@swarm/contract/endpoints/approvals.ts'
+import { listChanges } from '@swarm/contract/endpoints/changes.ts'
+import { setPolicy } from '@swarm/contract/endpoints/policies.ts'
 import { addComment, discardComment, editComment, listComments, listReviews, replyToComment, resolveComment, submitReview } from '@swarm/contract/endpoints/reviews.ts'
 import { retryTicket, showTicket } from '@swarm/contract/endpoints/tickets.ts'
 import { reviewWorld, type ReviewWorld } from '@swarm/testkit/platform/review-world.ts'
@@ -204,9 +206,30 @@ test('what is wrong with a comment or a review is said, and changes nothing', as
   await refused('not_found', 404, admin.call(submitReview, { params: { changeId: 'CHG-NONE' }, body: { verdict: 'comment', summary: 'x', headSha } }))
   await refused('not_found', 404, admin.call(resolveComment, { params: { ...params, commentId: 'CMT-NONE' }, body: { resolved: true } }))
   const token = await world.server.context.db.write(async (trx) => (await mintToken(trx, { kind: 'attempt', subjectId: 'ATT-1', fence: 1 })).token)
-  await refused('forbidden', 403, world.server.as(token).call(submitReview, { params, body: { verdict: 'approve', headSha, payloadHash } }))
+  await refused('wrong_caller', 403, world.server.as(token).call(submitReview, { params, body: { verdict: 'approve', headSha, payloadHash } }))
   await refused('unauthenticated', 401, world.server.as().call(listComments, { params, query: {} }))
   expect(await world.state(ticketId)).toBe('in_review')
   expect((await admin.call(listReviews, { params, query: {} })).items).toEqual([])
   expect((await admin.call(listComments, { params, query: {} })).items).toEqual([])
+})
+
+test('what policies let an agent merge by itself is merged in their name, what they forbid waits on hold, and what is not clean is a person\'s', async () => {
+  await using place = await sqlitePlace()
+  await using world = await reviewWorld(place, { files: BEFORE })
+  const { admin } = world.server
+  const policy = (policyId: string, body: { version: number; cedar?: string; enabled?: boolean }) => admin.call(setPolicy, { params: { organizationId: 'default', policyId }, body })
+  await policy('merge-needs-a-person', { version: 0, enabled: false })
+  const free = await world.ticket('Free')
+  await world.handIn({ 'src/sum.js': LINES })
+  await world.until(async () => ['merging', 'done'].includes(await world.state(free)))
+  const decided = async (ticketId: string) => {
+    const { items: [change] } = await admin.call(listChanges, { query: { ticketId } })
+    return (await admin.call(listApprovals, { query: { subjectId: change!.id } })).items.map(({ status, decidedBy }) => `${status} by ${decidedBy}`)
+  }
+  expect(await decided(free)).toEqual(['approved by policy agents-work'])
+  await policy('never', { version: 0, cedar: 'forbid (principal is Agent, action == Action::"change:merge", resource);' })
+  const kept = await world.ticket('Kept')
+  await world.handIn({ 'src/other.js': 'four\n' })
+  await world.until(async () => await world.state(kept) === 'on_hold')
+  expect(await decided(kept)).toEqual(['rejected by policy never'])
 })

@@ -14,10 +14,17 @@ import { agentReviewOf, approversOf, authorOf, changeById, draftCount, insertRev
 const MAX_REASON = 2_000
 const YES_FLAG = / \(--yes\)$/
 
-/** Asks people about the merge of exactly what `payload` shows. */
-export async function requestMerge(trx: Trx, deps: Pick<ReviewDependencies, 'approvals'>, about: { projectId: string; payload: MergePayload; correlationId: string }): Promise<void> {
+/**
+ * Asks people about the merge of exactly what `payload` shows, unless the policies say otherwise of the agent's wish to merge it:
+ * what they let an agent merge by itself is approved in their name, where nothing is left for a person to look at; what they forbid
+ * is rejected in their name.
+ */
+export async function requestMerge(trx: Trx, deps: Pick<ReviewDependencies, 'approvals' | 'mergePolicy'>, about: { projectId: string; payload: MergePayload; correlationId: string }): Promise<void> {
   const { projectId, payload, correlationId } = about
-  await deps.approvals.request(trx, { kind: 'merge', projectId, subject: { kind: 'change', id: payload.changeId }, requester: 'swarm', payload, yesAllowed: isCleanMerge(payload), correlationId })
+  const approvalId = await deps.approvals.request(trx, { kind: 'merge', projectId, subject: { kind: 'change', id: payload.changeId }, requester: 'swarm', payload, yesAllowed: isCleanMerge(payload), correlationId })
+  const { outcome, policies } = await deps.mergePolicy(trx, payload)
+  if (outcome === 'approval' || (outcome === 'allow' && !isCleanMerge(payload))) return
+  await deps.approvals.decideByPolicy(trx, { approvalId, decision: outcome === 'allow' ? 'approved' : 'rejected', policies, correlationId })
 }
 
 /** Writes down a review and tells about it; `commentIds` are those that were sent with it. */

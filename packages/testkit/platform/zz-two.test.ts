@@ -1,0 +1,3 @@
+import { test } from 'vitest'
+import { twoPeople } from './two-people.ts'
+test('x', async () => { await twoPeople({ driver: 'process' }) }, 170_000)
