@@ -80,11 +80,14 @@ test.each([
 
 /** What a command needs besides an id. */
 const WORDS: Readonly<Record<string, readonly string[]>> = {
-  'question answer': ['yes'], 'vm exec': ['--', 'true'], 'change comment': ['--reply', 'CMT-7Q2M9XKD', 'x'], 'change resolve': ['CMT-7Q2M9XKD'], 'change review': ['comment'],
+  'question answer': ['yes'], 'session answer': ['yes'], 'session edit': ['--spec', 'SPEC.md'], 'ticket edit': ['--priority', '5'], 'vm exec': ['--', 'true'], 'change comment': ['--reply', 'CMT-7Q2M9XKD', 'x'], 'change resolve': ['CMT-7Q2M9XKD'], 'change review': ['comment'],
 }
-test.each(commands.filter(({ arguments: given }) => given?.[0]?.name === 'id').map(({ name }) => [name]))('swarm %s of something that does not exist is answered with not_found', { timeout: 60_000 }, async (name) => {
+/** Of these the id is a name that the caller gives, or they are about an account, which an admin token has none of. */
+const OTHERWISE = new Set(['policy set', 'policy show', 'policy remove', 'policy try', 'key rotate', 'key revoke'])
+test.each(commands.filter(({ name, arguments: given }) => given?.[0]?.name === 'id' && !OTHERWISE.has(name)).map(({ name }) => [name]))('swarm %s of something that does not exist is answered with not_found', { timeout: 60_000 }, async (name) => {
   const command = commands.find((each) => each.name === name)!
   const options = command.options?.some(({ flags }) => flags.startsWith('--reason')) ? ['--reason', 'x'] : name === 'change evidence' ? ['--out', 'nowhere.json'] : []
+  desk.write('SPEC.md', '# Shop\n\n## Requirements\n- R1 It sells.\n')
   const ran = await desk.swarm([...name.split(' '), 'XXX-7Q2M9XKD', ...WORDS[name] ?? [], ...options, '--json'])
   expect(ran).toMatchObject({ code: 2, json: { error: { code: 'not_found', message: expect.stringContaining('XXX-7Q2M9XKD') as string } } })
 })

@@ -35,7 +35,7 @@ export const ERROR_CODES = {
   account_exists: { status: 409, fault: 'user', message: 'There is an account with this e-mail address already.', remedy: 'Sign in with it, then accept the invitation.' },
   not_your_invitation: { status: 403, fault: 'user', message: 'The invitation was sent to another e-mail address than that of this account.', remedy: 'Sign in with the account of that address, or ask for an invitation of this one.' },
   account_disabled: { status: 403, fault: 'user', message: 'This account is disabled.', remedy: 'Ask an administrator.' },
-  session_needed: { status: 403, fault: 'user', message: 'An API key may not do this: it is about the account itself.', remedy: 'Sign in ("swarm login", or in the browser).' },
+  session_needed: { status: 403, fault: 'user', message: 'This is about the account itself: it takes a person who has signed in, not an API key or an admin token.', remedy: 'Sign in ("swarm login", or in the browser).' },
   csrf: { status: 403, fault: 'user', message: 'The request came from a page of another site.', remedy: 'Use the dashboard at the address of this server (the setting publicUrl), or send a token instead of the cookie.' },
   last_admin: { status: 409, fault: 'user', message: '{who} is the last administrator of {what}.', remedy: 'Make somebody else an administrator first.' },
   key_not_active: { status: 409, fault: 'user', message: 'API key {id} was revoked, rotated or has expired.', remedy: 'Make a new one ("swarm key create").' },

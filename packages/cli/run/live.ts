@@ -4,6 +4,7 @@ import type { Client } from '@swarm/contract/client.ts'
 import { createLiveTicket } from '@swarm/contract/endpoints/system.ts'
 import { ApiError } from '@swarm/contract/errors.ts'
 import { LiveMessage, type LiveEvent } from '@swarm/contract/live-events.ts'
+import { ERROR_CODES } from '@swarm/core/error-codes.ts'
 import { parseJson } from '@swarm/core/json.ts'
 import { UserError } from '../errors.ts'
 import { EXIT } from '../exit-codes.ts'
@@ -38,7 +39,7 @@ export async function* follow(options: { client: Client; url: string; rooms: rea
         for await (const [message] of messages as AsyncIterable<[{ readonly data: string }]>) {
           const said = LiveMessage.safeParse(parseJson(message.data))
           if (!said.success || said.data.type === 'vm_usage') continue
-          if (said.data.type === 'error') throw new UserError(said.data.error.code, said.data.error.message, said.data.error.remedy, EXIT.platform)
+          if (said.data.type === 'error') throw new UserError(said.data.error.code, said.data.error.message, said.data.error.remedy, isUserFault(said.data.error.code) ? EXIT.misuse : EXIT.platform)
           cursor = said.data.cursor
           ;[wait, lostAt] = [FIRST_WAIT_MS, null]
           if (said.data.type === 'event') yield { kind: 'event', event: said.data.event }
@@ -58,6 +59,8 @@ export async function* follow(options: { client: Client; url: string; rooms: rea
     wait = Math.min(WAIT_CAP_MS, wait * 2)
   }
 }
+
+const isUserFault = (code: string): boolean => Object.hasOwn(ERROR_CODES, code) && ERROR_CODES[code as keyof typeof ERROR_CODES].fault === 'user'
 
 function opened(socket: WebSocket, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {

@@ -1,5 +1,5 @@
 import { CHANNEL, MAX_CHUNK_BYTES, STREAM_WINDOW_BYTES, StreamToClient, type StreamFromRunner, type StreamStart } from '@swarm/contract/vm-operations.ts'
-import { ApiError } from '@swarm/contract/errors.ts'
+import { ApiError, ErrorBody } from '@swarm/contract/errors.ts'
 import { parseJson } from '@swarm/core/json.ts'
 import { UserError } from '../errors.ts'
 import { EXIT } from '../exit-codes.ts'
@@ -28,7 +28,9 @@ export interface StreamOptions {
 export async function streamFromVm(options: StreamOptions): Promise<StreamExit> {
   const { signal, stdin } = options
   signal.throwIfAborted()
-  const socket = new WebSocket(`${options.url.replace(/^http/, 'ws')}/api/vms/${encodeURIComponent(options.vmId)}/exec`, { headers: { authorization: `Bearer ${options.token}` } })
+  const address = `${options.url}/api/vms/${encodeURIComponent(options.vmId)}/exec`
+  const headers = { authorization: `Bearer ${options.token}` }
+  const socket = new WebSocket(address.replace(/^http/, 'ws'), { headers })
   socket.binaryType = 'arraybuffer'
   const end = Promise.withResolvers<StreamExit>()
   const send = (message: object): void => { if (socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify(message)) }
@@ -49,9 +51,20 @@ export async function streamFromVm(options: StreamOptions): Promise<StreamExit> 
   }
   const inputEnd = (): void => { if (socket.readyState === WebSocket.OPEN) socket.send(Buffer.of(CHANNEL.stdin)) }
 
-  socket.addEventListener('open', () => { send(options.start) })
-  socket.addEventListener('error', () => { end.reject(new UserError('connection_failed', `The server at ${options.url} did not take the connection.`, 'Look at "swarm status", and whether this token is still valid.', EXIT.platform)) })
-  socket.addEventListener('close', ({ code, reason }) => { end.reject(new UserError('connection_lost', `The connection to the server was closed (${code}${reason === '' ? '' : `: ${reason}`}).`, 'What ran in the microVM was ended; run it again.', EXIT.platform)) })
+  let opened = false
+  socket.addEventListener('open', () => {
+    opened = true
+    send(options.start)
+  })
+  socket.addEventListener('error', () => {
+    const failed = new UserError('connection_failed', `The server at ${options.url} did not take the connection.`, 'Look at "swarm status", and whether this token is still valid.', EXIT.platform)
+    refusalOf(address, headers, signal).then((refusal) => { end.reject(refusal ?? failed) }, () => { end.reject(failed) })
+  })
+  socket.addEventListener('close', ({ code, reason }) => {
+    // Never opened: the error says why.
+    if (code === 1006 && !opened) return
+    end.reject(new UserError('connection_lost', `The connection to the server was closed (${code}${reason === '' ? '' : `: ${reason}`}).`, 'What ran in the microVM was ended; run it again.', EXIT.platform))
+  })
   let shown = Promise.resolve()
   socket.addEventListener('message', ({ data }) => {
     if (data instanceof ArrayBuffer) {
@@ -79,4 +92,11 @@ export async function streamFromVm(options: StreamOptions): Promise<StreamExit> 
     stdin?.off('data', input).off('end', inputEnd).pause()
     socket.close()
   }
+}
+
+/** Why the server takes no connection, as it says to a plain request; null when it gives no reason. */
+async function refusalOf(address: string, headers: Record<string, string>, signal: AbortSignal): Promise<ApiError | null> {
+  const response = await fetch(address, { headers, signal })
+  const said = ErrorBody.safeParse(parseJson(await response.text())).data
+  return said === undefined || response.status < 400 || said.error.code === 'route_not_found' ? null : new ApiError(response.status, said.error)
 }

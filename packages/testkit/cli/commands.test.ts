@@ -26,7 +26,7 @@ test('hosts, usage, views and tickets on the command line, against a server', as
   await using place = await sqlitePlace()
   await using server = await startTestServer(place)
   writeRunFile(place.home, { url: server.url, model: 'none', startedAt: 1, processes: [] })
-  const run = async (command: Command, input: Record<string, unknown> = {}) => command.run(command.input.parse(input), { settings: () => ({ config: { home: place.home } }), signal: new AbortController().signal } as never)
+  const run = async (command: Command, input: Record<string, unknown> = {}) => command.run(command.input.parse(input), { settings: () => ({ config: { home: place.home, client: {} } }), signal: new AbortController().signal } as never)
   const { admin } = server
   const project = await admin.call(createProject, { body: { slug: 'shop' } })
   const repository = await admin.call(createRepository, { body: { projectId: project.id, slug: 'shop' } })
