@@ -26,7 +26,7 @@ test('a retry of all goes on behind pages of tickets that stay where they are, a
   try {
     writeRunFile(home, { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, model: 'none', startedAt: 1, processes: [] })
     writeFileSync(join(home, 'admin-token'), 't')
-    const outcome = await ticketRetry.run(ticketRetry.input.parse({ all: true, state: 'on_hold' }), { settings: () => ({ config: { home } }), signal: new AbortController().signal } as never)
+    const outcome = await ticketRetry.run(ticketRetry.input.parse({ all: true, state: 'on_hold' }), { settings: () => ({ config: { home, client: {} } }), signal: new AbortController().signal } as never)
     expect(outcome.json).toEqual({ sent: ['TKT-3'], left: [{ ticketId: 'TKT-1', reason: 'it waits' }, { ticketId: 'TKT-2', reason: 'it waits' }] })
     expect(outcome.text).toBe('1 sent back to work\n  TKT-1 is left: it waits\n  TKT-2 is left: it waits')
     expect(asked).toEqual([{ waiting: false, state: 'on_hold' }, { waiting: false, state: 'on_hold', cursor: '1.TKT-1' }, { waiting: false, state: 'on_hold', cursor: '2.TKT-2' }])

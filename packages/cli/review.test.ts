@@ -19,7 +19,7 @@ function desk(home: string, url: string) {
   const said: string[] = []
   return {
     said,
-    run: (command: Command, input: Record<string, unknown>): Promise<Outcome> => command.run(command.input.parse(input), { settings: () => ({ config: { home } }), signal: new AbortController().signal, io: { say: (line: string) => { said.push(line) } } } as never),
+    run: (command: Command, input: Record<string, unknown>): Promise<Outcome> => command.run(command.input.parse(input), { settings: () => ({ config: { home, client: {} } }), signal: new AbortController().signal, io: { say: (line: string) => { said.push(line) } } } as never),
   }
 }
 

@@ -18,7 +18,7 @@ test('what a microVM wrote steers no terminal: people get its text, programs get
   try {
     writeRunFile(home, { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, model: 'none', startedAt: 1, processes: [] })
     writeFileSync(join(home, 'admin-token'), 't')
-    const outcome = await vmLogsCommand.run(vmLogsCommand.input.parse({ id: 'VM-1' }), { settings: () => ({ config: { home } }), signal: new AbortController().signal } as never)
+    const outcome = await vmLogsCommand.run(vmLogsCommand.input.parse({ id: 'VM-1' }), { settings: () => ({ config: { home, client: {} } }), signal: new AbortController().signal } as never)
     expect(outcome.json).toEqual(logs)
     expect(outcome.text).toBe('one\ttab\nred pasted\n10 %\n20 %\nhalf [ a  c1 end\n\n--- console ---\n[ 0.1] boot\n[ 0.2] gr\u00fc\u00dfe \u2713\n')
   } finally {

@@ -53,7 +53,7 @@ test('an idea is designed on the command line: asked, answered, written, edited,
   const swarm = async (name: string, input: Record<string, unknown>): Promise<{ json: Record<string, unknown>; text: string }> => {
     const command = commands.find((each) => each.name === name)
     if (!command) throw new Error(`no command ${name}`)
-    const { json, text = '' } = await command.run(command.input.parse(input), { io, settings: () => ({ config: { home: folder } }), signal: AbortSignal.timeout(50_000) } as never)
+    const { json, text = '' } = await command.run(command.input.parse(input), { io, settings: () => ({ config: { home: folder, client: {} } }), signal: AbortSignal.timeout(50_000) } as never)
     return { json, text }
   }
   const settle = async (id: string, state: string): Promise<string> => {
