@@ -26,7 +26,7 @@ export async function startTestServer(place: TestDatabase, options: { settings?:
   const { config, sources } = resolveSettings({
     env: {}, userFolder: place.home,
     argv: {
-      home: place.home, cache: join(place.home, 'cache'), port: 0, 'http.ratePerMinute.anonymous': 1_000_000, 'http.ratePerMinute.admin': 1_000_000,
+      home: place.home, cache: join(place.home, 'cache'), port: 0, 'http.ratePerMinute.anonymous': 1_000_000, 'http.ratePerMinute.admin': 1_000_000, 'http.ratePerMinute.userWrite': 1_000_000,
       ...(place.databaseUrl === undefined ? {} : { databaseUrl: place.databaseUrl }), ...options.settings,
     },
   })

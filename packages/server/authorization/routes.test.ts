@@ -126,7 +126,7 @@ async function ask(server: TestServer, route: string, ids: Readonly<Record<strin
 
 test('every route has its row, and answers each role and the stranger as the row says', async () => {
   await using place = await sqlitePlace()
-  await using server = await startTestServer(place, { settings: { 'http.ratePerMinute.user': 1_000_000 } })
+  await using server = await startTestServer(place, { settings: { 'http.ratePerMinute.user': 1_000_000, 'http.ratePerMinute.userWrite': 1_000_000 } })
   const world = await makeWorld(server)
   const routes = [...new Set(server.context.http.routes.filter(({ method }) => method !== 'HEAD').map(({ method, url }) => `${method} ${url}`))]
   expect(routes.filter((route) => !LEAST.has(route)), 'routes without a row').toEqual([])

@@ -10,8 +10,8 @@ import { requireAccess } from './register.ts'
 import { isSameOrigin } from './same-origin.ts'
 import { ANONYMOUS, consumeToken, verifyToken, type Principal } from './tokens.ts'
 
-/** Requests per minute for each principal of a kind; strangers are counted by address. */
-export type RateLimits = Readonly<Record<Principal['kind'], number>>
+/** Requests per minute for each principal of a kind; strangers are counted by address, and requests of users that may change something by themselves. */
+export type RateLimits = Readonly<Record<Principal['kind'] | 'userWrite', number>>
 
 /** Path of live connections: the only one that takes a ticket from its query, since browsers send no headers there. */
 export const LIVE_PATH = '/ws'
@@ -21,6 +21,8 @@ export interface UserDoor { identifyUser?: (headers: IncomingHttpHeaders) => Pro
 
 const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS'])
 
+const rateClass = ({ method, principal }: FastifyRequest): keyof RateLimits => principal.kind === 'user' && !SAFE_METHODS.has(method) ? 'userWrite' : principal.kind
+
 /**
  * First thing of every request, before its body is read: who calls (401), how often (429), and whether the route is for
  * that kind of caller (403). Closed by default: an unknown route is 401 to a stranger, and 404 only to somebody known.
@@ -28,8 +30,9 @@ const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS'])
 export function addAuthentication(app: FastifyInstance, db: Database, limits: RateLimits, users: UserDoor, publicUrl: string | undefined): void {
   const check = app.createRateLimit({
     timeWindow: 60_000,
-    max: (request) => limits[request.principal.kind],
-    keyGenerator: (request) => request.principal.tokenId ?? `address:${request.ip}`,
+    max: (request) => limits[rateClass(request)],
+    // All that a user has in hand counts together: a second key is no second allowance.
+    keyGenerator: (request) => request.principal.kind === 'user' ? `${rateClass(request)}:${request.principal.id}` : request.principal.tokenId ?? `address:${request.ip}`,
   })
 
   async function limitRate(request: FastifyRequest, reply: FastifyReply): Promise<void> {

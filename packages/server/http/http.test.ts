@@ -3,6 +3,8 @@ import { request as httpRequest } from 'node:http'
 import { join } from 'node:path'
 import { once } from 'node:events'
 import { createClient } from '@swarm/contract/client.ts'
+import { createKey } from '@swarm/contract/endpoints/api-keys.ts'
+import { createProject, listProjects } from '@swarm/contract/endpoints/projects.ts'
 import { endpoint } from '@swarm/contract/endpoint.ts'
 import { createLiveTicket, health } from '@swarm/contract/endpoints/system.ts'
 import { ErrorBody } from '@swarm/contract/errors.ts'
@@ -15,6 +17,7 @@ import type { Feature } from '../context.ts'
 import { eachDialect, sqlitePlace } from '../db/testing.ts'
 import { appendEvents } from '../events/events.ts'
 import { readSettled } from '../events/testing.ts'
+import { person } from '../testing-people.ts'
 import { startTestServer } from '../testing.ts'
 import type { Http } from './http.ts'
 import { register } from './register.ts'
@@ -278,4 +281,51 @@ describe('whatever the database', () => {
     rmSync(join(place.home, 'admin-token'))
     await expect(startTestServer(place)).rejects.toThrow(/ENOENT/)
   })
+})
+
+test('reading and changing are counted apart for a user, over all that they signed in with, and the headers say how much is left', async () => {
+  await using place = await sqlitePlace()
+  await using server = await startTestServer(place, { settings: { 'http.ratePerMinute.userWrite': 2 } })
+  const someone = await person(server, 'USR-LIMITED0', 'admin')
+  const key = await someone.call(createKey, { body: { name: 'second hand', scopes: ['*'] } })
+  const create = (token: string, slug: string) => fetch(`${server.url}/api/projects`, { method: 'POST', headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' }, body: JSON.stringify({ slug }) })
+  const second = await create(key.token, 'one')
+  expect([second.status, second.headers.get('ratelimit-limit'), second.headers.get('ratelimit-remaining')]).toEqual([201, '2', '0'])
+  const third = await create(someone.token, 'two')
+  expect([third.status, Number(third.headers.get('retry-after')) > 0]).toEqual([429, true])
+  expect((await someone.call(listProjects)).items).toMatchObject([{ slug: 'one' }])
+})
+
+test('a POST with an idempotency key is carried out once, whoever repeats it; what is shown once is not kept', async () => {
+  await using place = await sqlitePlace()
+  await using server = await startTestServer(place)
+  const [one, other] = [await person(server, 'USR-ONE00000', 'admin'), await person(server, 'USR-OTHER000', 'admin')]
+  const create = (who: { token: string }, slug: string, key: string) => fetch(`${server.url}/api/projects`, { method: 'POST', headers: { authorization: `Bearer ${who.token}`, 'content-type': 'application/json', 'idempotency-key': key }, body: JSON.stringify({ slug }) })
+  const racing = await Promise.all([create(one, 'shop', 'k1'), create(one, 'shop', 'k1'), create(one, 'shop', 'k1')])
+  expect(racing.map(({ status }) => status).filter((status) => status === 201).length).toBeGreaterThan(0)
+  for (const answer of racing) expect([201, 409]).toContain(answer.status)
+  const again = await create(one, 'shop', 'k1')
+  expect([again.status, again.headers.get('idempotency-replayed'), (await again.json() as { slug: string }).slug]).toEqual([201, 'true', 'shop'])
+  expect((await create(one, 'other', 'k1')).status).toBe(422)
+  // Keys are each person's own, and a refusal keeps none.
+  expect((await create(other, 'shop', 'k1')).status).toBe(409)
+  expect((await create(other, 'second', 'k1')).status).toBe(201)
+  const keys = () => fetch(`${server.url}/api/auth/keys`, { method: 'POST', headers: { authorization: `Bearer ${one.token}`, 'content-type': 'application/json', 'idempotency-key': 'k2' }, body: JSON.stringify({ name: 'ci', scopes: ['*'] }) })
+  const { token } = await (await keys()).json() as { token: string }
+  expect(await (await keys()).json()).toMatchObject({ error: { code: 'idempotency_shown_once' } })
+  expect(JSON.stringify(await server.context.db.read.selectFrom('idempotency_keys').selectAll().execute())).not.toContain(token)
+})
+
+test('an edit of what was changed meanwhile is refused, and changes nothing', async () => {
+  await using place = await sqlitePlace()
+  await using server = await startTestServer(place)
+  const project = await server.admin.call(createProject, { body: { slug: 'shop' } })
+  const url = `${server.url}/api/projects/${project.id}`
+  const headers = { authorization: `Bearer ${server.adminToken}`, 'content-type': 'application/json' }
+  const etag = (await fetch(url, { headers })).headers.get('etag') ?? ''
+  const edit = (name: string) => fetch(url, { method: 'PATCH', headers: { ...headers, 'if-match': etag }, body: JSON.stringify({ name }) })
+  expect((await edit('First')).status).toBe(200)
+  const late = await edit('Second')
+  expect([late.status, (await late.json() as { error: { code: string } }).error.code]).toEqual([412, 'changed_meanwhile'])
+  expect((await server.admin.call(listProjects)).items).toMatchObject([{ name: 'First' }])
 })

@@ -19,7 +19,7 @@ import { startRehearsal, type Rehearsal } from './server.ts'
 /* A gateway over a test's database and a rehearsal that plays a script, for the tests of both. */
 
 export const MODEL = 'claude-opus-4-8'
-const UNLIMITED = { user: 1e9, admin: 100_000, runner: 100_000, attempt: 100_000, check: 100_000, live: 100_000, anonymous: 100_000 }
+const UNLIMITED = { userWrite: 1_000_000, user: 1e9, admin: 100_000, runner: 100_000, attempt: 100_000, check: 100_000, live: 100_000, anonymous: 100_000 }
 
 export interface World extends AsyncDisposable {
   db: Database; rehearsal: Rehearsal; gateway: ModelGateway; http: Http; url: string

@@ -84,7 +84,7 @@ beforeAll(async () => {
   const many = 1_000_000
   http = await createHttp({
     host: '127.0.0.1', port: 0, trustedProxies: [], version: '0', bodyLimitBytes: 1_048_576, closeDeadlineMs: 1_000,
-    rateLimits: { anonymous: many, admin: many, runner: many, attempt: many, check: many, user: many, live: many },
+    rateLimits: { anonymous: many, admin: many, runner: many, attempt: many, check: many, userWrite: 1_000_000, user: many, live: many },
   }, { db, logger: createLogger('info', logDestination(join(folder, 'server.log'))), metrics: createMetrics() })
   repositories = createRepositories({ http, db }, { root: join(home, 'repositories'), makeId: newId, now: Date.now, checkSwarmYml: () => undefined, origins: { exemptions: [], resolve: async () => [] } })
   registerGit(http, {
