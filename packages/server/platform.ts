@@ -1,9 +1,10 @@
 import { join } from 'node:path'
-import { DEFAULT_OUTPUT_BYTES, type VmLimits } from '@swarm/contract/runner-protocol.ts'
+import { DEFAULT_OUTPUT_BYTES, type VmLimits, type Work } from '@swarm/contract/runner-protocol.ts'
 import { filesOfCommits } from '@swarm/git/history.ts'
 import { DomainError } from '@swarm/core/errors.ts'
 import { mergePrices } from '@swarm/core/budgets/prices.ts'
 import { analysisText } from '@swarm/core/design/analysis.ts'
+import { agentAtWork, permitted } from './authorization/agents.ts'
 import { RESOLVERS } from './authorization/resources.ts'
 import type { Context } from './context.ts'
 import { startCoordinator } from './coordinator/coordinator.ts'
@@ -64,6 +65,7 @@ import { mintToken } from './http/tokens.ts'
 import { keep } from './keep.ts'
 import { treeOf } from './integrations/builtin-code-host/bare.ts'
 import { resolveHost } from './integrations/builtin-code-host/origin-address.ts'
+import type { WorkSource } from './ports.ts'
 import { VERSION } from './version.ts'
 
 /** Bytes that may leave one microVM, and processes in it, where nobody says otherwise. */
@@ -237,10 +239,20 @@ export async function startPlatform(context: Context): Promise<AsyncDisposable> 
   })
   const secrets = await createSecrets(context, {
     project: (name) => requireProject(db.read, name), organizationOf: async (read, projectId) => (await requireProject(read, projectId)).organizationId,
+    mayUse: async (key, projectId, found) => permitted(context.authorization, db.read, await agentAtWork(db.read, key, await requireProject(db.read, projectId)), 'secret:use', found, ({ id, name }) => ({ id, name })),
     projectOfHeld: (read, runnerId, key) => (key.kind === 'attempt' ? projectOfHeldAttempt : projectOfHeldCheck)(read, runnerId, key, clock()),
   })
+  /** The same work, whose allow-list has only what policies let its agent reach. */
+  const withinPolicy = <W extends Work, S extends WorkSource<W>>(source: S & WorkSource<W>): S => ({
+    ...source,
+    describe: async (id: string, fence: number) => {
+      const work = await source.describe(id, fence)
+      const agent = await agentAtWork(db.read, { kind: work.kind, id }, await requireProject(db.read, work.projectSlug))
+      return { ...work, egressAllow: await permitted(context.authorization, db.read, agent, 'egress:connect', work.egressAllow, (host) => ({ id: host, name: host })) }
+    },
+  })
   registerRunnerProtocol({
-    http, db, now: clock, leaseTtlMs: config.lease.ttlMs, attempts: secrets.announced(attempts), attemptReports: attemptReports(ticketDeps), checks: secrets.announced(checks.source), secretsUsed: secrets.noteUses, aboutCheck: checks.about,
+    http, db, now: clock, leaseTtlMs: config.lease.ttlMs, attempts: withinPolicy(secrets.announced(attempts)), attemptReports: attemptReports(ticketDeps), checks: withinPolicy(secrets.announced(checks.source)), secretsUsed: secrets.noteUses, aboutCheck: checks.about,
     upcoming: (known) => upcomingWork({ read: db.read, repositories: access, inputs, defaults, ceilings: async (id) => (await requireProject(db.read, (await locate(id)).projectId)).settings.vm, agent: async (name) => (await findAgent(db.read, name))?.definition ?? null }, known),
     recordUsage: vms.recordUsage, onVm: vms.metrics.moved,
     storeBlob: async (content) => (await blobs.put(content)).digest, nextRetryAt: () => nextRetryAt(db, clock()), onFault: (err, what) => { logger.error({ err }, what) },

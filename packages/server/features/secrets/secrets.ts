@@ -19,7 +19,7 @@ export interface Secrets {
 }
 
 /** The store of secrets: routes for people, and what runners get of it for the work that they hold. */
-export async function createSecrets(context: Context, given: Pick<SecretsDependencies, 'project' | 'organizationOf'> & {
+export async function createSecrets(context: Context, given: Pick<SecretsDependencies, 'project' | 'organizationOf' | 'mayUse'> & {
   /** Project of work that this runner holds under this fence and a lease that is not over. @throws DomainError stale_fence */
   readonly projectOfHeld: (db: Kysely<Schema>, runnerId: string, key: WorkKey) => Promise<string>
 }): Promise<Secrets> {
@@ -39,7 +39,7 @@ export async function createSecrets(context: Context, given: Pick<SecretsDepende
   register(http, endpoints.rotateSecretKeys, async ({ body, ...call }) => rotateKeys(deps, body, act(call)))
   register(http, workSecrets, async ({ body, principal, reply }) => {
     reply.header('cache-control', 'no-store')
-    return { secrets: await secretsFor(deps, await given.projectOfHeld(db.read, principal.id, body)) }
+    return { secrets: await secretsFor(deps, await given.projectOfHeld(db.read, principal.id, body), body) }
   })
 
   return {

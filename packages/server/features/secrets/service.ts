@@ -1,6 +1,7 @@
 import type { SecretAbout, setSecret } from '@swarm/contract/endpoints/secrets.ts'
 import { Injection } from '@swarm/contract/injection.ts'
 import type { BoundSecret } from '@swarm/contract/runner-protocol.ts'
+import type { WorkKey } from '@swarm/contract/runner-protocol.ts'
 import { DomainError } from '@swarm/core/errors.ts'
 import type { IdKind } from '@swarm/core/ids.ts'
 import { Secret } from '@swarm/core/secret.ts'
@@ -29,6 +30,8 @@ export interface SecretsDependencies {
   /** By id or slug. @throws DomainError not_found */
   readonly project: (name: string) => Promise<{ readonly id: string }>
   /** Whose a project is. */
+  /** Of these secrets those that policies let the agent of this work use. */
+  readonly mayUse: <T extends { readonly id: string; readonly name: string }>(key: WorkKey, projectId: string, secrets: readonly T[]) => Promise<T[]>
   readonly organizationOf: (db: Kysely<Schema>, projectId: string) => Promise<string>
 }
 
@@ -100,9 +103,14 @@ export async function set(deps: SecretsDependencies, { organizationId, projectId
   return db.write(async (trx) => {
     const scope = projectId === null ? scopeOfOrganization(organizationId) : scopeOfProject(projectId)
     const now = deps.now()
-    const before = await lockedSecret(trx, scope, input.name)
-    const about = { id: before?.id ?? deps.makeId('secret'), scope, version: (before?.version ?? 0) + 1 }
-    const taken = await takenBinding(trx, { ...about, header, hosts })
+    const look = async () => {
+      const before = await lockedSecret(trx, scope, input.name)
+      const about = { id: before?.id ?? deps.makeId('secret'), scope, version: (before?.version ?? 0) + 1 }
+      return { before, about, taken: await takenBinding(trx, { ...about, header, hosts }) }
+    }
+    const seen = await look()
+    // Of the same name: somebody has just made this very secret, which is there now to be set anew.
+    const { before, about, taken } = seen.taken?.name === input.name ? await look() : seen
     if (taken) throw new DomainError('secret_binding_taken', { ...taken, header })
     const { sealed, wrappedKey, keyId } = seal(value, about, first)
     const row: SecretRow = {
@@ -171,10 +179,10 @@ export async function hasSecrets(deps: SecretsDependencies, projectId: string): 
 }
 
 /** The secrets of a project's microVMs, opened. For a header of a host that both have, the project's goes before its organisation's. */
-export async function secretsFor(deps: SecretsDependencies, projectId: string): Promise<BoundSecret[]> {
+export async function secretsFor(deps: SecretsDependencies, projectId: string, key: WorkKey): Promise<BoundSecret[]> {
   const { read } = deps.db
   const scopes = await scopesOf(deps, read, projectId)
-  const rows = (await secretsOf(read, scopes)).sort((a, b) => scopes.indexOf(a.scope) - scopes.indexOf(b.scope))
+  const rows = [...await deps.mayUse(key, projectId, await secretsOf(read, scopes))].sort((a, b) => scopes.indexOf(a.scope) - scopes.indexOf(b.scope))
   const { byId } = await deps.keys.keys(rows.map((row) => row.key_id))
   const hosts = await hostsOf(read, rows.map((row) => row.id))
   const taken = new Set<string>()
