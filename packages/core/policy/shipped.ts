@@ -66,9 +66,9 @@ unless { principal in resource.viewers || principal in Role::"super_admin" };`,
     cedar: '@approval("merge")\nforbid (principal is Agent, action == Action::"change:merge", resource);',
   },
   {
-    id: 'money-is-for-admins', summary: 'Spending beyond a ceiling is decided by administrators.', locked: false,
+    id: 'admins-decide', summary: 'Spending beyond a ceiling, and what a policy has wait, is decided by administrators.', locked: false,
     cedar: `forbid (principal, action == Action::"approval:decide", resource)
-when { resource.kind == "budget_breach" } unless { principal in resource.admins || principal in Role::"super_admin" };`,
+when { ["budget_breach", "policy", "delete", "infrastructure"].contains(resource.kind) } unless { principal in resource.admins || principal in Role::"super_admin" };`,
   },
 ]
 

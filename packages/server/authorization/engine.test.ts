@@ -56,7 +56,8 @@ describe('the shipped policies', () => {
     expect(outcome(user({ projects: new Map([[PROJECT, 'developer']]) }), 'ticket:read', SHIPPED_ONLY, closed), 'who left the organisation').toBe('deny')
   })
 
-  test('leave spending beyond a ceiling to administrators', () => {
+  test('leave spending beyond a ceiling, and what policies have wait, to administrators', () => {
+    for (const about of ['budget_breach', 'policy', 'delete', 'infrastructure']) expect([about, outcome(member('developer'), 'approval:decide', SHIPPED_ONLY, { about }), outcome(user({ superAdmin: true }), 'approval:decide', SHIPPED_ONLY, { about })]).toEqual([about, 'deny', 'allow'])
     expect(outcome(member('developer'), 'approval:decide', SHIPPED_ONLY, { about: 'merge' })).toBe('allow')
     expect(outcome(member('developer'), 'approval:decide', SHIPPED_ONLY, { about: 'budget_breach' })).toBe('deny')
     expect(outcome(member('admin'), 'approval:decide', SHIPPED_ONLY, { about: 'budget_breach' })).toBe('allow')

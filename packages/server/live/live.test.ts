@@ -1,14 +1,16 @@
 import { once } from 'node:events'
-import { createProject } from '@swarm/contract/endpoints/projects.ts'
+import { signOut } from '@swarm/contract/endpoints/accounts.ts'
+import { createProject, updateProject } from '@swarm/contract/endpoints/projects.ts'
 import { createRepository } from '@swarm/contract/endpoints/repositories.ts'
 import { createLiveTicket } from '@swarm/contract/endpoints/system.ts'
 import { createTicket } from '@swarm/contract/endpoints/tickets.ts'
 import { LIVE_CLOSE_CODES, LiveMessage } from '@swarm/contract/live-events.ts'
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { WebSocket } from 'ws'
-import { eachDialect, type TestDatabase } from '../db/testing.ts'
+import { eachDialect, sqlitePlace, type TestDatabase } from '../db/testing.ts'
 import { appendEvents, type NewEvent } from '../events/events.ts'
 import { mintToken } from '../http/tokens.ts'
+import { person } from '../testing-people.ts'
 import { startTestServer, type TestServer } from '../testing.ts'
 
 interface LiveClient extends Disposable {
@@ -161,5 +163,74 @@ eachDialect((dialect, make) => {
     await expect.poll(() => quick.seen().length, { timeout: 10_000 }).toBe(written)
     slow.socket.resume()
     expect((await slow.closed)[0]).toBeOneOf([LIVE_CLOSE_CODES.slow_consumer, 1006])
+  })
+})
+
+describe('whatever the database', () => {
+  test('a thousand clients that all come back at once miss nothing and get nothing twice', async () => {
+    await using place = await sqlitePlace()
+    await using server = await start(place)
+    const { first } = await makeProjects(server)
+    const clients = 1_000
+    const seen: string[][] = Array.from({ length: clients }, () => [])
+    const cursors: (string | null)[] = Array.from({ length: clients }, () => null)
+    /** All of them at once, as after a restart of what is in front of the server; ends when each has everything until `last`. */
+    const storm = async (last: string, whenLive: () => Promise<void>): Promise<void> => {
+      let live = 0
+      const told = Promise.withResolvers<void>()
+      const sockets = await Promise.all(seen.map(async (events, at) => {
+        const socket = new WebSocket(`${server.url.replace('http', 'ws')}/ws`, { headers: { authorization: `Bearer ${server.adminToken}` } })
+        const done = Promise.withResolvers<void>()
+        socket.on('error', (error) => { done.reject(error) })
+        socket.on('message', (data) => {
+          const message = LiveMessage.parse(JSON.parse(String(data)))
+          if ('cursor' in message) cursors[at] = message.cursor
+          if (message.type === 'phase' && message.phase === 'live' && (live += 1) === clients) told.resolve()
+          if (message.type !== 'event') return
+          events.push(message.event.subject.id)
+          if (message.event.subject.id === last) done.resolve()
+        })
+        await once(socket, 'open')
+        socket.send(JSON.stringify({ subscribe: { rooms: [`project:${first}`], cursor: cursors[at] } }))
+        return { socket, done: done.promise }
+      }))
+      await told.promise
+      await whenLive()
+      await Promise.all(sockets.map(({ done }) => done))
+      for (const { socket } of sockets) socket.terminate()
+    }
+    const name = (round: number, number: number): string => `${round}-${number}`
+    const round = (number: number) => append(server, ...[0, 1, 2].map((each) => event(name(number, each), { projectId: first })))
+    await storm(name(0, 2), () => round(0))
+    // What happens while nobody is there comes with the next connection.
+    await round(1)
+    await storm(name(2, 2), () => round(2))
+    const all = [0, 1, 2].flatMap((number) => [0, 1, 2].map((each) => name(number, each)))
+    expect(seen.filter((events) => JSON.stringify(events) !== JSON.stringify(all))).toEqual([])
+  }, 60_000)
+
+  test('who loses the right to a room is closed with its code at once, and their session\'s end closes with another', async () => {
+    await using place = await sqlitePlace()
+    await using server = await start(place)
+    const { first, second } = await makeProjects(server)
+    const someone = await person(server, 'USR-LEAVES00', 'developer')
+    using project = await connect(server, { token: someone.token })
+    using tenant = await connect(server, { token: someone.token })
+    await expect(connect(server, { ticket: 'swarm_live_nothing' })).rejects.toThrow('401')
+    project.subscribe([`project:${first}`], null)
+    tenant.subscribe(['tenant:default'], null)
+    for (const client of [project, tenant]) await expect.poll(isLive(client)).toBe(true)
+    await append(server, event('A', { projectId: first }), event('B', { projectId: second }))
+    await expect.poll(() => tenant.seen()).toEqual(['A', 'B'])
+    await server.admin.call(updateProject, { params: { projectId: first }, body: { settings: { visibility: 'members' } } })
+    expect((await project.closed)[0]).toBe(LIVE_CLOSE_CODES.forbidden)
+    // The organisation's room goes on, without what is not for them any more.
+    await append(server, event('C', { projectId: first }), event('D', { projectId: second }))
+    await expect.poll(() => tenant.seen()).toEqual(['A', 'B', 'D'])
+    using refused = await connect(server, { token: someone.token })
+    refused.subscribe([`project:${first}`], null)
+    await expect.poll(() => refused.messages).toMatchObject([{ type: 'error', error: { code: 'not_found' } }])
+    await someone.call(signOut)
+    expect((await tenant.closed)[0]).toBe(LIVE_CLOSE_CODES.unauthenticated)
   })
 })

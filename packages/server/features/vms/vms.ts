@@ -93,7 +93,7 @@ export function createVms(context: Context, given: Pick<OperationDependencies, '
         return { operationId: operation.id, runnerId: operation.runner_id }
       },
       end: async (operationId, { exitCode, failure }) => { await db.write((trx) => endOperation(trx, deps, operationId, { state: exitCode === null ? 'failed' : 'done', exitCode, failure })) },
-      stillAllowed: () => verifyPrincipal(db.read, principal),
+      stillAllowed: async () => await verifyPrincipal(db.read, principal) && (await context.authorization.decide(db.read, principal, 'vm:exec', await context.authorization.resolve('vm:exec', 'vm', vmId))).outcome === 'allow',
       onFault: (err, what) => { logger.error({ err }, what) },
     })
   })
