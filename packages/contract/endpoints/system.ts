@@ -31,7 +31,7 @@ export const showAbout = endpoint({
 })
 
 export const createLiveTicket = endpoint({
-  method: 'POST', path: '/api/system/live-tickets', access: ['person'], action: 'live:connect', on: 'account', tag: 'system', status: 201,
+  method: 'POST', path: '/api/system/live-tickets', shownOnce: true, access: ['person'], action: 'live:connect', on: 'account', tag: 'system', status: 201,
   summary: 'A ticket that opens one live connection (/ws?ticket=…) within 30 s, for clients that cannot send headers there',
   response: z.object({ ticket: z.string(), expiresAt: Time }),
 })
