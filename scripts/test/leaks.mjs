@@ -64,9 +64,10 @@ function strayTemporaryFiles(temporaryFolder) {
 }
 
 function mounts(temporaryFolder) {
+  // The folder /run/netns itself becomes a mount with the first namespace that anybody names since the machine started, and stays one (ip-netns(8)).
   return readOrEmpty('/proc/self/mountinfo').split('\n').filter(Boolean)
     .map((line) => ({ point: line.split(' ')[4] ?? '', source: line.split(' - ')[1]?.split(' ')[1] ?? '' }))
-    .filter(({ point, source }) => point.startsWith(temporaryFolder) || point.startsWith('/run/netns') || /swarm/i.test(`${point} ${source}`))
+    .filter(({ point, source }) => point.startsWith(temporaryFolder) || point.startsWith('/run/netns/') || /swarm/i.test(`${point} ${source}`))
     .map(({ point }) => ({ kind: 'mount', name: point }))
 }
 
