@@ -7,9 +7,9 @@ import type { Context } from '../../context.ts'
 import { fromJson } from '../../db/json.ts'
 import type { Trx } from '../../db/unit.ts'
 import { appendEvents } from '../../events/events.ts'
+import { byCreation, page, readPosition } from '../../http/pages.ts'
 import { register } from '../../http/register.ts'
 import { mintToken } from '../../http/tokens.ts'
-import { newestFirst, pageOfRows, readCursor } from './paging.ts'
 import { keyOf, keyPage, type TokenRow } from './queries.ts'
 import { actor, sessionOf, userEvent, type Act } from './service.ts'
 
@@ -28,7 +28,7 @@ async function make(trx: Trx, key: { userId: string; name: string; scopes: reado
 }
 
 export function registerKeys({ http, db, clock }: Context): void {
-  register(http, endpoints.listKeys, async ({ query, principal }) => pageOfRows(await keyPage(db.read, sessionOf(principal).userId, readCursor(query.cursor), query.limit + 1), query.limit, present, newestFirst))
+  register(http, endpoints.listKeys, async ({ query, principal }) => page(await keyPage(db.read, sessionOf(principal).userId, readPosition(query.cursor), query.limit + 1), query.limit, present, byCreation))
 
   register(http, endpoints.createKey, async ({ body, principal, correlationId }) => {
     const { userId } = sessionOf(principal)

@@ -12,10 +12,10 @@ import { forUpdate } from '../../db/dialect.ts'
 import type { OrganizationsTable } from '../../db/schema.ts'
 import type { Trx } from '../../db/unit.ts'
 import { appendEvents } from '../../events/events.ts'
+import { byCreation, page, readPosition } from '../../http/pages.ts'
 import { register } from '../../http/register.ts'
 import { hashToken, type Principal } from '../../http/tokens.ts'
 import { queueMail } from './mails.ts'
-import { newestFirst, pageOfRows, readCursor } from './paging.ts'
 import { closeInvitation, invitationPage, type InvitationRow } from './queries.ts'
 import { actor, invitationToken, requireUser, sessionOf, type Act } from './service.ts'
 
@@ -59,7 +59,7 @@ export function registerOrganizations(context: Context, secret: Secret): void {
   register(http, endpoints.listOrganizations, async ({ query, principal }) => {
     let rows = db.read.selectFrom('organizations').selectAll().where('slug', '>', query.cursor ?? '').orderBy('slug').limit(query.limit + 1)
     if (!await seesAll(db.read, principal)) rows = rows.where('id', 'in', db.read.selectFrom('members').select('organization_id').where('user_id', '=', principal.id))
-    return pageOfRows(await rows.execute(), query.limit, present, ({ slug }) => slug)
+    return page(await rows.execute(), query.limit, present, ({ slug }) => slug)
   })
 
   register(http, endpoints.createOrganization, async ({ body, principal, correlationId }) => {
@@ -90,7 +90,7 @@ export function registerOrganizations(context: Context, secret: Secret): void {
   register(http, endpoints.listMembers, async ({ params, query }) => {
     const { id } = await requireOrganization(db.read, params.organizationId)
     const rows = await members(db.read, id).where('email', '>', query.cursor ?? '').orderBy('email').limit(query.limit + 1).execute()
-    return pageOfRows(rows, query.limit, (row): Member => ({ ...row, role: row.role as Role }), ({ email }) => email)
+    return page(rows, query.limit, (row): Member => ({ ...row, role: row.role as Role }), ({ email }) => email)
   })
 
   register(http, endpoints.setMember, async ({ params, body, principal, correlationId }) => db.write(async (trx) => {
@@ -131,7 +131,7 @@ export function registerOrganizations(context: Context, secret: Secret): void {
   register(http, endpoints.listInvitations, async ({ params, query }) => {
     const { id } = await requireOrganization(db.read, params.organizationId)
     const now = clock()
-    return pageOfRows(await invitationPage(db.read, id, readCursor(query.cursor), query.limit + 1), query.limit, (row) => presentInvitation(row, now), newestFirst)
+    return page(await invitationPage(db.read, id, readPosition(query.cursor), query.limit + 1), query.limit, (row) => presentInvitation(row, now), byCreation)
   })
 
   register(http, endpoints.invite, async ({ params, body, principal, correlationId }) => db.write(async (trx) => {

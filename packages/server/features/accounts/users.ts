@@ -4,9 +4,9 @@ import { DomainError } from '@swarm/core/errors.ts'
 import { INSTALLATION } from '../../authorization/resources.ts'
 import type { Context } from '../../context.ts'
 import { appendEvents } from '../../events/events.ts'
+import { byCreation, page, readPosition } from '../../http/pages.ts'
 import { register } from '../../http/register.ts'
 import type { Principal } from '../../http/tokens.ts'
-import { newestFirst, pageOfRows, readCursor } from './paging.ts'
 import { credentialOfUser, loginPage, membershipsOf, updateUser, userPage, type LoginRow } from './queries.ts'
 import { actor, administer, endLogins, presentUser, requireUser, sessionOf, userEvent, type Act } from './service.ts'
 
@@ -17,7 +17,7 @@ export function registerUsers({ http, db, clock, authorization }: Context): void
     id: row.id, userId: row.user_id, ipAddress: row.ip_address, userAgent: row.user_agent, createdAt: row.created_at, seenAt: row.seen_at, expiresAt: row.expires_at, current: row.id === current,
   })
   const logins = async (userId: string, query: { cursor?: string | undefined; limit: number }, current: string | null) =>
-    pageOfRows(await loginPage(db.read, userId, clock(), readCursor(query.cursor), query.limit + 1), query.limit, (row) => presentLogin(row, current), newestFirst)
+    page(await loginPage(db.read, userId, clock(), readPosition(query.cursor), query.limit + 1), query.limit, (row) => presentLogin(row, current), byCreation)
 
   register(http, endpoints.showMe, async ({ principal }) => {
     const user = await requireUser(db.read, principal.id)
@@ -62,7 +62,7 @@ export function registerUsers({ http, db, clock, authorization }: Context): void
     })
   })
 
-  register(http, endpoints.listUsers, async ({ query }) => pageOfRows(await userPage(db.read, query.cursor ?? '', query.search, query.limit + 1), query.limit, presentUser, ({ email }) => email))
+  register(http, endpoints.listUsers, async ({ query }) => page(await userPage(db.read, query.cursor ?? '', query.search, query.limit + 1), query.limit, presentUser, ({ email }) => email))
   register(http, endpoints.showUser, async ({ params }) => {
     const user = await requireUser(db.read, params.userId)
     return { ...presentUser(user), memberships: await membershipsOf(db.read, user.id) }

@@ -6,6 +6,7 @@ import { DomainError } from '@swarm/core/errors.ts'
 import { ACTIONS } from '@swarm/core/policy/actions.ts'
 import type { Context } from '../../context.ts'
 import type { Duty } from '../../coordinator/duty.ts'
+import { byCreation, page, readPosition } from '../../http/pages.ts'
 import { register } from '../../http/register.ts'
 import { approvalById, approvals, nextApprovalTime } from './queries.ts'
 import type { ApprovalRow, ApprovalService } from './service.ts'
@@ -18,12 +19,6 @@ function present(row: ApprovalRow): Approval {
   }
 }
 
-function readCursor(cursor: string | undefined): { at: number; id: string } | null {
-  if (cursor === undefined) return null
-  const match = /^(\d{1,16})\.(APR-[0-9A-Z]{8})$/.exec(cursor)
-  if (!match) throw new DomainError('invalid_input', { problem: 'the cursor is not one that Swarm gave', field: 'cursor' })
-  return { at: Number(match[1]), id: match[2]! }
-}
 
 /** @returns the duty that keeps their times */
 export function registerApprovals(context: Context, service: ApprovalService): Duty {
@@ -40,9 +35,7 @@ export function registerApprovals(context: Context, service: ApprovalService): D
   })
 
   register(http, listApprovals, async ({ query, projects }) => {
-    const rows = await approvals(db.read, { ...query, projects: await projects() }, readCursor(query.cursor), query.limit + 1)
-    const last = rows[query.limit - 1]
-    return { items: rows.slice(0, query.limit).map(present), nextCursor: rows.length > query.limit && last ? `${last.created_at}.${last.id}` : null }
+    return page(await approvals(db.read, { ...query, projects: await projects() }, readPosition(query.cursor), query.limit + 1), query.limit, present, byCreation)
   })
 
   register(http, showApproval, async ({ params }) => {

@@ -5,6 +5,7 @@ import { git } from '@swarm/git/run.ts'
 import type { Duty } from '../../coordinator/duty.ts'
 import { signal } from '../../db/unit.ts'
 import { appendEvents } from '../../events/events.ts'
+import { byCreation, page, readPosition } from '../../http/pages.ts'
 import { register, type HttpTarget } from '../../http/register.ts'
 import { mergeDecisions } from './decisions.ts'
 import type { ChangeDependencies } from './dependencies.ts'
@@ -43,9 +44,7 @@ export function createChanges(http: HttpTarget, deps: ChangeDependencies): { rea
   }
 
   register(http, listChanges, async ({ query, projects }) => {
-    const rows = await changePage(db.read, { ...query, projects: await projects() }, readCursor(query.cursor), query.limit + 1)
-    const last = rows[query.limit - 1]
-    return { items: rows.slice(0, query.limit).map(present), nextCursor: rows.length > query.limit && last ? `${last.created_at}.${last.id}` : null }
+    return page(await changePage(db.read, { ...query, projects: await projects() }, readPosition(query.cursor), query.limit + 1), query.limit, present, byCreation)
   })
   register(http, showChange, async ({ params }) => {
     const change = await find(params.changeId)
@@ -101,10 +100,4 @@ function presentBatch(row: BatchRow): MergeBatch {
     id: row.id, state: row.state as MergeBatch['state'], baseSha: row.base_sha, headSha: row.head_sha, members: membersOf(row), checkId: row.check_id,
     reason: row.reason, createdAt: row.created_at, endedAt: row.ended_at,
   }
-}
-function readCursor(cursor: string | undefined): { at: number; id: string } | null {
-  if (cursor === undefined) return null
-  const match = /^(\d{1,16})\.(CHG-[0-9A-Z]{8})$/.exec(cursor)
-  if (!match) throw new DomainError('invalid_input', { problem: 'the cursor is not one that Swarm gave', field: 'cursor' })
-  return { at: Number(match[1]), id: match[2] ?? '' }
 }

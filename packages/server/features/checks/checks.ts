@@ -4,6 +4,7 @@ import type { Duty } from '../../coordinator/duty.ts'
 import type { Database } from '../../db/database.ts'
 import type { Trx } from '../../db/unit.ts'
 import { fromJson } from '../../db/json.ts'
+import { byCreation, page, readPosition } from '../../http/pages.ts'
 import { register, type HttpTarget } from '../../http/register.ts'
 import type { CheckSource } from '../../ports.ts'
 import { checkById, checksOf, nextCheckTime, type CheckRow } from './queries.ts'
@@ -22,9 +23,7 @@ export function createChecks(context: { readonly http: HttpTarget; readonly db: 
   const source = createCheckSource({ ...deps, db })
 
   register(http, listChecks, async ({ query, projects }) => {
-    const rows = await checksOf(db.read, { ...query, projects: await projects() }, readCursor(query.cursor), query.limit + 1)
-    const last = rows[query.limit - 1]
-    return { items: rows.slice(0, query.limit).map(present), nextCursor: rows.length > query.limit && last ? `${last.created_at}.${last.id}` : null }
+    return page(await checksOf(db.read, { ...query, projects: await projects() }, readPosition(query.cursor), query.limit + 1), query.limit, present, byCreation)
   })
   register(http, showCheck, async ({ params }) => {
     const row = await checkById(db.read, params.checkId)
@@ -57,11 +56,4 @@ function present(row: CheckRow): CheckRun {
     commitSha: row.commit_sha, treeSha: row.tree_sha, planDigest: row.plan_digest, state: row.state as CheckRun['state'], tries: row.tries, vmId: row.vm_id, failure: row.failure,
     reusedFrom: readResults(row).reusedFrom, setup: plan.setup, checks: plan.checks, createdAt: row.created_at, startedAt: row.started_at, endedAt: row.ended_at,
   }
-}
-
-function readCursor(cursor: string | undefined): { at: number; id: string } | null {
-  if (cursor === undefined) return null
-  const match = /^(\d{1,16})\.(CHK-[0-9A-Z]{8})$/.exec(cursor)
-  if (!match) throw new DomainError('invalid_input', { problem: 'the cursor is not one that Swarm gave', field: 'cursor' })
-  return { at: Number(match[1]), id: match[2] ?? '' }
 }

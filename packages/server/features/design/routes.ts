@@ -6,6 +6,7 @@ import { diffTexts } from '@swarm/git/text-diff.ts'
 import type { z } from 'zod'
 import type { Database } from '../../db/database.ts'
 import { fromJson } from '../../db/json.ts'
+import { byCreation, page, readPosition } from '../../http/pages.ts'
 import { type HttpTarget, register } from '../../http/register.ts'
 import type { Principal } from '../../http/tokens.ts'
 import { estimatesOf } from './history-queries.ts'
@@ -39,10 +40,7 @@ export function registerDesignRoutes(http: HttpTarget, deps: { db: Database; des
   })
 
   register(http, listSessions, async ({ query, projects }) => {
-    const rows = await sessionPage(db.read, { ...query, projects: await projects() }, query.cursor === undefined ? null : parseCursor(query.cursor), query.limit + 1)
-    const items = rows.slice(0, query.limit)
-    const last = items.at(-1)
-    return { items: items.map(presentSession), nextCursor: rows.length > query.limit && last ? `${last.created_at}.${last.id}` : null }
+    return page(await sessionPage(db.read, { ...query, projects: await projects() }, readPosition(query.cursor), query.limit + 1), query.limit, presentSession, byCreation)
   })
 
   register(http, showSession, async ({ params }) => {
@@ -84,12 +82,6 @@ function checked(markdown: string): z.output<typeof checkSpec.response> {
     const { code, message, remedy, details: { line } } = error
     return { title: null, requirements: [], outOfScope: [], problems: [{ code, message, remedy, line: typeof line === 'number' ? line : null }] }
   }
-}
-
-function parseCursor(cursor: string): { at: number; id: string } {
-  const match = /^(\d{1,16})\.([A-Z0-9-]{1,40})$/.exec(cursor)
-  if (!match?.[1] || !match[2]) throw notOurs()
-  return { at: Number(match[1]), id: match[2] }
 }
 
 function parseVersionCursor(cursor: string): number {

@@ -1,6 +1,6 @@
 import { addComment, discardComment, editComment, listComments, listReviews, replyToComment, resolveComment, submitReview } from '@swarm/contract/endpoints/reviews.ts'
-import { DomainError } from '@swarm/core/errors.ts'
 import type { Duty } from '../../coordinator/duty.ts'
+import { readPosition } from '../../http/pages.ts'
 import { register, type HttpTarget } from '../../http/register.ts'
 import type { Principal } from '../../http/tokens.ts'
 import type { ReviewCommands } from '../../ports.ts'
@@ -25,7 +25,7 @@ export function createReviews(http: HttpTarget, deps: ReviewDependencies): Async
   register(http, listComments, async ({ params, query, principal }) => {
     const change = await requireChange(db.read, params.changeId)
     const filter = { changeId: change.id, viewer: nameOf(principal), resolved: query.resolved === undefined ? undefined : query.resolved === 'true' }
-    const rows = await commentPage(db.read, filter, readCursor(query.cursor, 'CMT'), query.limit + 1)
+    const rows = await commentPage(db.read, filter, readPosition(query.cursor), query.limit + 1)
     const last = rows[query.limit - 1]
     return { items: await comments.present(change, rows.slice(0, query.limit)), nextCursor: rows.length > query.limit && last ? `${last.created_at}.${last.id}` : null }
   })
@@ -37,7 +37,7 @@ export function createReviews(http: HttpTarget, deps: ReviewDependencies): Async
 
   register(http, listReviews, async ({ params, query }) => {
     const change = await requireChange(db.read, params.changeId)
-    const rows = await reviewPage(db.read, change.id, readCursor(query.cursor, 'RVW'), query.limit + 1)
+    const rows = await reviewPage(db.read, change.id, readPosition(query.cursor), query.limit + 1)
     const last = rows[query.limit - 1]
     const shown = rows.slice(0, query.limit)
     const counts = await commentCounts(db.read, shown.map((row) => row.id))
@@ -54,11 +54,4 @@ export function createReviews(http: HttpTarget, deps: ReviewDependencies): Async
   })
 
   return { commands: service.commands, duty: agent.duty, idle: agent.idle, [Symbol.asyncDispose]: () => agent[Symbol.asyncDispose]() }
-}
-
-function readCursor(cursor: string | undefined, prefix: 'CMT' | 'RVW'): { at: number; id: string } | null {
-  if (cursor === undefined) return null
-  const match = /^(\d{1,16})\.([A-Z]{3}-[0-9A-Z]{8})$/.exec(cursor)
-  if (match?.[2]?.startsWith(prefix) !== true) throw new DomainError('invalid_input', { problem: 'the cursor is not one that Swarm gave', field: 'cursor' })
-  return { at: Number(match[1]), id: match[2] }
 }

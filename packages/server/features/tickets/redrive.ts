@@ -5,6 +5,7 @@ import type { z } from 'zod'
 import type { Database } from '../../db/database.ts'
 import { inProjects } from '../../db/projects.ts'
 import type { Schema } from '../../db/schema.ts'
+import { readPosition } from '../../http/pages.ts'
 import type { TicketDependencies } from './commands.ts'
 import { retryTicket } from './people.ts'
 import type { OfferAgain } from './people.ts'
@@ -29,7 +30,7 @@ export interface Redriven {
  * left still matches: the cursor goes on behind it, so that it hides nothing, and nothing is looked at twice.
  */
 export async function redrive(db: Database, deps: TicketDependencies, input: { filter: z.output<typeof RedriveFilter>; projects: 'all' | readonly string[]; offerAgain: OfferAgain; correlationId: string }): Promise<Redriven> {
-  const found = await heldTickets(db.read, input.filter, input.projects, readCursor(input.filter.cursor))
+  const found = await heldTickets(db.read, input.filter, input.projects, readPosition(input.filter.cursor))
   const rows = found.slice(0, MOST)
   const last = rows.at(-1)
   const [questions, budgets] = input.filter.waiting ? [new Map(), new Map()] : await Promise.all([openQuestions(db.read, rows.map((row) => row.id)), budgetApprovals(db.read, rows)])
@@ -56,13 +57,6 @@ export async function redrive(db: Database, deps: TicketDependencies, input: { f
     }
   }
   return { sent, left, nextCursor: last && found.length > MOST ? `${last.created_at}.${last.id}` : null }
-}
-
-function readCursor(cursor: string | undefined): { at: number; id: string } | null {
-  if (cursor === undefined) return null
-  const match = /^(\d{1,16})\.(TKT-[0-9A-Z]{8})$/.exec(cursor)
-  if (!match) throw new DomainError('invalid_input', { problem: 'the cursor is not one that Swarm gave', field: 'cursor' })
-  return { at: Number(match[1]), id: match[2]! }
 }
 
 /** On hold or failed, oldest first; by the class in which its last attempt failed, if one is given. */
