@@ -121,4 +121,12 @@ describe('policies of an organisation', () => {
     const faulty = own('forbid (principal, action == Action::"ticket:hold", resource) when { 9223372036854775807 + 1 > 0 };')
     expect(engine.decide({ subject: member('admin'), action: 'ticket:hold', resource: resourceFor('ticket:hold'), policies: faulty })).toMatchObject({ outcome: 'deny', faults: ['own-0'] })
   })
+
+  test('that are only tried out change nothing of what another engine decides by', () => {
+    const trial = createPolicyEngine()
+    const request = { subject: member('viewer'), action: 'ticket:retry' as const, resource: resourceFor('ticket:retry') }
+    expect(engine.decide({ ...request, policies: SHIPPED_ONLY }).outcome).toBe('deny')
+    expect(trial.decide({ ...request, policies: own('permit (principal, action, resource);') }).outcome).toBe('allow')
+    expect(engine.decide({ ...request, policies: SHIPPED_ONLY }).outcome).toBe('deny')
+  })
 })

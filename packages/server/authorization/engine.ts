@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { isDeepStrictEqual } from 'node:util'
 import { ACTIONS, scopeCovers, type Action, type ProjectRole, type Role } from '@swarm/core/policy/actions.ts'
 import { ENTITY_TYPES, POLICY_SCHEMA, SHIPPED_POLICIES } from '@swarm/core/policy/shipped.ts'
@@ -61,6 +62,9 @@ interface Prepared {
 /** Decides by policies. Sets are parsed once and kept until they change (10,000 decisions take 1.8 s so, and 7.9 s without). */
 export function createPolicyEngine(): { decide(request: { subject: Subject; action: Action; resource: Resource; policies: PolicySet }): Decision } {
   const prepared = new Map<string, Prepared>()
+  // Cedar keeps parsed sets for the whole process by their names: what one engine tries must not become what another one decides by.
+  const own = randomUUID()
+  const nameOf = (key: string, approved = false): string => `${own} ${key}${approved ? ' approved' : ''}`
 
   function prepare(key: string, set: PolicySet): Prepared {
     const known = prepared.get(key)
@@ -74,9 +78,9 @@ export function createPolicyEngine(): { decide(request: { subject: Subject; acti
       const answer = cedar.preparsePolicySet(name, { staticPolicies: policies })
       if (answer.type === 'failure') throw new Error(`policies of ${key} do not parse: ${answer.errors.map(({ message }) => message).join('; ')}`)
     }
-    parse(key, Object.fromEntries(texts))
+    parse(nameOf(key), Object.fromEntries(texts))
     // What would be permitted if a person had approved.
-    parse(`${key} approved`, Object.fromEntries([...texts].filter(([id]) => !lifted.has(id))))
+    parse(nameOf(key, true), Object.fromEntries([...texts].filter(([id]) => !lifted.has(id))))
     const made = { set, lifted }
     prepared.set(key, made)
     return made
@@ -95,7 +99,7 @@ export function createPolicyEngine(): { decide(request: { subject: Subject; acti
         if (answer.type === 'failure') throw new Error(`policies of ${key} cannot decide ${action}: ${answer.errors.map(({ message }) => message).join('; ')}`)
         return { allowed: answer.response.decision === 'allow', reasons: answer.response.diagnostics.reason, faults: answer.response.diagnostics.errors.map(({ policyId }) => policyId) }
       }
-      const first = ask(key)
+      const first = ask(nameOf(key))
       const outcome = (kind: Decision['outcome'], reasons: readonly string[], approval: string | null = null): Decision => ({ outcome: kind, policies: [...reasons].sort(), approval, faults: first.faults })
       // A policy that fails counts for nothing in Cedar: a forbid that fails would open what it closes.
       if (first.faults.length > 0) return outcome('deny', first.faults)
@@ -103,7 +107,7 @@ export function createPolicyEngine(): { decide(request: { subject: Subject; acti
       const kinds = first.reasons.map((id) => lifted.get(id))
       const [kind] = kinds
       if (kind === undefined || kinds.includes(undefined)) return outcome('deny', first.reasons)
-      return ask(`${key} approved`).allowed ? outcome('approval', first.reasons, kind) : outcome('deny', first.reasons)
+      return ask(nameOf(key, true)).allowed ? outcome('approval', first.reasons, kind) : outcome('deny', first.reasons)
     },
   }
 }

@@ -126,7 +126,8 @@ export function createReviewService(deps: ReviewDependencies, comments: Comments
       const review = repeated && last ? last : personal(change, { approvalId: approval?.id ?? null, headSha: input.headSha, reviewer, verdict, counts: verdict === 'approve' && input.mayMerge, summary, correlationId })
       const sent = repeated ? [] : await sendDrafts(trx, { changeId: change.id, author: reviewer, reviewId: review.id, at: deps.now() })
       if (!repeated) await recordReview(trx, change, review, sent)
-      if (decision !== null && approval && (verdict !== 'approve' || review.counts === 1)) {
+      // Whoever may not decide merges is heard, and decides nothing.
+      if (decision !== null && approval && input.mayMerge && (verdict !== 'approve' || review.counts === 1)) {
         await deps.approvals.decide(trx, { approvalId: approval.id, decision, payloadHash: approval.payload_hash, reason: summary.slice(0, MAX_REASON), decidedBy: reviewer, byYesFlag: false, correlationId })
       }
       return review
